@@ -1,0 +1,159 @@
+"""data/predictions/{base,tuned}.parquet and data/split/test.jsonl -> data/evaluation/scores.json (metrics with their n, the
+differences with their intervals) and data/evaluation/examples.parquet (one row a conversation).
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from stages.lib.conversations import read_conversations
+from stages.lib.errors import ReprotuneError, run_stage
+from stages.lib.json_file import write_json
+from stages.lib.params import Section, read_params
+from stages.lib.requirements import check_installed
+from stages.lib.text_metrics import Bleu, ChrF, RougeL, count_ngrams, distinct_n
+
+TEST = Path("data/split/test.jsonl")
+PREDICTIONS = Path("data/predictions")
+SCORES = Path("data/evaluation/scores.json")
+EXAMPLES = Path("data/evaluation/examples.parquet")
+MODELS = ("base", "tuned")
+
+
+class EvaluateParams(Section):
+    seed: int = Field(ge=0)
+    resamples: int = Field(ge=100)
+    confidence: float = Field(gt=0.5, lt=1)
+    rouge_max_words: int = Field(ge=1)
+
+
+def read_examples() -> pd.DataFrame:
+    """One row a test conversation: what it is, and for each model nll, labels, reply, reply_tokens, stopped, unscored."""
+    rows = []
+    for conversation in read_conversations(TEST):
+        texts = [message["content"] for message in conversation["messages"] if message["role"] == "assistant"]
+        rows.append(
+            {
+                "id": conversation["id"],
+                "label": conversation["label"] or "(none)",
+                "language": conversation["language"],
+                "turns": len(texts),
+                "reference": texts[-1],
+                "reference_bytes": sum(len(text.encode()) for text in texts),
+            }
+        )
+    table = pd.DataFrame(rows)
+    for model in MODELS:
+        predictions = pd.read_parquet(PREDICTIONS / f"{model}.parquet").set_index("id").add_prefix(f"{model}_")
+        table = table.join(predictions, on="id", how="left", validate="one_to_one")
+    return table
+
+
+def perplexity(nll: Any, labels: Any) -> float:
+    """exp(sum of NLL / sum of labels): lower is better. Not a mean of each conversation's perplexity."""
+    return math.exp(nll.sum() / labels.sum())
+
+
+def bits_per_byte(nll: Any, text_bytes: Any) -> float:
+    """NLL in bits over the UTF-8 bytes of the assistant texts: lower is better, and comparable across tokenizers."""
+    return nll.sum() / math.log(2) / text_bytes.sum()
+
+
+def score_replies(table: pd.DataFrame, replies: pd.Series, rouge_max_words: int) -> dict[str, Any]:
+    """chrF over all replies; BLEU and ROUGE-L by language, since their tokenizers differ; their signatures."""
+    chrf = ChrF().compute(predictions=list(replies), references=list(table["reference"]))
+    scores = {"chrf": chrf["chrf"], "signatures": {"chrf": chrf["signature"]}}
+    for language, part in table.groupby("language", sort=True):
+        texts = {"predictions": list(replies[part.index]), "references": list(part["reference"])}
+        bleu = Bleu().compute(**texts, language=language)
+        scores[f"bleu_{language}"] = bleu["bleu"]
+        scores["signatures"][f"bleu_{language}"] = bleu["signature"]
+        scores[f"rouge_l_{language}"] = RougeL().compute(**texts, max_words=rouge_max_words)["rouge_l"]
+    return scores
+
+
+def score_variety(texts: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """distinct-1 and distinct-2 of each set of texts, all at the same number of n-grams."""
+    variety: dict[str, dict[str, Any]] = {name: {} for name in texts}
+    for n in (1, 2):
+        sample = min(count_ngrams(some, n) for some in texts.values())
+        for name, some in texts.items():
+            variety[name][f"distinct_{n}"] = distinct_n(some, n, sample)
+            variety[name][f"distinct_{n}_sample"] = sample
+    return variety
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], n: int, params: EvaluateParams) -> tuple[float, float]:
+    """Percentile interval of a statistic of row positions, over resampled conversations: turns depend on each other."""
+    generator = np.random.default_rng(params.seed)
+    values = [statistic(generator.integers(0, n, n)) for _ in range(params.resamples)]
+    tail = (1 - params.confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def compare(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+    """Tuned against base on the same conversations: below 1 and below 0 the tuned model is better."""
+    nll = {model: table[f"{model}_nll"].to_numpy() for model in MODELS}
+    labels, text_bytes = table["base_labels"].to_numpy(), table["reference_bytes"].to_numpy()
+
+    def ratio(rows: np.ndarray) -> float:
+        return perplexity(nll["tuned"][rows], labels[rows]) / perplexity(nll["base"][rows], labels[rows])
+
+    def difference(rows: np.ndarray) -> float:
+        return bits_per_byte(nll["tuned"][rows], text_bytes[rows]) - bits_per_byte(nll["base"][rows], text_bytes[rows])
+
+    everything = np.arange(len(table))
+    comparison: dict[str, Any] = {"conversations": len(table), "confidence": params.confidence}
+    for name, statistic in (("perplexity_ratio", ratio), ("bits_per_byte_difference", difference)):
+        low, high = bootstrap(statistic, len(table), params)
+        comparison |= {name: statistic(everything), f"{name}_low": low, f"{name}_high": high}
+    comparison["share_more_likely_when_tuned"] = float(np.mean(nll["tuned"] < nll["base"]))
+    return comparison
+
+
+def score_all(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+    """Scores of base, tuned and reference texts on the conversations that both models could score."""
+    scored = table[table["base_unscored"].isna() & table["tuned_unscored"].isna()].reset_index(drop=True)
+    if scored.empty:
+        reasons = "; ".join(sorted(set(table["base_unscored"].dropna()))[:3])
+        raise ReprotuneError(f"{PREDICTIONS}: no test conversation could be scored: {reasons}")
+    counts = {"conversations": len(scored), "unscored": len(table) - len(scored)}
+    variety = score_variety(
+        {model: list(scored[f"{model}_reply"]) for model in MODELS} | {"reference": list(scored["reference"])}
+    )
+    models = {}
+    for model in MODELS:
+        nll, labels = scored[f"{model}_nll"], scored[f"{model}_labels"]
+        models[model] = counts | variety[model] | {
+            "perplexity": perplexity(nll, labels),
+            "bits_per_byte": bits_per_byte(nll, scored["reference_bytes"]),
+            "labels": int(labels.sum()),
+            "reply_tokens": float(scored[f"{model}_reply_tokens"].mean()),
+            "reply_characters": float(scored[f"{model}_reply"].str.len().mean()),
+            "reply_stopped": float(scored[f"{model}_stopped"].mean()),
+            **score_replies(scored, scored[f"{model}_reply"], params.rouge_max_words),
+        }  # fmt: skip
+    reference = counts | variety["reference"] | {"reply_characters": float(scored["reference"].str.len().mean())}
+    return {"models": models, "reference": reference, "comparison": compare(scored, params)}
+
+
+def main() -> None:
+    check_installed("requirements/core.txt", "requirements/evaluation.txt")
+    params = read_params("evaluate", EvaluateParams)
+    table = read_examples()
+    scores = score_all(table, params)
+    write_json(SCORES, scores)
+    table.to_parquet(EXAMPLES, index=False, compression="zstd")
+    base, tuned = (scores["models"][model]["perplexity"] for model in MODELS)
+    low, high = (scores["comparison"][f"perplexity_ratio_{end}"] for end in ("low", "high"))
+    print(f"evaluate: perplexity {base:.2f} -> {tuned:.2f}, {tuned / base:.2f} times ({low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,99 @@
+"""The one reader of params.yaml: YAML 1.2 scalars, no duplicate keys, strict typed sections."""
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from stages.lib.errors import ReprotuneError, raise_first
+
+PARAMS = Path("params.yaml")
+SECTIONS = ("base_model", "collect", "clean", "split", "tokenize", "train", "predict", "evaluate", "report")
+
+
+class Section(BaseModel):
+    """A part of params.yaml: every key is known, typed and, unless its model says otherwise, required."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def name_allowed_keys(cls, data: Any) -> Any:
+        if cls.model_config["extra"] != "forbid" or not isinstance(data, dict):
+            return data
+        if unknown := sorted(set(map(str, data)) - set(cls.model_fields)):
+            raise ValueError(f"unknown key {', '.join(unknown)}; allowed: {', '.join(cls.model_fields)}")
+        return data
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+class Yaml12Loader(yaml.SafeLoader):
+    """PyYAML with YAML 1.2's core schema, the one DVC reads: `5e-05` is a number, `no` and `on` are text."""
+
+    yaml_implicit_resolvers: dict = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for position, key in enumerate(keys):
+            if key in keys[:position]:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} stands twice", node.value[position][0].start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def _resolve(tag: str, pattern: str, first: str) -> None:
+    Yaml12Loader.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), list(first))
+
+
+_resolve("null", r"^(?:~|null|Null|NULL|)$", "~nN\0")
+Yaml12Loader.yaml_implicit_resolvers.setdefault("", []).append(("tag:yaml.org,2002:null", re.compile("^$")))
+_resolve("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF")
+_resolve("int", r"^[-+]?[0-9]+$", "-+0123456789")
+_resolve("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+.0123456789")
+Yaml12Loader.add_constructor("tag:yaml.org,2002:int", lambda _loader, node: int(node.value))
+Yaml12Loader.add_constructor("tag:yaml.org,2002:float", lambda _loader, node: float(node.value))
+
+
+def read_params(section: str, model: type[SectionType], path: Path = PARAMS) -> SectionType:
+    """Read and check one section.
+
+    Raises:
+        ReprotuneError: the file is missing or not YAML, a section or key is unknown or missing, or a value is out of
+            range; one line for each: key, found, allowed.
+    """
+    try:
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    except FileNotFoundError:
+        raise ReprotuneError(f"{path}: not found; run the command in the project's folder") from None
+    except UnicodeDecodeError as error:
+        raise ReprotuneError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ReprotuneError(f"{place}: not valid YAML: {getattr(error, 'problem', error)}") from None
+    if not isinstance(document, dict):
+        raise ReprotuneError(f"{path}: expected the sections {', '.join(SECTIONS)}; found no mapping")
+    raise_first([f"{path}: unknown section {key!r}; allowed: {', '.join(SECTIONS)}" for key in document if key not in SECTIONS])
+    if section not in document:
+        raise ReprotuneError(f"{path}: section {section!r} is missing; `git diff {path}` shows what was removed")
+    try:
+        return model.model_validate(document[section])
+    except ValidationError as error:
+        raise_first([f"{path}: {_describe(section, detail)}" for detail in error.errors(include_url=False)])
+        raise
+
+
+def _describe(section: str, detail: Any) -> str:
+    """`train.epochs: found 'two'; input should be a valid integer`."""
+    key = ".".join([section, *map(str, detail["loc"])])
+    problem = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "missing":
+        return f"{key} is missing"
+    if detail["type"] == "value_error":
+        return f"{key}: {problem}"
+    return f"{key}: found {detail['input']!r}; {problem[0].lower()}{problem[1:]}"
