@@ -30,8 +30,8 @@ class CollectParams(Section):
 def assign_ids(name: str, rows: Iterable[RawConversation]) -> list[tuple[str, Conversation]]:
     """(place, conversation) for each row.
 
-    The id is `<source>/<key>`: the source's own key, else a hash of the normalised messages and of the occurrence number
-    among identical ones. Never a position: a line inserted above changes no other row's id.
+    The id is `<source>/<key>`: the source's own key, else a hash of the normalised messages, with the occurrence number after
+    it from the second of identical ones on. Never a position: a line inserted above changes no other row's id.
     """
     placed: list[tuple[str, Conversation]] = []
     places: dict[str, str] = {}
@@ -42,7 +42,7 @@ def assign_ids(name: str, rows: Iterable[RawConversation]) -> list[tuple[str, Co
         if key is None:
             content = messages_key(row.messages)
             seen[content] += 1
-            key = hashlib.sha256(f"{name}\n{content}\n{seen[content]}".encode()).hexdigest()[:16]
+            key = content[:16] + (f"-{seen[content]}" if seen[content] > 1 else "")
         if key in places:
             problems.append(f"{row.place}: id {key!r} stands already at {places[key]}; ids must be unique")
         places[key] = row.place

@@ -16,7 +16,7 @@ from stages.lib.errors import ReprotuneError, run_stage
 from stages.lib.json_file import write_json
 from stages.lib.params import Section, read_params
 from stages.lib.requirements import check_installed
-from stages.lib.text_metrics import Bleu, ChrF, RougeL, count_ngrams, distinct_n
+from stages.lib.text_metrics import Bleu, ChrF, RougeL, count_ngrams, distinct_n, signatures
 
 TEST = Path("data/split/test.jsonl")
 PREDICTIONS = Path("data/predictions")
@@ -65,14 +65,12 @@ def bits_per_byte(nll: Any, text_bytes: Any) -> float:
 
 
 def score_replies(table: pd.DataFrame, replies: pd.Series, rouge_max_words: int) -> dict[str, Any]:
-    """chrF over all replies; BLEU and ROUGE-L by language, since their tokenizers differ; their signatures."""
+    """chrF over all replies; BLEU and ROUGE-L by language, since their tokenizers differ."""
     chrf = ChrF().compute(predictions=list(replies), references=list(table["reference"]))
-    scores = {"chrf": chrf["chrf"], "signatures": {"chrf": chrf["signature"]}}
+    scores = {"chrf": chrf["chrf"]}
     for language, part in table.groupby("language", sort=True):
         texts = {"predictions": list(replies[part.index]), "references": list(part["reference"])}
-        bleu = Bleu().compute(**texts, language=language)
-        scores[f"bleu_{language}"] = bleu["bleu"]
-        scores["signatures"][f"bleu_{language}"] = bleu["signature"]
+        scores[f"bleu_{language}"] = Bleu().compute(**texts, language=language)["bleu"]
         scores[f"rouge_l_{language}"] = RougeL().compute(**texts, max_words=rouge_max_words)["rouge_l"]
     return scores
 
@@ -84,7 +82,6 @@ def score_variety(texts: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
         sample = min(count_ngrams(some, n) for some in texts.values())
         for name, some in texts.items():
             variety[name][f"distinct_{n}"] = distinct_n(some, n, sample)
-            variety[name][f"distinct_{n}_sample"] = sample
     return variety
 
 
@@ -98,49 +95,48 @@ def bootstrap(statistic: Callable[[np.ndarray], float], n: int, params: Evaluate
 
 
 def compare(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
-    """Tuned against base on the same conversations: below 1 and below 0 the tuned model is better."""
+    """Tuned over base perplexity on the same conversations, with its interval: below 1 the tuned model is better."""
     nll = {model: table[f"{model}_nll"].to_numpy() for model in MODELS}
-    labels, text_bytes = table["base_labels"].to_numpy(), table["reference_bytes"].to_numpy()
+    labels = table["base_labels"].to_numpy()
 
     def ratio(rows: np.ndarray) -> float:
         return perplexity(nll["tuned"][rows], labels[rows]) / perplexity(nll["base"][rows], labels[rows])
 
-    def difference(rows: np.ndarray) -> float:
-        return bits_per_byte(nll["tuned"][rows], text_bytes[rows]) - bits_per_byte(nll["base"][rows], text_bytes[rows])
-
-    everything = np.arange(len(table))
-    comparison: dict[str, Any] = {"conversations": len(table), "confidence": params.confidence}
-    for name, statistic in (("perplexity_ratio", ratio), ("bits_per_byte_difference", difference)):
-        low, high = bootstrap(statistic, len(table), params)
-        comparison |= {name: statistic(everything), f"{name}_low": low, f"{name}_high": high}
-    comparison["share_more_likely_when_tuned"] = float(np.mean(nll["tuned"] < nll["base"]))
-    return comparison
+    low, high = bootstrap(ratio, len(table), params)
+    return {
+        "conversations": len(table),
+        "perplexity_ratio": ratio(np.arange(len(table))),
+        "perplexity_ratio_low": low,
+        "perplexity_ratio_high": high,
+        "more_likely_when_tuned": float(np.mean(nll["tuned"] < nll["base"])),
+    }
 
 
 def score_all(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
-    """Scores of base, tuned and reference texts on the conversations that both models could score."""
+    """Scores of the base, tuned and reference texts, and the comparison, on the conversations that both models could score."""
     scored = table[table["base_unscored"].isna() & table["tuned_unscored"].isna()].reset_index(drop=True)
     if scored.empty:
         reasons = "; ".join(sorted(set(table["base_unscored"].dropna()))[:3])
         raise ReprotuneError(f"{PREDICTIONS}: no test conversation could be scored: {reasons}")
-    counts = {"conversations": len(scored), "unscored": len(table) - len(scored)}
-    variety = score_variety(
-        {model: list(scored[f"{model}_reply"]) for model in MODELS} | {"reference": list(scored["reference"])}
-    )
-    models = {}
+    texts = {model: list(scored[f"{model}_reply"]) for model in MODELS} | {"reference": list(scored["reference"])}
+    variety = score_variety(texts)
+    scores: dict[str, Any] = {
+        "comparison": compare(scored, params),
+        "signatures": signatures(sorted(set(scored["language"]))),
+    }
+    for name, some in texts.items():
+        scores[name] = {"conversations": len(scored), "unscored": len(table) - len(scored), **variety[name]}
+        scores[name]["reply_characters"] = sum(map(len, some)) / len(some)
     for model in MODELS:
         nll, labels = scored[f"{model}_nll"], scored[f"{model}_labels"]
-        models[model] = counts | variety[model] | {
+        scores[model] |= {
+            "labels": int(labels.sum()),
             "perplexity": perplexity(nll, labels),
             "bits_per_byte": bits_per_byte(nll, scored["reference_bytes"]),
-            "labels": int(labels.sum()),
-            "reply_tokens": float(scored[f"{model}_reply_tokens"].mean()),
-            "reply_characters": float(scored[f"{model}_reply"].str.len().mean()),
             "reply_stopped": float(scored[f"{model}_stopped"].mean()),
             **score_replies(scored, scored[f"{model}_reply"], params.rouge_max_words),
-        }  # fmt: skip
-    reference = counts | variety["reference"] | {"reply_characters": float(scored["reference"].str.len().mean())}
-    return {"models": models, "reference": reference, "comparison": compare(scored, params)}
+        }
+    return scores
 
 
 def main() -> None:
@@ -150,7 +146,7 @@ def main() -> None:
     scores = score_all(table, params)
     write_json(SCORES, scores)
     table.to_parquet(EXAMPLES, index=False, compression="zstd")
-    base, tuned = (scores["models"][model]["perplexity"] for model in MODELS)
+    base, tuned = (scores[model]["perplexity"] for model in MODELS)
     low, high = (scores["comparison"][f"perplexity_ratio_{end}"] for end in ("low", "high"))
     print(f"evaluate: perplexity {base:.2f} -> {tuned:.2f}, {tuned / base:.2f} times ({low:.2f} to {high:.2f})")
 

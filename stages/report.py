@@ -55,21 +55,16 @@ def count_rows() -> dict[str, int]:
 
 
 def describe_training(history: list[dict[str, Any]]) -> dict[str, float]:
+    """Losses in nats per label on the whole validation split, before and after."""
     validations = [row["validation_loss"] for row in history if "validation_loss" in row]
-    return {
-        "steps": history[-1]["step"],
-        "train_loss_last": next(row["train_loss"] for row in reversed(history) if "train_loss" in row),
-        "validation_loss_first": validations[0],
-        "validation_loss_best": min(validations),
-        "validation_loss_last": validations[-1],
-    }
+    return {"steps": history[-1]["step"], "validation_loss_start": validations[0], "validation_loss": validations[-1]}
 
 
 def perplexity_by_label(examples: pd.DataFrame, smallest: int) -> pd.DataFrame:
-    """Rows (label, model, perplexity, conversations); labels with fewer than `smallest` test conversations become one."""
+    """Rows (label, model, perplexity, conversations); labels with fewer than `smallest` test conversations become `other`."""
     scored = examples[examples["base_unscored"].isna() & examples["tuned_unscored"].isna()].copy()
     sizes = scored["label"].map(scored["label"].value_counts())
-    scored["label"] = scored["label"].where(sizes >= smallest, f"(labels with fewer than {smallest})")
+    scored["label"] = scored["label"].where(sizes >= smallest, "other")
     rows = []
     for label, part in scored.groupby("label", sort=True):
         for model in ("base", "tuned"):
@@ -102,8 +97,7 @@ def main() -> None:
     scores, history, examples = read_json(SCORES), read_jsonl(LOSS_HISTORY), pd.read_parquet(EXAMPLES)
     write_json(METRICS / "data.json", count_rows())
     write_json(METRICS / "training.json", describe_training(history))
-    write_json(METRICS / "comparison.json", scores["comparison"])
-    for name, values in (*scores["models"].items(), ("reference", scores["reference"])):
+    for name, values in scores.items():  # base, tuned, reference, comparison, signatures
         write_json(METRICS / f"{name}.json", values)
     PLOTS.mkdir(parents=True, exist_ok=True)
     losses = pd.DataFrame(history)
@@ -111,7 +105,7 @@ def main() -> None:
         curve = losses[["step", f"{split}_loss"]].dropna().rename(columns={f"{split}_loss": "loss"})
         curve.to_csv(PLOTS / f"{split}_loss.csv", index=False, lineterminator="\n")
     by_label = perplexity_by_label(examples, params.smallest_label)
-    by_label.to_csv(PLOTS / "perplexity_by_label.csv", index=False, lineterminator="\n")
+    by_label.to_csv(PLOTS / "perplexity.csv", index=False, lineterminator="\n")
     REPLIES.write_text(render_replies(examples, params.show_text, params.replies), encoding="utf-8")
     print(f"report: {len(list(METRICS.glob('*.json')))} metrics files in {METRICS}/")
 

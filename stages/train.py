@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from pydantic import Field
 from transformers import TrainingArguments, set_seed
 
-from stages.lib.adapter import write_adapter
+from stages.lib.adapter import ignore_renaming, write_adapter
 from stages.lib.base_model import load_base_model, project_root
 from stages.lib.chat_template import IGNORE_INDEX, Example
 from stages.lib.conversations import write_jsonl
@@ -67,9 +67,12 @@ def add_adapter(model: Any, params: TrainParams) -> Any:
         lora_dropout=params.lora_dropout,
         target_modules=params.lora_targets,
     )
+    if params.gradient_checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     set_seed(params.seed)
     try:
-        return get_peft_model(model, config)
+        with ignore_renaming():
+            return get_peft_model(model, config)
     except ValueError as error:
         raise ReprotuneError(f"params.yaml: train.lora_targets: {error}") from None
 
@@ -84,7 +87,6 @@ def training_arguments(params: TrainParams, hardware: Hardware, packs: int) -> T
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=params.packs_per_step,
-        gradient_checkpointing=params.gradient_checkpointing,
         learning_rate=params.learning_rate,
         lr_scheduler_type=params.schedule,
         warmup_steps=params.warmup_share,

@@ -2,6 +2,8 @@
 
 import json
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +24,17 @@ def write_adapter(model: Any) -> None:
     write_json(ADAPTER / "adapter_config.json", config | base)
 
 
+@contextmanager
+def ignore_renaming() -> Iterator[None]:
+    """peft 0.21 asks transformers 5.23 by a name that goes in version 6: a warning that no user can act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
 def load_adapter(model: Any) -> Any:
     """The base model with the adapter on it, in evaluation mode."""
     from peft import PeftModel
 
-    with warnings.catch_warnings():  # peft 0.21 asks transformers 5.23 by a name that goes in version 6
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+    with ignore_renaming():
         return PeftModel.from_pretrained(model, ADAPTER).eval()

@@ -83,7 +83,7 @@ def fetch(source: str, name: str, revision: str | None, trust_remote_code: bool 
 
 def _fetch_hub(name: str, revision: str, trust_remote_code: bool) -> Path:
     """A snapshot in the hub's own cache, from HF_ENDPOINT if that is set. Pickled weights are never fetched."""
-    import httpx
+    import httpx2
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -91,7 +91,7 @@ def _fetch_hub(name: str, revision: str, trust_remote_code: bool) -> Path:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx.HTTPError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
         raise ReprotuneError(
             f"base_model: {name}@{revision} could not be fetched from {endpoint}: {str(error).splitlines()[0]} "
             "(check name and revision; HF_ENDPOINT names a mirror, HF_TOKEN opens gated models)"

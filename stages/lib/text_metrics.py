@@ -30,6 +30,14 @@ def bleu_tokenizer(language: str) -> str:
     return UNSPACED.get(language.partition("-")[0], "13a")
 
 
+def signatures(languages: list[str]) -> dict[str, str]:
+    """sacrebleu's signature of each score: two scores are comparable only where these are equal."""
+    one_reference = [["a"]]
+    metrics = {"chrf": sacrebleu.CHRF(references=one_reference)}
+    metrics |= {f"bleu_{one}": sacrebleu.BLEU(tokenize=bleu_tokenizer(one), references=one_reference) for one in languages}
+    return {name: str(metric.get_signature()) for name, metric in metrics.items()}
+
+
 class TextMetric(evaluate.Metric):
     """Base of the metrics here: predictions and references are lists of texts, nothing is kept on disk."""
 
@@ -54,9 +62,7 @@ class ChrF(TextMetric):
     description = "chrF2 of sacrebleu"
 
     def _compute(self, predictions: list[str], references: list[str]) -> dict[str, Any]:
-        metric = sacrebleu.CHRF()
-        score = metric.corpus_score(predictions, [references]).score
-        return {"chrf": score, "signature": str(metric.get_signature())}
+        return {"chrf": sacrebleu.CHRF().corpus_score(predictions, [references]).score}
 
 
 class Bleu(TextMetric):
@@ -65,9 +71,7 @@ class Bleu(TextMetric):
     description = "BLEU of sacrebleu"
 
     def _compute(self, predictions: list[str], references: list[str], language: str) -> dict[str, Any]:
-        metric = sacrebleu.BLEU(tokenize=bleu_tokenizer(language))
-        score = metric.corpus_score(predictions, [references]).score
-        return {"bleu": score, "signature": str(metric.get_signature())}
+        return {"bleu": sacrebleu.BLEU(tokenize=bleu_tokenizer(language)).corpus_score(predictions, [references]).score}
 
 
 class RougeL(TextMetric):

@@ -1,0 +1,171 @@
+"""A tiny tokenizer, a tiny random model and a tiny project: no hub, no network, the real DVC and git."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from stages.lib.params import Yaml12Loader
+
+REPO = Path(__file__).parent.parent
+PROJECT_FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.txt", "requirements", "stages", "tools")
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+SPECIAL_TOKENS = [
+    "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
+    "<s>", "</s>", "[INST]", "[/INST]", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reaches a network by accident; the one that serves a hub of its own switches this off."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with random weights and a byte-level tokenizer with a ChatML template. Read it, never write."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("tiny_model")
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=SPECIAL_TOKENS, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
+    )
+    texts = [message["content"] for row in make_conversations(200) for message in row["messages"]]
+    bpe.train_from_iterator(texts, trainer)
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|im_end|>", pad_token="<|im_end|>")
+    tokenizer.chat_template = CHATML
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id, bos_token_id=None,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def make_conversations(number: int, seed: int = 0) -> list[dict]:
+    """Short made-up dialogues of one to three exchanges, English and Chinese, with labels; all prompts differ."""
+    choose = random.Random(seed)
+    things = ["a train", "the weather", "my invoice", "a robot", "火车", "天气", "我的发票", "机器人"]
+    rows = []
+    for number_of_row in range(number):
+        messages = []
+        for turn in range(choose.choice([1, 1, 2, 3])):
+            thing = choose.choice(things)
+            messages.append({"role": "user", "content": f"Question {number_of_row}.{turn} about {thing}?"})
+            messages.append({"role": "assistant", "content": f"{thing} is {choose.choice(['fine', 'late', '很好', 'new'])}."})
+        rows.append({"id": f"row{number_of_row}", "label": choose.choice(["travel", "billing"]), "messages": messages})
+    return rows
+
+
+def tiny_params() -> dict:
+    """The repo's params.yaml with a tiny model, tiny data and a run of seconds."""
+    params = yaml.load((REPO / "params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    params["base_model"] |= {"source": "path", "name": "tiny_model", "revision": None}
+    params["collect"]["sources"] = {
+        "pairs": {
+            "format": "csv",
+            "path": "data/raw/pairs.csv",
+            "columns": {"user": "question", "assistant": "answer", "label": "topic"},
+        },
+        "chats": {"format": "jsonl", "path": "data/raw/chats.jsonl", "language": "en"},
+    }
+    params["tokenize"]["max_length"] = 256
+    params["train"] |= {"pack_length": 256, "max_steps": 3, "validations": 1, "lora_rank": 2, "precision": "float32"}
+    params["predict"] |= {"batch_size": 4, "max_new_tokens": 4, "precision": "float32"}
+    params["evaluate"] |= {"resamples": 100}
+    params["report"] |= {"show_text": ["pairs"], "replies": 3}
+    return params
+
+
+def write_params(folder: Path, params: dict) -> None:
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True, sort_keys=False), encoding="utf-8")
+
+
+def make_project(folder: Path, model_folder: Path) -> Path:
+    """A git and DVC project in `folder`: this repo's code and pipeline, tiny data, tiny params; nothing run yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in PROJECT_FILES:
+        source = REPO / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / name)
+    shutil.copytree(model_folder, folder / "tiny_model")
+    write_params(folder, tiny_params())
+    raw = folder / "data" / "raw"
+    raw.mkdir(parents=True)
+    rows = make_conversations(60)
+    with (raw / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["question", "answer", "topic"])
+        for row in rows[:30]:
+            writer.writerow([row["messages"][0]["content"], row["messages"][1]["content"], row["label"]])
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows[30:]]
+    (raw / "chats.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run(["git", "init", "-q", "-b", "main"], folder)
+    run(["git", "config", "user.name", "Test"], folder)
+    run(["git", "config", "user.email", "test@example.org"], folder)
+    run(["dvc", "init", "-q"], folder)
+    shutil.copy(REPO / ".dvc" / "config", folder / ".dvc" / "config")
+    run(["git", "add", "-A", "-f", "."], folder)
+    run(["git", "commit", "-qm", "start"], folder)
+    return folder
+
+
+def environment(**extra: str) -> dict[str, str]:
+    """The environment of a user: this Python first on PATH, no DVC_ROOT of an outer run."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("DVC_ROOT", "PYTHONHASHSEED")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
+    return inherited | {"PATH": path, "HF_HUB_OFFLINE": "1"} | extra
+
+
+def run(command: list[str], folder: Path, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder and give its output as text; fail the test, output shown, if it fails."""
+    done = subprocess.run(
+        command, cwd=folder, env=environment(**extra), capture_output=True, text=True, encoding="utf-8", check=False
+    )
+    if check and done.returncode:
+        pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_model_folder: Path) -> Path:
+    """A fresh tiny project of the test's own, nothing run yet."""
+    return make_project(tmp_path / "project", tiny_model_folder)
+
+
+@pytest.fixture(scope="session")
+def finished_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A tiny project after its first `dvc repro`, committed. Copy it (`copy_project`), never write to it."""
+    folder = make_project(tmp_path_factory.mktemp("finished") / "project", tiny_model_folder)
+    run(["dvc", "repro", "-q"], folder)
+    run(["git", "add", "dvc.lock", "metrics"], folder)
+    run(["git", "commit", "-qm", "first run"], folder)
+    return folder
+
+
+def copy_project(project: Path, target: Path) -> Path:
+    """A copy with its cache, git history and file times."""
+    shutil.copytree(project, target, symlinks=True)
+    return target

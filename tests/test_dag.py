@@ -1,0 +1,368 @@
+"""The DAG is right: a stage declares exactly the code, requirements, files and params that it uses; what should be stale is."""
+
+import ast
+import importlib.metadata
+import json
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPO, copy_project, environment, make_project, run, tiny_params, write_params
+from dvc.repo import Repo
+
+from stages.lib.params import SECTIONS, Yaml12Loader
+
+STAGES = (
+    "base_model", "collect", "clean", "split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report",
+)  # fmt: skip
+AFTER = {  # what runs after a stage's outs changed, the stage itself included; written by hand, not read from dvc.yaml
+    "base_model": {"base_model", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
+    "collect": {"collect", "clean", "split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
+    "clean": {"clean", "split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
+    "split": {"split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
+    "tokenize": {"tokenize", "train", "predict_tuned", "evaluate", "report"},
+    "train": {"train", "predict_tuned", "evaluate", "report"},
+    "predict_base": {"predict_base", "evaluate", "report"},
+    "predict_tuned": {"predict_tuned", "evaluate", "report"},
+    "evaluate": {"evaluate", "report"},
+    "report": {"report"},
+}
+
+
+def pipeline() -> dict[str, dict]:
+    """Stage -> its entry in dvc.yaml; the body of the `foreach` for collect."""
+    stages = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return {name: stage.get("do", stage) for name, stage in stages.items()}
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    """Dotted names that a file imports, at its top or inside a function."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return frozenset(names)
+
+
+def closure(stage: str) -> tuple[set[str], set[str]]:
+    """(project files, third-party top-level packages) that importing a stage loads, directly or not."""
+    files, packages, waiting = set(), set(), [REPO / "stages" / f"{stage}.py"]
+    while waiting:
+        path = waiting.pop()
+        files.add(path.relative_to(REPO).as_posix())
+        for name in imports_of(path):
+            module = REPO / (name.replace(".", "/") + ".py")
+            if name.startswith("stages") and module.is_file() and module.relative_to(REPO).as_posix() not in files:
+                waiting.append(module)
+            elif not name.startswith("stages"):
+                packages.add(name.split(".")[0])
+    return files, packages - set(sys.stdlib_module_names)
+
+
+def requirements_of(packages: set[str]) -> set[str]:
+    """The requirements files that pin the distributions behind these packages."""
+    pinned = {}
+    for path in (REPO / "requirements").glob("*.txt"):
+        for name in re.findall(r"^([A-Za-z0-9._-]+)==", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            if path.stem != "constraints":
+                pinned[re.sub(r"[-_.]+", "-", name).lower()] = f"requirements/{path.name}"
+    distributions = importlib.metadata.packages_distributions()
+    return {pinned[re.sub(r"[-_.]+", "-", distributions[package][0]).lower()] for package in packages}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_code_is_the_import_closure(stage: str) -> None:
+    declared = {dep for dep in pipeline()[stage]["deps"] if dep.startswith("stages/")}
+    assert declared == closure(stage)[0]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_declared_requirements_are_those_imported(stage: str) -> None:
+    declared = {dep for dep in pipeline()[stage]["deps"] if dep.startswith("requirements/")}
+    assert declared == requirements_of(closure(stage)[1])
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_checks_the_requirements_that_it_declares(stage: str) -> None:
+    declared = {dep for dep in pipeline()[stage]["deps"] if dep.startswith("requirements/")}
+    source = (REPO / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+    [call] = re.findall(r"check_installed\(([^)]*)\)", source)
+    assert set(ast.literal_eval(f"({call},)")) == declared
+
+
+@pytest.mark.parametrize("stage", ["collect", "clean", "split", "report"])
+def test_data_stages_load_no_torch(stage: str) -> None:
+    code = f"import sys, stages.{stage}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPO, env=environment(), check=False)
+    assert done.returncode == 0
+
+
+def test_no_stage_imports_a_stage_and_no_tool_imports_a_tool() -> None:
+    for path in [*REPO.glob("stages/*.py"), *REPO.glob("stages/lib/*.py")]:
+        assert not [name for name in imports_of(path) if re.fullmatch(r"stages\.(?!lib\b).*", name)], path
+    for path in REPO.glob("tools/*.py"):
+        assert not [name for name in imports_of(path) if name.startswith("tools")], path
+
+
+def test_only_report_leaves_outs_to_git() -> None:
+    for name, stage in pipeline().items():
+        uncached = [out for out in stage["outs"] + stage.get("metrics", []) if isinstance(out, dict)]
+        assert bool(uncached) == (name == "report")
+        assert "always_changed" not in stage
+        assert not any(value.get("persist") for out in uncached for value in out.values())
+
+
+# --- What a change makes stale ----------------------------------------------------------------------------------------
+
+
+def stale_stages(folder: Path) -> set[str]:
+    """Stages that DVC finds changed, and all that come after them in DVC's own graph; collect@x counts as collect."""
+    with Repo(str(folder)) as repo, repo.lock:
+        changed = {stage for stage in repo.index.stages if stage.changed()}
+        downstream = repo.index.graph.reverse(copy=False)
+        reached = set(changed)
+        waiting = list(changed)
+        while waiting:
+            for following in downstream.successors(waiting.pop()):
+                if following not in reached:
+                    reached.add(following)
+                    waiting.append(following)
+        return {stage.name.partition("@")[0] for stage in reached}
+
+
+@pytest.fixture(scope="module")
+def mutable(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One copy for all mutations; each puts back what it changed."""
+    return copy_project(finished_project, tmp_path_factory.mktemp("mutable") / "project")
+
+
+def stale_after(folder: Path, path: str, change) -> set[str]:
+    """Stale stages while `change(text)` stands in the file."""
+    file = folder / path
+    original = file.read_bytes()
+    try:
+        file.write_text(change(original.decode()), encoding="utf-8")
+        return stale_stages(folder)
+    finally:
+        file.write_bytes(original)
+
+
+def leaves(value: object, prefix: str = "") -> list[str]:
+    """Dotted paths of the scalars and lists in nested mappings; empty mappings count as scalars."""
+    if isinstance(value, dict) and value:
+        return [leaf for key, inner in value.items() for leaf in leaves(inner, f"{prefix}.{key}" if prefix else key)]
+    return [prefix]
+
+
+def stages_reading(param: str) -> set[str]:
+    """By hand: the section's own stage, but for what two stages read."""
+    section = param.partition(".")[0]
+    if param.startswith("collect.sources"):
+        return AFTER["collect"]
+    return AFTER["predict_base"] | AFTER["predict_tuned"] if section == "predict" else AFTER[section]
+
+
+CODE = {  # a library module -> the stages that run it, by hand
+    "adapter": ("train", "predict_tuned"),
+    "base_model": ("base_model", "train", "predict_base", "predict_tuned"),
+    "chat_template": ("tokenize", "train", "predict_base", "predict_tuned"),
+    "conversations": tuple(name for name in STAGES if name != "base_model"),
+    "errors": STAGES,
+    "hardware": ("train", "predict_base", "predict_tuned"),
+    "json_file": ("base_model", "train", "predict_base", "predict_tuned", "evaluate", "report"),
+    "packing": ("train", "predict_base", "predict_tuned"),
+    "params": STAGES,
+    "predictions": ("predict_base", "predict_tuned"),
+    "requirements": STAGES,
+    "sources": ("collect",),
+    "text_metrics": ("evaluate",),
+    "tokenizer": ("base_model", "tokenize", "predict_base", "predict_tuned"),
+    "trainer": ("train",),
+}
+REQUIREMENTS = {
+    "core": STAGES,
+    "corpora": (),  # in the tiny project no source is packaged
+    "data": ("clean",),
+    "model": ("base_model", "tokenize", "train", "predict_base", "predict_tuned"),
+    "evaluation": ("evaluate",),
+    "dvc": (),
+    "dev": (),
+    "constraints": (),
+}
+
+
+def after(stages) -> set[str]:
+    return set().union(*(AFTER[stage] for stage in stages)) if stages else set()
+
+
+def test_nothing_is_stale_after_a_run(mutable: Path) -> None:
+    assert stale_stages(mutable) == set()
+
+
+@pytest.mark.parametrize("param", leaves(tiny_params()))
+def test_a_changed_param_makes_its_readers_stale(mutable: Path, param: str) -> None:
+    def change(text: str) -> str:
+        params = yaml.load(text, Loader=Yaml12Loader)
+        *parents, key = param.split(".")
+        section = params
+        for name in parents:
+            section = section[name]
+        section[key] = "changed"
+        return yaml.safe_dump(params, allow_unicode=True)
+
+    if param.endswith(".path"):  # names a dep: the new file must exist
+        (mutable / "changed").write_text("question,answer,topic\n", encoding="utf-8")
+    assert stale_after(mutable, "params.yaml", change) == stages_reading(param)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_changed_stage_file_makes_that_stage_stale(mutable: Path, stage: str) -> None:
+    assert stale_after(mutable, f"stages/{stage}.py", lambda text: text + "\n# changed\n") == AFTER[stage]
+
+
+@pytest.mark.parametrize("module", sorted(path.stem for path in REPO.glob("stages/lib/*.py")))
+def test_a_changed_library_module_makes_its_importers_stale(mutable: Path, module: str) -> None:
+    stale = stale_after(mutable, f"stages/lib/{module}.py", lambda text: text + "\n# changed\n")
+    assert stale == after(CODE[module])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in REPO.glob("requirements/*.txt")))
+def test_a_changed_requirements_file_makes_its_stages_stale(mutable: Path, name: str) -> None:
+    stale = stale_after(mutable, f"requirements/{name}.txt", lambda text: text + "\n# changed\n")
+    assert stale == after(REQUIREMENTS[name])
+
+
+def test_a_changed_raw_row_makes_everything_after_collect_stale(mutable: Path) -> None:
+    changed = stale_after(mutable, "data/raw/pairs.csv", lambda text: text.replace("Question 3.0", "Question three"))
+    assert changed == AFTER["collect"]
+
+
+def test_comments_touches_and_other_files_make_nothing_stale(mutable: Path) -> None:
+    assert stale_after(mutable, "params.yaml", lambda text: "# a comment\n" + text) == set()
+    assert stale_after(mutable, "params.yaml", lambda text: text.replace("seed: 0", "seed:   0  # spaces")) == set()
+    assert stale_after(mutable, "requirements.txt", lambda text: text + "\n# changed\n") == set()
+    assert stale_after(mutable, "tools/chat.py", lambda text: text + "\n# changed\n") == set()
+    for path in ("data/raw/pairs.csv", "stages/train.py", "data/collected/pairs.jsonl"):
+        (mutable / path).touch()
+    (mutable / "stages" / "lib" / "__pycache__").mkdir(exist_ok=True)
+    (mutable / "stages" / "lib" / "__pycache__" / "new.pyc").write_bytes(b"x")
+    assert stale_stages(mutable) == set()
+
+
+def test_an_unrelated_section_in_params_makes_nothing_stale(mutable: Path) -> None:
+    assert stale_after(mutable, "params.yaml", lambda text: text + "\nunrelated: 1\n") == set()
+
+
+def test_every_section_has_its_stage() -> None:
+    assert {"predict" if name.startswith("predict") else name for name in STAGES} == set(SECTIONS)
+
+
+# --- Real runs --------------------------------------------------------------------------------------------------------
+
+
+def ran(output: str) -> list[str]:
+    """The stages that `dvc repro` ran, in order."""
+    return re.findall(r"^Running stage '([^']+)'", output, flags=re.MULTILINE)
+
+
+def edit_params(folder: Path, section: str, **values: object) -> None:
+    params = yaml.load((folder / "params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    params[section] |= values
+    write_params(folder, params)
+
+
+def test_a_second_repro_runs_nothing(finished_project: Path, tmp_path: Path) -> None:
+    folder = copy_project(finished_project, tmp_path / "copy")
+    assert ran(run(["dvc", "repro"], folder).stdout) == []
+
+
+def test_a_change_without_effect_stops_where_its_effect_ends(finished_project: Path, tmp_path: Path) -> None:
+    folder = copy_project(finished_project, tmp_path / "copy")
+    source = folder / "stages" / "clean.py"
+    source.write_text(source.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
+    assert ran(run(["dvc", "repro"], folder).stdout) == ["clean"]
+    raw = folder / "data" / "raw" / "pairs.csv"
+    lines = raw.read_text(encoding="utf-8").splitlines()
+    raw.write_text("\n".join([*lines, lines[7]]) + "\n", encoding="utf-8")
+    # A duplicate is dropped: the ledger and its count change, the conversations do not.
+    assert ran(run(["dvc", "repro"], folder).stdout) == ["collect@pairs", "clean", "report"]
+
+
+def test_a_new_source_is_collected_alone(finished_project: Path, tmp_path: Path) -> None:
+    folder = copy_project(finished_project, tmp_path / "copy")
+    (folder / "data" / "raw" / "more.jsonl").write_text(
+        json.dumps({"messages": [{"role": "user", "content": "new?"}, {"role": "assistant", "content": "Yes, new."}]}) + "\n",
+        encoding="utf-8",
+    )
+    params = tiny_params()
+    params["collect"]["sources"]["more"] = {"format": "jsonl", "path": "data/raw/more.jsonl"}
+    write_params(folder, params)
+    assert ran(run(["dvc", "repro", "split"], folder).stdout) == ["collect@more", "clean", "split"]
+    # Taken out again, its rows are gone, and the lock is the first one.
+    write_params(folder, tiny_params())
+    run(["dvc", "repro", "split"], folder)
+    assert not (folder / "data" / "collected" / "more.jsonl").exists()
+    assert "more/" not in (folder / "data" / "cleaned.jsonl").read_text(encoding="utf-8")
+    first, now = (yaml.safe_load((at / "dvc.lock").read_text())["stages"] for at in (finished_project, folder))
+    assert {name: now[name] for name in ("clean", "split")} == {name: first[name] for name in ("clean", "split")}
+
+
+def test_a_reverted_param_comes_back_from_the_run_cache(finished_project: Path, tmp_path: Path) -> None:
+    folder = copy_project(finished_project, tmp_path / "copy")
+    edit_params(folder, "train", learning_rate=1e-5)
+    assert ran(run(["dvc", "repro"], folder).stdout) == ["train", "predict_tuned", "evaluate", "report"]
+    run(["git", "commit", "-qam", "another rate"], folder)
+    edit_params(folder, "train", learning_rate=tiny_params()["train"]["learning_rate"])
+    reverted = run(["dvc", "repro"], folder).stdout
+    assert ran(reverted) == ["report"]
+    assert "Stage 'train' is cached" in reverted
+    assert (folder / "dvc.lock").read_bytes() == (finished_project / "dvc.lock").read_bytes()
+    run(["git", "checkout", "-q", "--", "."], folder)
+    run(["git", "checkout", "-q", "HEAD~1"], folder)
+    assert ran(run(["dvc", "repro"], folder).stdout) == []
+    adapters = [at / "models" / "adapter" / "adapter_model.safetensors" for at in (folder, finished_project)]
+    assert adapters[0].read_bytes() == adapters[1].read_bytes()
+
+
+def test_forced_again_elsewhere_gives_the_same_lock(finished_project: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = make_project(tmp_path / "another place" / "with spaces", tiny_model_folder)
+    run(["dvc", "repro", "--force"], folder, PYTHONHASHSEED="7")
+    assert (folder / "dvc.lock").read_text() == (finished_project / "dvc.lock").read_text()
+    for path in (finished_project / "metrics").rglob("*.*"):
+        assert path.read_bytes() == (folder / path.relative_to(finished_project)).read_bytes()
+
+
+def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(finished_project: Path, tmp_path: Path) -> None:
+    folder = copy_project(finished_project, tmp_path / "copy")
+    run(["dvc", "remote", "add", "-d", "-q", "team", str(tmp_path / "remote")], folder)
+    run(["git", "commit", "-qam", "a remote"], folder)
+    run(["dvc", "push", "-q"], folder)
+    clone = tmp_path / "clone"
+    run(["git", "clone", "-q", str(folder), str(clone)], tmp_path)
+    shutil.rmtree(clone / "tiny_model")  # its weights are nowhere: a stage that wanted them would fail
+    dry = run(["dvc", "repro", "--dry", "--allow-missing"], clone)
+    assert "Data and pipelines are up to date." in dry.stdout
+    run(["dvc", "pull", "-q"], clone)
+    assert ran(run(["dvc", "repro"], clone).stdout) == []
+    assert not (clone / ".base_models").exists()
+    assert not list((tmp_path / "remote").rglob("*.safetensors"))
+
+
+def test_a_clone_reproduces_by_pulling_what_it_needs(finished_project: Path, tmp_path: Path) -> None:
+    folder = copy_project(finished_project, tmp_path / "copy")
+    run(["dvc", "remote", "add", "-d", "-q", "team", str(tmp_path / "remote")], folder)
+    run(["git", "commit", "-qam", "a remote"], folder)
+    run(["dvc", "push", "-q"], folder)
+    clone = tmp_path / "clone"
+    run(["git", "clone", "-q", str(folder), str(clone)], tmp_path)
+    edit_params(clone, "evaluate", confidence=0.9)
+    assert ran(run(["dvc", "repro", "--pull", "--allow-missing"], clone).stdout) == ["evaluate", "report"]

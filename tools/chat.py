@@ -1,0 +1,105 @@
+"""Talk to the tuned model in the terminal: `make chat`, or `python -m tools.chat [--base | --both]`."""
+
+import argparse
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+from stages.lib.adapter import ADAPTER, load_adapter
+from stages.lib.base_model import PIN, load_base_model
+from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_prompt
+from stages.lib.conversations import Message
+from stages.lib.errors import ReprotuneError, describe_os_error
+from stages.lib.hardware import find_hardware
+from stages.lib.tokenizer import load_tokenizer
+
+HELP = "An empty line or Ctrl-D ends, /new starts a new conversation, /system TEXT does so with a system message."
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tools.chat", description=__doc__)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--base", action="store_true", help="talk to the base model")
+    which.add_argument("--both", action="store_true", help="base and tuned side by side, each with its own conversation")
+    parser.add_argument("--max-new-tokens", type=int, default=256, help="tokens a reply at most (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy, as in the evaluation (default: 0)")
+    return parser.parse_args(arguments)
+
+
+def load_models(options: argparse.Namespace) -> tuple[list[str], Any, Any]:
+    """Names to talk to, model, tokenizer. For --both one model serves as two, its adapter switched off and on."""
+    for path in (PIN, *([] if options.base else [ADAPTER])):
+        if not path.exists():
+            raise ReprotuneError(f"{path}: not found; `make run` makes it, `dvc pull` fetches it")
+    hardware = find_hardware("auto")
+    model = load_base_model(hardware.precision, hardware.device)
+    if not options.base:
+        model = load_adapter(model)
+    names = ["base"] if options.base else ["base", "tuned"] if options.both else ["tuned"]
+    return names, model, load_tokenizer()
+
+
+def stream_reply(model: Any, tokenizer: Any, messages: list[Message], options: argparse.Namespace, name: str) -> str:
+    """Print the reply as it comes and return it."""
+    import torch
+    from transformers import TextStreamer
+
+    ids = torch.tensor([tokenize_prompt(tokenizer, messages)], device=model.device)
+    stops = sorted({stop_token_id(tokenizer), tokenizer.eos_token_id} - {None})
+    sampling = {"do_sample": True, "temperature": options.temperature} if options.temperature else {"do_sample": False}
+    without_adapter = model.disable_adapter() if name == "base" and options.both else nullcontext()
+    with torch.inference_mode(), without_adapter:
+        generated = model.generate(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            streamer=TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True),
+            max_new_tokens=options.max_new_tokens,
+            eos_token_id=stops,
+            pad_token_id=stops[0],
+            **sampling,
+        )
+    return tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True).strip()
+
+
+def read_line() -> str:
+    """What the user types; empty at the end of the input."""
+    try:
+        return input("you> ").strip()
+    except EOFError:
+        print()
+        return ""
+
+
+def chat(options: argparse.Namespace) -> None:
+    names, model, tokenizer = load_models(options)
+    conversations: dict[str, list[Message]] = {name: [] for name in names}
+    print(HELP)
+    while line := read_line():
+        if line == "/new" or line.startswith("/system "):
+            system = line.removeprefix("/system ").strip()
+            start: list[Message] = [{"role": "system", "content": system}] if line != "/new" else []
+            conversations = {name: list(start) for name in names}
+            continue
+        for name, messages in conversations.items():
+            messages.append({"role": "user", "content": line})
+            print(f"{name}> ", end="", flush=True)
+            reply = stream_reply(model, tokenizer, messages, options, name)
+            messages.append({"role": "assistant", "content": reply})
+
+
+def main() -> None:
+    options = parse_arguments(sys.argv[1:])
+    try:
+        chat(options)
+    except KeyboardInterrupt:
+        print()
+    except TemplateMisfit as misfit:
+        sys.exit(f"error: {misfit}")
+    except ReprotuneError as error:
+        sys.exit(f"error: {error}")
+    except OSError as error:
+        sys.exit(f"error: {describe_os_error(error)}")
+
+
+if __name__ == "__main__":
+    main()
