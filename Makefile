@@ -1,4 +1,7 @@
 # `make run` does everything; the other targets are for one part of it. All are safe to repeat.
+#   make run    environment, dependencies, pipeline      make test      the tests, some minutes
+#   make chat   talk to the tuned model                  make test-all  the slow proofs too
+#   make env    environment and dependencies alone       make bench     what benchmarks/ measures
 PYTHON ?= python3
 # TORCH=cpu installs PyTorch's CPU build (200 MB instead of gigabytes of CUDA), for machines without a GPU.
 TORCH ?= default
@@ -15,13 +18,13 @@ run: $(VENV)/installed
 env: $(VENV)/installed
 
 chat: $(VENV)/installed
-	@$(ACTIVATE) && python -m tools.chat $(if $(BOTH),--both) $(if $(BASE),--base)
+	@$(ACTIVATE) && python -m tools.chat $(ARGS)
 
 test: $(VENV)/installed-dev
 	$(ACTIVATE) && python -m pytest -m "not slow"
 
-test-all: $(VENV)/installed-dev
-	$(ACTIVATE) && python -m pytest
+test-all: test
+	$(ACTIVATE) && python -m pytest -m slow
 
 lint: $(VENV)/installed-dev
 	$(ACTIVATE) && ruff check . && ruff format --check .
@@ -41,3 +44,14 @@ endif
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	@touch $@
+
+# requirements/constraints.txt from what the requirements bring today, in an environment of its own.
+constraints:
+	rm -rf $(VENV)-constraints
+	$(PYTHON) -m venv $(VENV)-constraints
+	sed '/^-c/d' requirements.txt > $(VENV)-constraints/requirements.txt
+	cp -r requirements $(VENV)-constraints/
+	sed -i '/^-c/d' $(VENV)-constraints/requirements/dev.txt
+	$(VENV)-constraints/bin/pip install --quiet -r $(VENV)-constraints/requirements.txt -r $(VENV)-constraints/requirements/dev.txt
+	$(VENV)-constraints/bin/pip freeze | $(PYTHON) requirements/write_constraints.py
+	rm -rf $(VENV)-constraints
