@@ -127,6 +127,7 @@ def make_project(folder: Path, model_folder: Path) -> Path:
     run(["git", "config", "user.email", "test@example.org"], folder)
     run(["dvc", "init", "-q"], folder)
     shutil.copy(REPO / ".dvc" / "config", folder / ".dvc" / "config")
+    shutil.copytree(REPO / ".dvc" / "plots", folder / ".dvc" / "plots")
     run(["git", "add", "-A", "-f", "."], folder)
     run(["git", "commit", "-qm", "start"], folder)
     return folder
