@@ -1,0 +1,73 @@
+"""What the make targets would run; tests/test_readme.py runs them."""
+
+import re
+from importlib.metadata import distributions
+
+import pytest
+from conftest import REPO, run
+from packaging.requirements import Requirement
+
+
+def would_run(*arguments: str) -> str:
+    """The commands of a target whose environment does not exist yet."""
+    return run(["make", "-n", "VENV=no-such-venv", *arguments], REPO).stdout
+
+
+def test_run_installs_the_pins_and_runs_the_pipeline() -> None:
+    commands = would_run("run")
+    assert "install --quiet --disable-pip-version-check -r requirements.txt" in commands
+    assert commands.strip().endswith("dvc repro")
+    assert "download.pytorch.org" not in commands
+
+
+def test_the_cpu_build_is_the_pinned_version() -> None:
+    [pin] = re.findall(r"^torch==.*", (REPO / "requirements" / "model.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    commands = would_run("run", "TORCH=cpu")
+    assert f"--index-url https://download.pytorch.org/whl/cpu {pin}\n" in commands
+    assert commands.index("whl/cpu") < commands.index("-r requirements.txt")
+
+
+@pytest.mark.parametrize(("target", "marks"), [("test", ["not slow"]), ("test-all", ["not slow", "slow"])])
+def test_test_all_adds_the_slow_proofs_to_test(target: str, marks: list[str]) -> None:
+    assert re.findall(r"pytest -m \"?([a-z ]+?)\"?$", would_run(target), flags=re.MULTILINE) == marks
+
+
+def test_an_old_python_is_refused_in_one_sentence(tmp_path) -> None:
+    old = tmp_path / "old-python"
+    old.write_text('#!/bin/sh\n[ "$1" = -c ] && echo "error: Python 3.11 or newer is needed" >&2\nexit 1\n', encoding="utf-8")
+    old.chmod(0o755)
+    done = run(["make", f"VENV={tmp_path}/venv", f"PYTHON={old}", "env"], REPO, check=False)
+    assert done.returncode != 0
+    assert "Python 3.11 or newer is needed" in done.stderr
+    assert not (tmp_path / "venv").exists()
+
+
+def test_every_requirement_is_pinned_exactly() -> None:
+    for path in (REPO / "requirements").glob("*.txt"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            assert re.fullmatch(r"#.*|-c constraints\.txt|[A-Za-z0-9._-]+(\[[a-z,]+\])?==[A-Za-z0-9.]+|", line), f"{path}: {line}"
+
+
+def canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def pinned_names() -> set[str]:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (REPO / "requirements").glob("*.txt"))
+    return {canonical(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, flags=re.MULTILINE)}
+
+
+def test_constraints_pin_what_the_requirements_require_in_turn() -> None:
+    """So that a new release of a dependency's dependency changes nothing."""
+    pinned = pinned_names()
+    waiting, seen = list(pinned), set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or (name not in pinned and not list(distributions(name=name))):
+            continue
+        seen.add(name)
+        for found in distributions(name=name):
+            required = [Requirement(line) for line in found.requires or []]
+            waiting += [canonical(one.name) for one in required if not one.marker or one.marker.evaluate({"extra": ""})]
+    # PyTorch's CUDA build pins the packages that it brings; setuptools comes with some Pythons.
+    assert {name for name in seen - pinned if not name.startswith(("nvidia-", "cuda-"))} <= {"setuptools", "triton"}
