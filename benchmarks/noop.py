@@ -26,7 +26,8 @@ def make_trivial_pipeline(folder: Path, stages: int) -> None:
     }
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": entries}), encoding="utf-8")
     (folder / "0.txt").write_text("0\n", encoding="utf-8")
-    for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "config", "core.analytics", "false"], ["dvc", "repro", "-q"]):
+    commands = ["git init -q", "dvc init -q", "dvc config core.analytics false", "dvc repro -q"]
+    for command in map(str.split, commands):
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 

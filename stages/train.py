@@ -3,6 +3,7 @@ models/environment.json."""
 
 import math
 import random
+import re
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,6 +61,10 @@ def read_packs(split: str, capacity: int, seed: int) -> list[list[Example]]:
 
 def add_adapter(model: Any, params: TrainParams) -> Any:
     """The model with LoRA on its linear layers; only the adapter's tensors train."""
+    names = [name for name, _ in model.named_modules()]
+    for target in params.lora_targets if isinstance(params.lora_targets, list) else []:
+        if not any(name == target or name.endswith(f".{target}") for name in names):  # peft minds only if none is found
+            raise ReprotuneError(f"params.yaml: train.lora_targets: the base model has no layer {target!r}")
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=params.lora_rank,
@@ -68,22 +73,24 @@ def add_adapter(model: Any, params: TrainParams) -> Any:
         target_modules=params.lora_targets,
     )
     if params.gradient_checkpointing:
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+        # transformers 5.23 has a new name for it and warns of the old one; 5.17 has the old one only
+        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+        enable({"use_reentrant": False})
     set_seed(params.seed)
     try:
         with ignore_renaming():
             return get_peft_model(model, config)
-    except ValueError as error:
+    except (ValueError, re.error) as error:
         raise ReprotuneError(f"params.yaml: train.lora_targets: {error}") from None
 
 
 def training_arguments(params: TrainParams, hardware: Hardware, packs: int) -> TrainingArguments:
-    steps = math.ceil(packs / params.packs_per_step) * params.epochs
+    steps = math.ceil(math.ceil(packs / params.packs_per_step) * params.epochs)
     planned = min(params.max_steps or steps, steps)
     return TrainingArguments(
         output_dir=str(project_root() / ".scratch" / "train"),
         num_train_epochs=params.epochs,
-        max_steps=params.max_steps or -1,
+        max_steps=planned,
         per_device_train_batch_size=1,
         per_device_eval_batch_size=1,
         gradient_accumulation_steps=params.packs_per_step,

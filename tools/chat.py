@@ -31,11 +31,14 @@ def load_models(options: argparse.Namespace) -> tuple[list[str], Any, Any]:
     for path in (PIN, *([] if options.base else [ADAPTER])):
         if not path.exists():
             raise ReprotuneError(f"{path}: not found; `make run` makes it, `dvc pull` fetches it")
+    from transformers import GenerationConfig
+
     hardware = find_hardware("auto")
     model = load_base_model(hardware.precision, hardware.device)
     if not options.base:
         model = load_adapter(model)
     names = ["base"] if options.base else ["base", "tuned"] if options.both else ["tuned"]
+    model.generation_config = GenerationConfig(do_sample=False)  # the model's own may hold penalties, as predictions.py says
     return names, model, load_tokenizer()
 
 
@@ -46,7 +49,7 @@ def stream_reply(model: Any, tokenizer: Any, messages: list[Message], options: a
 
     ids = torch.tensor([tokenize_prompt(tokenizer, messages)], device=model.device)
     stops = sorted({stop_token_id(tokenizer), tokenizer.eos_token_id} - {None})
-    sampling = {"do_sample": True, "temperature": options.temperature} if options.temperature else {"do_sample": False}
+    sampling = {"do_sample": True, "temperature": options.temperature} if options.temperature else {}
     without_adapter = model.disable_adapter() if name == "base" and options.both else nullcontext()
     with torch.inference_mode(), without_adapter:
         generated = model.generate(

@@ -94,11 +94,10 @@ def _tokenize_turn(tokenizer: Any, messages: list[Message], special_ids: set[int
     if ids[: len(prompt_ids)] != prompt_ids:  # a token straddles the border: cut there, as inference does
         ids = prompt_ids + _encode(tokenizer, rendered[len(prompt) :])
     reply_ids = ids[len(prompt_ids) :]
-    while reply_ids and reply_ids[-1] not in special_ids:
-        reply_ids.pop()
-    if not reply_ids:
+    end = max((position + 1 for position, id in enumerate(reply_ids) if id in special_ids), default=0)
+    if not end or tokenizer.decode(reply_ids[end:]).strip():  # a line break may follow the stop token, text may not
         raise TemplateMisfit("the template ends a reply without a special token, so that the model would never stop")
-    return prompt_ids, reply_ids
+    return prompt_ids, reply_ids[:end]
 
 
 def _render(tokenizer: Any, messages: list[Message], add_generation_prompt: bool) -> str:

@@ -19,7 +19,7 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     pack a little tighter, but each group would hold rows of one kind.
 
     >>> pack([3, 8, 2, 5], capacity=8)
-    [[0, 3], [1], [2]]
+    [[0, 2], [1], [3]]
     """
     groups: list[list[int]] = []
     rooms: list[tuple[int, int]] = []  # (room left, group), sorted

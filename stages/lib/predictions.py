@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 from tqdm import tqdm
+from transformers import GenerationConfig
 
 from stages.lib.base_model import load_base_model
 from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_conversation, tokenize_prompt
@@ -104,8 +105,11 @@ def score_example(model: Any, example: Any) -> torch.Tensor:
 @torch.inference_mode()
 def generate_replies(model: Any, tokenizer: Any, prompts: list[list[int]], params: PredictParams, name: str) -> list[Reply]:
     """Greedy replies, in the order of the prompts; batches hold prompts of like length, padded on the left."""
+    if not prompts:
+        return []
     stops = {stop_token_id(tokenizer), tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops)
+    model.generation_config = GenerationConfig(do_sample=False)  # a model's own may hold penalties, which also count padding
     by_length = sorted(range(len(prompts)), key=lambda position: (len(prompts[position]), position))
     replies: dict[int, Reply] = {}
     for start in tqdm(range(0, len(prompts), params.batch_size), desc=f"predict_{name}: replies", delay=2, disable=None):
@@ -118,10 +122,6 @@ def generate_replies(model: Any, tokenizer: Any, prompts: list[list[int]], param
             input_ids=torch.tensor(ids, device=model.device),
             attention_mask=torch.tensor(real, device=model.device),
             max_new_tokens=params.max_new_tokens,
-            do_sample=False,
-            temperature=None,
-            top_p=None,
-            top_k=None,
             eos_token_id=sorted(stops),
             pad_token_id=pad,
         )

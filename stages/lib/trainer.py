@@ -1,5 +1,6 @@
 """transformers' Trainer on packs: losses summed over labels, a progress bar of our own, the history as a table."""
 
+import math
 from typing import Any
 
 import torch
@@ -31,11 +32,7 @@ class PackedTrainer(Trainer):
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The micro-batch's share of the mean over all labels of the global batch (all accumulated micro-batches)."""
         loss = label_nll(model, inputs).sum() / num_items_in_batch
-        if not torch.isfinite(loss):
-            raise ReprotuneError(
-                f"train: the loss is {loss.item()} at step {self.state.global_step + 1}; lower train.learning_rate or set "
-                "train.precision to float32"
-            )
+        check_finite("loss", loss.item(), self.state.global_step + 1)
         return (loss, None) if return_outputs else loss
 
     @torch.no_grad()
@@ -47,10 +44,18 @@ class PackedTrainer(Trainer):
             with self.accelerator.autocast():
                 nll = label_nll(self.model, self._prepare_inputs(batch))
             total, labels = total + nll.double().sum().item(), labels + nll.numel()
+        check_finite("validation loss", total, self.state.global_step)
         metrics = {"eval_loss": total / labels}
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+
+def check_finite(name: str, loss: float, step: int) -> None:
+    if not math.isfinite(loss):
+        raise ReprotuneError(
+            f"train: the {name} is {loss} at step {step}; lower train.learning_rate or set train.precision to float32"
+        )
 
 
 class ProgressBar(TrainerCallback):
