@@ -6,7 +6,7 @@ from stages.lib.errors import run_stage
 from stages.lib.json_file import write_json
 from stages.lib.params import read_params
 from stages.lib.requirements import check_installed
-from stages.lib.tokenizer import write_tokenizer
+from stages.lib.tokenizer import TOKENIZER, write_tokenizer
 
 
 def main() -> None:
@@ -22,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[PIN, TOKENIZER], restore="dvc checkout base_model")

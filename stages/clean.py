@@ -89,10 +89,11 @@ def fix_whitespace(text: str) -> str:
 
 
 TEXT_STEPS = {
-    "unicode": fix_unicode,
     "control_characters": remove_control_characters,
+    "unicode": fix_unicode,
     "whitespace": fix_whitespace,
 }
+MOST_PASSES = 4
 
 
 def repair_roles(messages: list[Message]) -> list[Message]:
@@ -116,19 +117,40 @@ def repair_roles(messages: list[Message]) -> list[Message]:
     return repaired
 
 
+def clean_text(text: str, params: CleanParams) -> tuple[str, set[str]]:
+    """The text after the steps that are switched on, and the names of those that changed it.
+
+    The steps are repeated until none finds anything: what one takes out can bring to light what another mends.
+    """
+    changed_by: set[str] = set()
+    for _ in range(MOST_PASSES):
+        before = text
+        for name, step in TEXT_STEPS.items():
+            if getattr(params, name) and (stepped := step(text)) != text:
+                changed_by.add(name)
+                text = stepped
+        if text == before:
+            break
+    return text, changed_by
+
+
+def clean_texts(messages: list[Message], params: CleanParams) -> tuple[list[Message], set[str]]:
+    """The messages with cleaned texts, without those that are empty, and the names of the steps that changed something."""
+    filled: list[Message] = []
+    changed_by: set[str] = set()
+    for message in messages:
+        text, names = clean_text(message["content"], params)
+        changed_by |= names if text.strip() else {"empty_message"}
+        if text.strip():
+            filled.append({**message, "content": text})
+    return filled, changed_by
+
+
 def clean_conversation(messages: list[Message], params: CleanParams) -> tuple[list[Message], list[str]]:
     """The cleaned messages and the names of the steps that changed something. Empty messages always go."""
-    changed_by = []
-    for name, step in TEXT_STEPS.items():
-        if getattr(params, name):
-            stepped: list[Message] = [{**message, "content": step(message["content"])} for message in messages]
-            changed_by += [name] if stepped != messages else []
-            messages = stepped
-    filled = [message for message in messages if message["content"].strip()]
-    changed_by += ["empty_message"] if len(filled) < len(messages) else []
+    filled, changed_by = clean_texts(messages, params)
     repaired = repair_roles(filled) if params.roles else filled
-    changed_by += ["roles"] if repaired != filled else []
-    return repaired, changed_by
+    return repaired, sorted(changed_by | ({"roles"} if repaired != filled else set()))
 
 
 def reason_to_drop(messages: list[Message]) -> str | None:
@@ -146,6 +168,8 @@ def clean_all(collected: list[Conversation], params: CleanParams) -> tuple[list[
     for conversation in sorted(collected, key=lambda row: row["id"]):
         messages, steps = clean_conversation(conversation["messages"], params)
         reason, original = reason_to_drop(messages), None
+        if reason:  # the repair of roles may have left nothing: what the source lacked is the reason
+            reason = reason_to_drop(clean_texts(conversation["messages"], params)[0]) or reason
         if reason is None and params.duplicates:
             original = first_of.setdefault(messages_key(messages), conversation["id"])
             original = None if original == conversation["id"] else original
@@ -187,11 +211,13 @@ def main() -> None:
     dropped = Counter(row["reason"] for row in ledger if row["reason"])
     counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items())) or "none"
     if not kept:
-        raise ReprotuneError(f"{COLLECTED}: none of {len(collected):,} conversations is left; dropped: {counts}")
+        raise ReprotuneError(
+            f"{COLLECTED}: none of {len(collected):,} conversations is left; dropped: {counts} (see collect.sources)"
+        )
     write_conversations(CLEANED, kept)
     write_jsonl(LEDGER, ledger)
     print(f"clean: {len(collected):,} in, {len(kept):,} out; dropped: {counts}")
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[CLEANED, LEDGER], restore="dvc checkout clean")

@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
+import orjson
 from pydantic import Field
 
-from stages.lib.conversations import Conversation, messages_key, write_conversations, write_jsonl
+from stages.lib.conversations import Conversation, write_conversations, write_jsonl
 from stages.lib.errors import ReprotuneError, raise_first, run_stage
 from stages.lib.params import Section, read_params
 from stages.lib.requirements import check_installed
@@ -30,8 +31,8 @@ class CollectParams(Section):
 def assign_ids(name: str, rows: Iterable[RawConversation]) -> list[tuple[str, Conversation]]:
     """(place, conversation) for each row.
 
-    The id is `<source>/<key>`: the source's own key, else a hash of the normalised messages, with the occurrence number after
-    it from the second of identical ones on. Never a position: a line inserted above changes no other row's id.
+    The id is `<source>/<key>`: the source's own key, else a hash of what the row holds, with the occurrence number after it
+    from the second of identical rows on. Never a position: a line inserted above changes no other row's id.
     """
     placed: list[tuple[str, Conversation]] = []
     places: dict[str, str] = {}
@@ -40,9 +41,9 @@ def assign_ids(name: str, rows: Iterable[RawConversation]) -> list[tuple[str, Co
     for row in rows:
         key = row.key
         if key is None:
-            content = messages_key(row.messages)
+            content = hashlib.sha256(orjson.dumps(row[2:])).hexdigest()[:16]  # all but place and key
             seen[content] += 1
-            key = content[:16] + (f"-{seen[content]}" if seen[content] > 1 else "")
+            key = content + (f"-{seen[content]}" if seen[content] > 1 else "")
         if key in places:
             problems.append(f"{row.place}: id {key!r} stands already at {places[key]}; ids must be unique")
         places[key] = row.place
@@ -68,6 +69,8 @@ def limit_rows(placed: list[tuple[str, Conversation]], limit: int | None) -> lis
 def main(name: str) -> None:
     check_installed("requirements/core.txt")
     params = read_params("collect", CollectParams)
+    if name not in params.sources:
+        raise ReprotuneError(f"params.yaml: collect.sources has no {name!r}; name one of {', '.join(params.sources)}")
     placed = assign_ids(name, read_source(params.sources[name]))
     if not placed:
         raise ReprotuneError(f"{params.sources[name].path}: no conversation in it; source {name!r} must have at least one")
@@ -79,4 +82,7 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    run_stage(lambda: main(sys.argv[1]))
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    run_stage(
+        lambda: main(name), outs=[COLLECTED / f"{name}.jsonl", LEDGER / f"{name}.jsonl"], restore=f"dvc checkout collect@{name}"
+    )

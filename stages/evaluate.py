@@ -49,8 +49,13 @@ def read_examples() -> pd.DataFrame:
         )
     table = pd.DataFrame(rows)
     for model in MODELS:
-        predictions = pd.read_parquet(PREDICTIONS / f"{model}.parquet").set_index("id").add_prefix(f"{model}_")
-        table = table.join(predictions, on="id", how="left", validate="one_to_one")
+        path = PREDICTIONS / f"{model}.parquet"
+        predictions = pd.read_parquet(path).set_index("id").add_prefix(f"{model}_")
+        if absent := sorted(set(table["id"]) - set(predictions.index)):
+            raise ReprotuneError(
+                f"{path}: no prediction for {len(absent):,} test conversations, {absent[0]} first; run `dvc repro`"
+            )
+        table = table.join(predictions, on="id", validate="one_to_one")
     return table
 
 
@@ -152,4 +157,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[EXAMPLES, SCORES], restore="dvc checkout evaluate")

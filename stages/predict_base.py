@@ -5,7 +5,7 @@ Does not depend on the adapter: computed once a test set, from the cache in ever
 
 from stages.lib.errors import run_stage
 from stages.lib.params import read_params
-from stages.lib.predictions import PredictParams, predict_test
+from stages.lib.predictions import FOLDER, PredictParams, predict_test
 from stages.lib.requirements import check_installed
 
 
@@ -15,4 +15,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[FOLDER / "base.parquet"], restore="dvc checkout predict_base")

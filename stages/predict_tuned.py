@@ -3,7 +3,7 @@
 from stages.lib.adapter import load_adapter
 from stages.lib.errors import run_stage
 from stages.lib.params import read_params
-from stages.lib.predictions import PredictParams, predict_test
+from stages.lib.predictions import FOLDER, PredictParams, predict_test
 from stages.lib.requirements import check_installed
 
 
@@ -13,4 +13,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[FOLDER / "tuned.parquet"], restore="dvc checkout predict_tuned")

@@ -87,7 +87,12 @@ def render_replies(examples: pd.DataFrame, show_text: list[str], number: int) ->
         turns = [(message["role"], message["content"]) for message in messages[row["id"]][:last]]
         turns += [("reference", row["reference"]), ("base", row["base_reply"]), ("tuned", row["tuned_reply"])]
         for name, text in turns:
-            lines += [f"**{name}**", "", *(f"    {line}".rstrip() for line in (text or "(none)").splitlines()), ""]
+            lines += [
+                f"**{name}**",
+                "",
+                *(f"    {line}".rstrip() for line in (text if isinstance(text, str) else "(none)").splitlines()),
+                "",
+            ]
     return "\n".join(lines)
 
 

@@ -176,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[ASSIGNMENT, *(FOLDER / f"{split}.jsonl" for split in SPLITS)], restore="dvc checkout split")

@@ -23,6 +23,7 @@ from stages.lib.tokenizer import load_tokenizer
 SPLIT = Path("data/split")
 TOKENIZED = Path("data/tokenized")
 LEDGER = Path("data/ledger/tokenize.jsonl")
+SPLITS = ("train", "validation")
 
 
 class TokenizeParams(Section):
@@ -93,7 +94,7 @@ def main() -> None:
     params = read_params("tokenize", TokenizeParams)
     tokenizer = load_tokenizer()
     ledger: list[dict] = []
-    for split in ("train", "validation"):
+    for split in SPLITS:
         pairs, rows = tokenize_split(tokenizer, read_conversations(SPLIT / f"{split}.jsonl"), split, params)
         fates = Counter(row["fate"] for row in rows)
         if not pairs:
@@ -109,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[LEDGER, *(TOKENIZED / f"{split}.parquet" for split in SPLITS)], restore="dvc checkout tokenize")

@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from pydantic import Field
 from transformers import TrainingArguments, set_seed
 
-from stages.lib.adapter import ignore_renaming, write_adapter
+from stages.lib.adapter import ADAPTER, ignore_renaming, write_adapter
 from stages.lib.base_model import load_base_model, project_root
 from stages.lib.chat_template import IGNORE_INDEX, Example
 from stages.lib.conversations import write_jsonl
@@ -136,4 +136,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage(main, outs=[ADAPTER, ENVIRONMENT, LOSS_HISTORY], restore="dvc checkout train")

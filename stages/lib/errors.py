@@ -1,10 +1,12 @@
 """Errors that a user can act on: one line each, never a traceback."""
 
 import errno
+import os
+import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
-
-RESTORE_CACHED_OUTS = "dvc checkout"
+from pathlib import Path
 
 
 class ReprotuneError(Exception):
@@ -26,17 +28,34 @@ def describe_os_error(error: OSError) -> str:
     return f"{place}: {error.strerror or error}"
 
 
-def run_stage(main: Callable[[], None], restore: str = RESTORE_CACHED_OUTS) -> None:
-    """Run a stage's main; turn an error into one message that also names how to restore earlier results.
+def find_os_error(error: Exception) -> OSError | None:
+    """The failed read or write behind an error, if it is one: safetensors and tokenizers raise types of their own."""
+    if isinstance(error, OSError):
+        return error
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
-    DVC removes a stage's outs before it runs the command and commits nothing when the command fails.
+
+def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str = "dvc checkout") -> None:
+    """Run a stage's main; turn an error into one message that also names the command that restores earlier results.
+
+    DVC removes a stage's `outs` before it runs the command and commits nothing when the command fails. What is half
+    written then is removed here, or it would stand in the way of `restore`; what was there before is not touched.
     """
+    absent = [out for out in outs if not out.exists()]
     try:
         main()
-    except ReprotuneError as error:
-        message = str(error)
-    except OSError as error:
-        message = describe_os_error(error)
+    except BaseException as error:
+        for out in absent:
+            shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
+        if isinstance(error, ReprotuneError):
+            message = str(error)
+        elif isinstance(error, KeyboardInterrupt):
+            message = "interrupted"
+        elif isinstance(error, Exception) and (os_error := find_os_error(error)):
+            message = describe_os_error(os_error)
+        else:
+            raise
     else:
         return
     sys.exit(f"error: {message}\nNothing was saved. `{restore}` brings back the results of the last good run.")

@@ -75,7 +75,8 @@ def read_params(section: str, model: type[SectionType], path: Path = PARAMS) -> 
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ReprotuneError(f"{place}: not valid YAML: {getattr(error, 'problem', error)}") from None
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise ReprotuneError(f"{place}: not valid YAML: {problem}") from None
     if not isinstance(document, dict):
         raise ReprotuneError(f"{path}: expected the sections {', '.join(SECTIONS)}; found no mapping")
     raise_first([f"{path}: unknown section {key!r}; allowed: {', '.join(SECTIONS)}" for key in document if key not in SECTIONS])
@@ -84,16 +85,37 @@ def read_params(section: str, model: type[SectionType], path: Path = PARAMS) -> 
     try:
         return model.model_validate(document[section])
     except ValidationError as error:
-        raise_first([f"{path}: {_describe(section, detail)}" for detail in error.errors(include_url=False)])
+        raise_first([f"{path}: {line}" for line in _describe_all(section, document[section], error)])
         raise
 
 
-def _describe(section: str, detail: Any) -> str:
-    """`train.epochs: found 'two'; input should be a valid integer`."""
-    key = ".".join([section, *map(str, detail["loc"])])
-    problem = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "missing":
-        return f"{key} is missing"
-    if detail["type"] == "value_error":
-        return f"{key}: {problem}"
-    return f"{key}: found {detail['input']!r}; {problem[0].lower()}{problem[1:]}"
+def _describe_all(section: str, values: Any, error: ValidationError) -> list[str]:
+    """A line for each key at fault, such as `train.epochs: found 'two'; input should be a valid number`."""
+    lines: dict[str, str] = {}
+    for detail in error.errors(include_url=False):
+        key = ".".join([section, *_keys_in_file(values, detail["loc"], detail["type"] == "missing")])
+        problem = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "missing":
+            line = f"{key} is missing"
+        elif detail["type"] == "union_tag_not_found":
+            line = f"{key}.format is missing"
+        elif detail["type"] == "value_error":
+            line = f"{key}: {problem}"
+        elif key in lines:  # of several types that a value may have, it has none
+            line = f"{lines[key]}, or: {problem}"
+        else:
+            line = f"{key}: found {detail['input']!r}; {problem[0].lower()}{problem[1:]}"
+        lines[key] = line
+    return list(lines.values())
+
+
+def _keys_in_file(values: Any, location: tuple[int | str, ...], missing: bool) -> list[str]:
+    """pydantic's location without the names of union members, which stand in no file; a `missing` key stands in none either."""
+    keys = []
+    for position, part in enumerate(location):
+        if (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
+            values = values[part]
+            keys.append(str(part))
+        elif missing and position == len(location) - 1:
+            keys.append(str(part))
+    return keys

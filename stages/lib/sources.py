@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ CHATTERBOT_FOLDERS = {
     "sv": "swedish", "ta": "tamil", "te": "telugu", "th": "thai", "zh-Hant": "traditionalchinese", "tr": "turkish",
     "uk": "ukrainian", "ur": "urdu", "yo": "yoruba",
 }  # fmt: skip
+LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class ChatterbotSource(Section):
@@ -74,9 +76,9 @@ class CsvColumns(Section):
         pair = {self.user, self.assistant}
         message = {self.conversation, self.role, self.content}
         if (None in pair) == (None in message) or (pair | message) - {None} not in (pair, message):
-            raise ValueError("columns: map either user and assistant, or conversation, role and content")
+            raise ValueError("map either user and assistant, or conversation, role and content")
         if self.conversation and self.id:
-            raise ValueError("columns: where a row is a message, the conversation column is the id; leave id out")
+            raise ValueError("where a row is a message, the conversation column is the id; leave id out")
         return self
 
 
@@ -140,7 +142,7 @@ def read_chitchat(_source: ChitchatSource) -> Iterator[RawConversation]:
         # Who speaks first is the user. The rest is one other person: no conversation has three senders.
         first = utterances[0]["sender"] if utterances else None
         messages = [_message("user" if u["sender"] == first else "assistant", u["text"]) for u in utterances]
-        yield RawConversation(f"dataset.json: {key}", key, conversation["prompt"], "en", None, messages)
+        yield RawConversation(f"dataset.json: {key}", key, conversation.get("prompt"), "en", None, messages)
 
 
 def read_csv(source: CsvSource) -> Iterator[RawConversation]:
@@ -161,15 +163,14 @@ def read_csv(source: CsvSource) -> Iterator[RawConversation]:
             yield from _read_messages(source, rows) if columns.conversation else _read_pairs(source, rows)
         except UnicodeDecodeError as error:
             raise _not_utf8(path, error) from None
-        except csv.Error as error:
-            raise ReprotuneError(f"{path}:{reader.line_num}: not readable as CSV: {error}") from None
 
 
 def _numbered_rows(path: Path, reader: csv.DictReader) -> list[tuple[str, dict[str, str]]]:
-    """Rows with their place; a row with more or fewer cells than the header is a problem."""
-    rows, problems, line = [], [], reader.line_num
-    for row in reader:
-        place, line = f"{path}:{line + 1}", reader.line_num
+    """Rows with the line that they begin at; a row with more or fewer cells than the header is a problem."""
+    rows, problems = [], []
+    for row in _rows_until_error(path, reader):
+        cells = [cell for cell in row.values() if isinstance(cell, str)]
+        place = f"{path}:{reader.line_num - sum(len(LINE_END.findall(cell)) for cell in cells)}"
         if None in row or None in row.values():
             cells = sum(value is not None for key, value in row.items() if key) + len(row.get(None) or [])
             problems.append(
@@ -179,6 +180,17 @@ def _numbered_rows(path: Path, reader: csv.DictReader) -> list[tuple[str, dict[s
             rows.append((place, row))
     raise_first(problems)
     return rows
+
+
+def _rows_until_error(path: Path, reader: csv.DictReader) -> Iterator[dict]:
+    last = reader.line_num
+    try:
+        for row in reader:
+            last = reader.line_num
+            yield row
+    except csv.Error as error:
+        hint = "; is a quote left open?" if "end of data" in str(error) else ""
+        raise ReprotuneError(f"{path}:{last + 1}: not readable as CSV: {error}{hint}") from None
 
 
 def _cell(row: dict[str, str], column: str | None) -> str | None:
@@ -240,7 +252,7 @@ def read_jsonl_messages(source: JsonlSource) -> Iterator[RawConversation]:
             if not line.strip():
                 continue
             try:
-                yield _conversation(f"{path}:{number}", line, source)
+                yield _conversation(f"{path}:{number}", line.strip(), source)
             except ReprotuneError as error:
                 problems.append(f"{path}:{number}: {error}")
     raise_first(problems)
@@ -292,7 +304,7 @@ def _package_folder(package: str) -> Path:
 def _existing_file(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
-        raise ReprotuneError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'}")
+        raise ReprotuneError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'} (the source's `path`)")
     return path
 
 
