@@ -412,7 +412,8 @@ run_stage(lambda: print(fetch("hub", "someone/tiny", sys.argv[1])))
 
 def run_python(folder: Path, endpoint: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """A process of its own with this hub: huggingface_hub reads its settings when it is imported."""
-    env = environment(PYTHONPATH=str(REPO), HF_ENDPOINT=endpoint, HF_HUB_CACHE=str(folder / "hub"), HF_HUB_OFFLINE="0")
+    settings = {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
+    env = environment(PYTHONPATH=str(REPO), **settings)
     return subprocess.run(
         [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
     )

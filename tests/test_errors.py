@@ -87,7 +87,7 @@ def test_a_mistake_of_ours_keeps_its_traceback() -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_gets_its_remedy(number: int) -> None:
     assert describe_os_error(OSError(number, "x", "data/a.jsonl")) == (
-        "data/a.jsonl: no space left; free some (`du -sh .dvc/cache .base_models` shows what this project takes) and run the command again"
+        "data/a.jsonl: no space left; free some and run it again (`du -sh .dvc/cache` shows what results take)"
     )
 
 
@@ -116,10 +116,7 @@ def write_table(path: Path) -> None:
 def test_a_full_disk_is_one_message_whatever_is_written(write: Callable[[Path], None]) -> None:
     Path("out").symlink_to("/dev/full")
     message = message_of(lambda: write(Path("out")))
-    assert (
-        "no space left; free some (`du -sh .dvc/cache .base_models` shows what this project takes) and run the command again"
-        in message
-    )
+    assert "no space left; free some and run it again (`du -sh .dvc/cache` shows what results take)" in message
     assert len(message.splitlines()) == 2
 
 

@@ -24,7 +24,7 @@ METRICS = ("base", "comparison", "training", "tuned")
 FILES = {f"{name}.json" for name in (*METRICS, "data", "reference", "signatures")} | {"replies.md"}
 HISTORY = [
     {"step": 0, "validation_loss": 3.0},
-    {"step": 1, "train_loss": 2.5, "learning_rate": 1e-4, "gradient_norm": 1.0},
+    {"step": 1, "train_loss": 2.5, "learning_rate": 1e-4, "gradient_norm": 1.0, "validation_loss": 2.0},
     {"step": 2, "train_loss": 2.0, "learning_rate": 0.0, "gradient_norm": 1.0, "validation_loss": 2.25},
 ]
 
@@ -166,7 +166,7 @@ def test_the_scores_are_the_evaluations(metrics: Path, folder: Path) -> None:
 def test_the_losses_are_those_of_the_history(metrics: Path) -> None:
     assert read(metrics, "training") == {"steps": 2, "validation_loss_start": 3.0, "validation_loss": 2.25}
     assert (metrics / "plots/train_loss.csv").read_text(encoding="utf-8") == "step,loss\n1,2.5\n2,2.0\n"
-    assert (metrics / "plots/validation_loss.csv").read_text(encoding="utf-8") == "step,loss\n0,3.0\n2,2.25\n"
+    assert (metrics / "plots/validation_loss.csv").read_text(encoding="utf-8") == "step,loss\n0,3.0\n1,2.0\n2,2.25\n"
 
 
 def test_the_plot_pools_labels_with_few_conversations_and_weighs_by_labels() -> None:

@@ -24,7 +24,7 @@ def describe_os_error(error: OSError) -> str:
     """One sentence for a failed read or write; a full disk gets its remedy."""
     place = error.filename or "the project's disk"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{place}: no space left; free some (`du -sh .dvc/cache .base_models` shows what this project takes) and run the command again"
+        return f"{place}: no space left; free some and run it again (`du -sh .dvc/cache` shows what results take)"
     return f"{place}: {error.strerror or error}"
 
 
