@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import make_project, run, tiny_params, write_params
+from conftest import REPO, make_project, run, tiny_params, write_params
+
+from stages.lib import errors
 
 PAIRS, CHATS = "data/raw/pairs.csv", "data/raw/chats.jsonl"
 HEADER = "question,answer,topic\n"
 FAULTS = yaml.safe_load((Path(__file__).parent / "cases/bad_input.yaml").read_text(encoding="utf-8"))
+PIPELINE = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 BY_MESSAGE = FAULTS["CSV role that is not mapped"]["params"]
 
 
@@ -137,14 +140,28 @@ def test_a_base_model_without_a_chat_template_is_a_message_with_the_remedy(folde
 
 def test_in_a_terminal_it_is_exit_code_1_and_no_traceback(folder: Path) -> None:
     write(folder / CHATS, "{")
-    root = Path(__file__).parent.parent
-    done = run([sys.executable, "-m", "stages.collect", "chats"], folder, check=False, PYTHONPATH=str(root))
+    done = run([sys.executable, "-m", "stages.collect", "chats"], folder, check=False, PYTHONPATH=str(REPO))
     assert done.returncode == 1
     assert "Traceback" not in done.stderr + done.stdout
     assert done.stderr.startswith(f"error: {CHATS}:1: not a JSON object")
 
 
 # With DVC: what a failed stage leaves is never taken for a result
+
+
+@pytest.mark.parametrize("name", PIPELINE)
+def test_a_stage_takes_its_half_written_outs_away_and_names_itself_in_the_command_that_restores(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    given: dict = {}
+    monkeypatch.setattr(errors, "run_stage", lambda _main, **options: given.update(options))
+    run_stage("collect pairs" if name == "collect" else name)
+    if name == "report":  # its outs are git's
+        assert given == {"restore": "git checkout -- metrics"}
+    else:
+        stage = PIPELINE[name].get("do", PIPELINE[name])
+        assert sorted(map(str, given["outs"])) == sorted(out.replace("${key}", "pairs") for out in stage["outs"])
+        assert given["restore"] == f"dvc checkout {'collect@pairs' if name == 'collect' else name}"
 
 
 @pytest.fixture

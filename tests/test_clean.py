@@ -51,19 +51,22 @@ def exchange(id: str, user: str = "hi", assistant: str = "hello") -> Conversatio
 # Golden cases
 
 
+@pytest.mark.parametrize("params", [only("unicode"), ALL], ids=["alone", "with all steps"])
 @cases("unicode")
-def test_unicode_is_repaired(case: dict) -> None:
-    assert clean_text(case["input"], only("unicode")) == case["expected"]
+def test_unicode_is_repaired(case: dict, params: CleanParams) -> None:
+    assert clean_text(case["input"], params) == case["expected"]
 
 
+@pytest.mark.parametrize("params", [only("control_characters"), ALL], ids=["alone", "with all steps"])
 @cases("control_characters")
-def test_characters_that_nobody_sees_go(case: dict) -> None:
-    assert clean_text(case["input"], only("control_characters")) == case["expected"]
+def test_characters_that_nobody_sees_go(case: dict, params: CleanParams) -> None:
+    assert clean_text(case["input"], params) == case["expected"]
 
 
+@pytest.mark.parametrize("params", [only("whitespace"), ALL], ids=["alone", "with all steps"])
 @cases("whitespace")
-def test_white_space_at_the_ends_goes(case: dict) -> None:
-    assert clean_text(case["input"], only("whitespace")) == case["expected"]
+def test_white_space_at_the_ends_goes(case: dict, params: CleanParams) -> None:
+    assert clean_text(case["input"], params) == case["expected"]
 
 
 @cases("must_not_change")

@@ -25,13 +25,14 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def message_of(main: Callable[[], None], **options: str) -> str:
     """What `run_stage` ends the process with; text makes Python's exit code 1."""
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as caught:
         run_stage(main, **options)
+    assert isinstance(caught.value, SystemExit)
     assert isinstance(caught.value.code, str)
     return caught.value.code
 
 
-def fail(error: Exception) -> Callable[[], None]:
+def fail(error: BaseException) -> Callable[[], None]:
     def main() -> None:
         raise error
 
@@ -79,6 +80,31 @@ def test_a_stage_may_name_its_own_command_that_restores() -> None:
 def test_a_mistake_of_ours_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run_stage(fail(ZeroDivisionError()))
+
+
+def test_a_stage_that_is_interrupted_ends_without_a_traceback() -> None:
+    assert message_of(fail(KeyboardInterrupt())).startswith("error: interrupted\nNothing was saved.")
+
+
+@pytest.mark.parametrize("error", [ReprotuneError("no"), OSError(errno.ENOSPC, "x"), KeyboardInterrupt(), ZeroDivisionError()])
+def test_what_a_failed_stage_has_half_written_goes_and_what_was_there_before_stays(error: BaseException) -> None:
+    before, half, folder, never = (Path(name) for name in ("before.json", "half.json", "folder", "never.json"))
+    write_json(before, "earlier")
+
+    def main() -> None:
+        write_json(half, "half")
+        write_json(folder / "half.json", "half")
+        raise error
+
+    with pytest.raises((SystemExit, KeyboardInterrupt, ZeroDivisionError)):
+        run_stage(main, outs=[before, half, folder, never])
+    assert sorted(path.name for path in Path().iterdir()) == ["before.json"]
+    assert read_json(before) == "earlier"
+
+
+def test_what_a_stage_that_ends_well_has_written_stays() -> None:
+    run_stage(lambda: write_json(Path("out.json"), 1), outs=[Path("out.json")])
+    assert read_json(Path("out.json")) == 1
 
 
 # The disk
