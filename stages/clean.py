@@ -89,8 +89,8 @@ def fix_whitespace(text: str) -> str:
 
 
 TEXT_STEPS = {
+    "unicode": fix_unicode,  # first: mojibake read as Latin-1 holds C1 controls, which are needed to undo it
     "control_characters": remove_control_characters,
-    "unicode": fix_unicode,
     "whitespace": fix_whitespace,
 }
 MOST_PASSES = 4
@@ -169,7 +169,7 @@ def clean_all(collected: list[Conversation], params: CleanParams) -> tuple[list[
         messages, steps = clean_conversation(conversation["messages"], params)
         reason, original = reason_to_drop(messages), None
         if reason:  # the repair of roles may have left nothing: what the source lacked is the reason
-            reason = reason_to_drop(clean_texts(conversation["messages"], params)[0]) or reason
+            reason = reason_to_drop(clean_texts(conversation["messages"], params)[0]) or "no_reply"
         if reason is None and params.duplicates:
             original = first_of.setdefault(messages_key(messages), conversation["id"])
             original = None if original == conversation["id"] else original

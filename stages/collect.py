@@ -82,7 +82,6 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    name = sys.argv[1] if len(sys.argv) > 1 else ""
-    run_stage(
-        lambda: main(name), outs=[COLLECTED / f"{name}.jsonl", LEDGER / f"{name}.jsonl"], restore=f"dvc checkout collect@{name}"
-    )
+    name = "".join(sys.argv[1:2])
+    outs = [COLLECTED / f"{name}.jsonl", LEDGER / f"{name}.jsonl"]
+    run_stage(lambda: main(name), outs=outs, restore=f"dvc checkout collect@{name}" if name else "dvc checkout")

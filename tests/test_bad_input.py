@@ -176,16 +176,20 @@ def outs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "data/split").glob("*.jsonl"))}
 
 
-def test_after_a_full_disk_the_named_command_restores_and_nothing_half_written_is_committed(split_project: Path) -> None:
+@pytest.mark.parametrize("command", ["dvc repro split", "python -m stages.split"])
+def test_after_a_full_disk_the_named_command_restores_and_nothing_half_written_is_committed(
+    split_project: Path, command: str
+) -> None:
     folder, before, lock = split_project, outs(split_project), (split_project / "dvc.lock").read_bytes()
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
     params["split"]["seed"] = 1
     write_params(folder, params)
-    shell = folder.parent / "shell"  # DVC runs a stage in $SHELL: in this one no file grows over a few kilobytes
+    shell = folder.parent / "shell"  # no file grows over a few kilobytes in it; DVC runs a stage in $SHELL
     shell.write_text('#!/bin/sh\nulimit -f 4\nexec /bin/sh "$@"\n', encoding="utf-8")
     shell.chmod(0o755)
 
-    failed = run(["dvc", "repro", "split"], folder, check=False, SHELL=str(shell))
+    typed = command.split() if command.startswith("dvc") else [str(shell), "-c", command]
+    failed = run(typed, folder, check=False, SHELL=str(shell))
     assert failed.returncode != 0
     assert "Traceback" not in failed.stderr + failed.stdout
     assert [line for line in failed.stderr.splitlines() if "File too large" in line] == [

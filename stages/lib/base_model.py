@@ -90,7 +90,7 @@ def _fetch_hub(name: str, revision: str, trust_remote_code: bool) -> Path:
     patterns = [*WEIGHT_PATTERNS, *TOKENIZER_PATTERNS, *(["*.py"] if trust_remote_code else [])]
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
         raise ReprotuneError(
             f"base_model: {name}@{revision} could not be fetched from {endpoint}: {str(error).splitlines()[0]} "

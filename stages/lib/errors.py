@@ -40,9 +40,11 @@ def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str 
     """Run a stage's main; turn an error into one message that also names the command that restores earlier results.
 
     DVC removes a stage's `outs` before it runs the command and commits nothing when the command fails. What is half
-    written then is removed here, or it would stand in the way of `restore`; what was there before is not touched.
+    written then is removed here, or it would stand in the way of `restore`. Without DVC earlier outs are still there, and may
+    be half overwritten: they stay, and DVC replaces them by force only.
     """
     absent = [out for out in outs if not out.exists()]
+    restore += " --force" if len(absent) < len(outs) else ""
     try:
         main()
     except BaseException as error:

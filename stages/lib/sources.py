@@ -169,12 +169,11 @@ def _numbered_rows(path: Path, reader: csv.DictReader) -> list[tuple[str, dict[s
     """Rows with the line that they begin at; a row with more or fewer cells than the header is a problem."""
     rows, problems = [], []
     for row in _rows_until_error(path, reader):
-        cells = [cell for cell in row.values() if isinstance(cell, str)]
+        cells = [cell for cell in [*row.values(), *row.get(None, [])] if isinstance(cell, str)]
         place = f"{path}:{reader.line_num - sum(len(LINE_END.findall(cell)) for cell in cells)}"
         if None in row or None in row.values():
-            cells = sum(value is not None for key, value in row.items() if key) + len(row.get(None) or [])
             problems.append(
-                f"{place}: {cells} cells; the header has {len(reader.fieldnames or [])} (quote cells that hold commas)"
+                f"{place}: {len(cells)} cells; the header has {len(reader.fieldnames or [])} (quote cells that hold commas)"
             )
         else:
             rows.append((place, row))

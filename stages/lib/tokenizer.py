@@ -29,7 +29,6 @@ def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | 
         )
     variables = "".join(f"{{%- set {name} = {_jinja_literal(value)} %}}" for name, value in sorted(template_variables.items()))
     tokenizer.chat_template = variables + template
-    tokenizer.name_or_path = ""
     shutil.rmtree(TOKENIZER, ignore_errors=True)
     tokenizer.save_pretrained(TOKENIZER)
 
