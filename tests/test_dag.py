@@ -366,3 +366,15 @@ def test_a_clone_reproduces_by_pulling_what_it_needs(finished_project: Path, tmp
     run(["git", "clone", "-q", str(folder), str(clone)], tmp_path)
     edit_params(clone, "evaluate", confidence=0.9)
     assert ran(run(["dvc", "repro", "--pull", "--allow-missing"], clone).stdout) == ["evaluate", "report"]
+
+
+def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path) -> None:
+    """A .dvc file that git sees and DVC does not would be neither pushed nor restored, without a word."""
+    raw = project / "data" / "raw" / "own.csv"
+    raw.write_text("question,answer\na,b\n", encoding="utf-8")
+    run(["dvc", "add", "-q", "data/raw/own.csv"], project)
+    untracked = run(["git", "status", "--porcelain", "--untracked-files=all"], project).stdout.split("\n")
+    assert [line for line in untracked if line.startswith("??")] == ["?? data/raw/own.csv.dvc"]
+    raw.unlink()
+    run(["dvc", "checkout", "-q", "--allow-missing"], project)
+    assert raw.exists()
