@@ -1,8 +1,9 @@
 """Errors that a user can act on: first ten and a count, one message for a full disk, pins against what is installed."""
 
+import contextlib
 import errno
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -159,19 +160,24 @@ def save_tokenizer(path: Path) -> None:
     Tokenizer(models.BPE(vocab={str(number): number for number in range(3000)}, merges=[])).save(str(path))
 
 
-@pytest.fixture
-def small_disk() -> Any:
-    """No file may grow over 1,000 bytes: the system's error is another than a full disk's, its ways are the same."""
+@contextlib.contextmanager
+def small_disk() -> Iterator[None]:
+    """No file may grow over 1,000 bytes: the system's error is another than a full disk's, its ways are the same.
+
+    No fixture: pytest itself writes to a file where its output goes to one.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-@pytest.mark.usefixtures("small_disk")
 @pytest.mark.parametrize("write", [save_tensors, save_tokenizer, write_table])
 def test_a_failed_write_of_weights_or_tokenizer_is_no_traceback(write: Callable[[Path], None]) -> None:
-    message = message_of(lambda: write(Path("out")))
+    with small_disk():
+        message = message_of(lambda: write(Path("out")))
     assert "File too large" in message
     assert len(message.splitlines()) == 2
 
