@@ -29,8 +29,9 @@ test-all: test
 lint: $(VENV)/installed-dev
 	$(ACTIVATE) && ruff check . && ruff format --check .
 
-bench: $(VENV)/installed-dev
-	$(ACTIVATE) && python -m benchmarks.noop
+bench: $(VENV)/installed-bench
+	$(ACTIVATE) && python -m benchmarks.noop && python -m benchmarks.corpora && python -m benchmarks.data_stages \
+		&& python -m benchmarks.near_duplicates && python -m benchmarks.tokenization
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one: make run PYTHON=python3.12")'
@@ -43,6 +44,10 @@ endif
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/installed-bench: $(VENV)/installed-dev benchmarks/requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@
 
 # requirements/constraints.txt from what the requirements bring today, in an environment of its own.

@@ -1,46 +1,35 @@
-"""data/collected/*.jsonl -> data/cleaned.jsonl: repaired, de-duplicated conversations, sorted by id.
+"""data/collected/*.jsonl -> data/cleaned.jsonl: repaired, masked, de-duplicated conversations, sorted by id.
 
-The ledger, data/ledger/clean.jsonl, has one row for every collected conversation: kept, repaired (how) or dropped (why).
+The ledger, data/ledger/clean.jsonl, has one row for every collected conversation: kept, repaired (how) or dropped (why);
+data/ledger/sources.json counts the rows that collect read.
 """
 
-import re
-from collections import Counter
+from collections import Counter, defaultdict
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import ftfy
+import numpy as np
+import orjson
 from pydantic import ConfigDict
 
-from stages.lib.conversations import (
-    Conversation,
-    Message,
-    messages_key,
-    read_conversations,
-    write_conversations,
-    write_jsonl,
-)
+from stages.lib.cleaning import CleanedChunk, CleanParams, Verdict, clean_lines
+from stages.lib.conversations import read_lines, write_jsonl, write_lines
 from stages.lib.errors import ReprotuneError, run_stage
+from stages.lib.json_file import write_json
+from stages.lib.near_duplicates import find_originals
 from stages.lib.params import Section, read_params
+from stages.lib.processes import in_chunks, map_chunks
 from stages.lib.requirements import check_installed
+from stages.lib.shingles import concatenate
 
 COLLECTED = Path("data/collected")
+COLLECT_LEDGER = Path("data/ledger/collect")
 CLEANED = Path("data/cleaned.jsonl")
 LEDGER = Path("data/ledger/clean.jsonl")
-
-# ftfy's defaults rewrite full-width Chinese punctuation, typographic quotes, entities and ligatures: all meant as they stand.
-FTFY = ftfy.TextFixerConfig(
-    fix_character_width=False,
-    uncurl_quotes=False,
-    unescape_html=False,
-    fix_latin_ligatures=False,
-    remove_terminal_escapes=False,
-    remove_control_chars=False,
-    fix_line_breaks=False,
-    explain=False,
-)
-# C0 and C1 controls but for tab and line feed, zero-width space, word joiner, byte-order mark, and what Unicode forbids in text.
-# The zero-width joiner and non-joiner stay: emoji and Persian need them.
-CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufffe\uffff]")
+SOURCES = Path("data/ledger/sources.json")
+ROWS_AT_ONCE = 1000
 
 
 class SourceNames(Section):
@@ -50,174 +39,113 @@ class SourceNames(Section):
     sources: dict[str, Any]
 
 
-class CleanParams(Section):
-    unicode: bool
-    control_characters: bool
-    whitespace: bool
-    roles: bool
-    duplicates: bool
+def find_length_outliers(verdicts: list[Verdict], quantiles: tuple[float, float]) -> set[int]:
+    """Rows where what one side says is shorter or longer than the quantiles of its language. Characters, each side by itself."""
+    outliers: set[int] = set()
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, verdict in enumerate(verdicts):
+        if verdict.reason is None:
+            rows_of[verdict.language].append(row)
+    for rows in rows_of.values():
+        for side in ("user_characters", "assistant_characters"):
+            lengths = np.array([getattr(verdicts[row], side) for row in rows])
+            low = np.quantile(lengths, quantiles[0], method="lower")
+            high = np.quantile(lengths, quantiles[1], method="higher")
+            outliers |= {row for row, length in zip(rows, lengths, strict=True) if not low <= length <= high}
+    return outliers
 
 
-def fix_unicode(text: str) -> str:
-    """Undo mojibake and compose characters (NFC).
-
-    >>> fix_unicode("cafÃ© — schÃ¶n")
-    'café — schön'
-    >>> fix_unicode("你好，世界！ “quoted” &lt;b&gt;")
-    '你好，世界！ “quoted” &lt;b&gt;'
-    """
-    return ftfy.fix_text(text, FTFY)
-
-
-def remove_control_characters(text: str) -> str:
-    """Drop characters nobody sees; line ends become LF first.
-
-    >>> remove_control_characters("a\\x00b\\u200bc\\r\\nd\\te")
-    'abc\\nd\\te'
-    """
-    return CONTROL_CHARACTERS.sub("", re.sub(r"\r\n?|\u2028|\u2029", "\n", text))
+def find_exact_duplicates(verdicts: list[Verdict], outliers: set[int]) -> dict[int, int]:
+    """Row -> the first row with the same normalised messages."""
+    first_of: dict[bytes, int] = {}
+    duplicates = {}
+    for row, verdict in enumerate(verdicts):
+        if verdict.reason is None and row not in outliers:
+            first = first_of.setdefault(verdict.key, row)
+            if first != row:
+                duplicates[row] = first
+    return duplicates
 
 
-def fix_whitespace(text: str) -> str:
-    """Strip both ends of the text and the right end of each line; indentation stays, it is code's.
-
-    >>> fix_whitespace("\\n\\n  if x:  \\n      y\\n\\n\\n\\nz ")
-    'if x:\\n      y\\n\\nz'
-    """
-    text = re.sub(r"[^\S\n]+$", "", text, flags=re.MULTILINE)
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+def find_near_duplicates(chunks: list[CleanedChunk], left: np.ndarray, threshold: float) -> dict[int, tuple[int, float]]:
+    """Row -> (the earlier row that stays in its place, their Jaccard index), among the rows that are `left`."""
+    shingles = concatenate([chunk.shingles for chunk in chunks]).take(left)
+    bands = np.concatenate([chunk.bands for chunk in chunks])[left]
+    originals = find_originals(shingles, bands, threshold)
+    return {int(left[row]): (int(left[original]), similarity) for row, (original, similarity) in originals.items()}
 
 
-TEXT_STEPS = {
-    "unicode": fix_unicode,  # first: mojibake read as Latin-1 holds C1 controls, which are needed to undo it
-    "control_characters": remove_control_characters,
-    "whitespace": fix_whitespace,
-}
-MOST_PASSES = 4
-
-
-def repair_roles(messages: list[Message]) -> list[Message]:
-    """System first, then user and assistant in turn, the assistant last: what every chat template accepts.
-
-    Several messages in a row from one side become one, joined by a line feed; assistant messages before the first user
-    message and user messages after the last assistant message go.
-    """
-    system = [message for message in messages if message["role"] == "system"]
-    turns = [message for message in messages if message["role"] != "system"]
-    while turns and turns[0]["role"] == "assistant":
-        turns.pop(0)
-    while turns and turns[-1]["role"] == "user":
-        turns.pop()
-    repaired: list[Message] = []
-    for message in system + turns:
-        if repaired and repaired[-1]["role"] == message["role"]:
-            repaired[-1] = {"role": message["role"], "content": f"{repaired[-1]['content']}\n{message['content']}"}
-        else:
-            repaired.append(message)
-    return repaired
-
-
-def clean_text(text: str, params: CleanParams) -> tuple[str, set[str]]:
-    """The text after the steps that are switched on, and the names of those that changed it.
-
-    The steps are repeated until none finds anything: what one takes out can bring to light what another mends.
-    """
-    changed_by: set[str] = set()
-    for _ in range(MOST_PASSES):
-        before = text
-        for name, step in TEXT_STEPS.items():
-            if getattr(params, name) and (stepped := step(text)) != text:
-                changed_by.add(name)
-                text = stepped
-        if text == before:
-            break
-    return text, changed_by
-
-
-def clean_texts(messages: list[Message], params: CleanParams) -> tuple[list[Message], set[str]]:
-    """The messages with cleaned texts, without those that are empty, and the names of the steps that changed something."""
-    filled: list[Message] = []
-    changed_by: set[str] = set()
-    for message in messages:
-        text, names = clean_text(message["content"], params)
-        changed_by |= names if text.strip() else {"empty_message"}
-        if text.strip():
-            filled.append({**message, "content": text})
-    return filled, changed_by
-
-
-def clean_conversation(messages: list[Message], params: CleanParams) -> tuple[list[Message], list[str]]:
-    """The cleaned messages and the names of the steps that changed something. Empty messages always go."""
-    filled, changed_by = clean_texts(messages, params)
-    repaired = repair_roles(filled) if params.roles else filled
-    return repaired, sorted(changed_by | ({"roles"} if repaired != filled else set()))
-
-
-def reason_to_drop(messages: list[Message]) -> str | None:
-    roles = {message["role"] for message in messages}
-    if not messages:
-        return "empty"
-    return "no_assistant_message" if "assistant" not in roles else "no_user_message" if "user" not in roles else None
-
-
-def clean_all(collected: list[Conversation], params: CleanParams) -> tuple[list[Conversation], list[dict]]:
-    """Cleaned conversations, and one ledger row for each collected one. Of exact duplicates the lowest id stays."""
-    kept: list[Conversation] = []
+def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[dict]:
+    """The ledger: for each collected conversation, in order, what became of it. Of duplicates the lowest id stays."""
+    verdicts = [verdict for chunk in chunks for verdict in chunk.verdicts]
+    outliers = find_length_outliers(verdicts, params.length_quantiles) if params.length_quantiles else set()
+    exact = find_exact_duplicates(verdicts, outliers) if params.duplicates else {}
+    near = {}
+    if params.near_duplicates is not None:
+        gone = outliers | exact.keys()
+        left = [row for row, verdict in enumerate(verdicts) if verdict.reason is None and row not in gone]
+        near = find_near_duplicates(chunks, np.array(left, np.int64), params.near_duplicates)
     ledger = []
-    first_of: dict[str, str] = {}
-    for conversation in sorted(collected, key=lambda row: row["id"]):
-        messages, steps = clean_conversation(conversation["messages"], params)
-        reason, original = reason_to_drop(messages), None
-        if reason:  # the repair of roles may have left nothing: what the source lacked is the reason
-            reason = reason_to_drop(clean_texts(conversation["messages"], params)[0]) or "no_reply"
-        if reason is None and params.duplicates:
-            original = first_of.setdefault(messages_key(messages), conversation["id"])
-            original = None if original == conversation["id"] else original
-            reason = "exact_duplicate" if original else None
-        fate = "dropped" if reason else "repaired" if steps else "kept"
-        ledger.append({"id": conversation["id"], "fate": fate, "reason": reason, "duplicate_of": original, "repaired_by": steps})
-        if reason is None:
-            kept.append({**conversation, "language": guess_language(conversation, messages), "messages": messages})
-    return kept, ledger
+    for row, verdict in enumerate(verdicts):
+        reason, original, similarity = verdict.reason, None, None
+        if row in outliers:
+            reason = "length"
+        elif row in exact:
+            reason, original = "exact_duplicate", verdicts[exact[row]].id
+        elif row in near:
+            reason, original, similarity = "near_duplicate", verdicts[near[row][0]].id, round(near[row][1], 4)
+        ledger.append(
+            {
+                "id": verdict.id,
+                "fate": "dropped" if reason else "repaired" if verdict.repaired_by else "kept",
+                "reason": reason,
+                "duplicate_of": original,
+                "similarity": similarity,
+                "repaired_by": verdict.repaired_by,
+                "tags": verdict.tags,
+            }
+        )
+    return ledger
 
 
-def guess_language(conversation: Conversation, messages: list[Message]) -> str:
-    """The source's language; where it names none, the script's, if it tells one: `zh`, `ja`, `ko`, else `und`."""
-    if conversation["language"] != "und":
-        return conversation["language"]
-    text = "".join(message["content"] for message in messages)
-    letters = sum(map(str.isalpha, text)) or 1
-    if len(re.findall(r"[\u3040-\u30ff]", text)) / letters > 0.1:
-        return "ja"
-    if len(re.findall(r"[\uac00-\ud7a3]", text)) / letters > 0.3:
-        return "ko"
-    return "zh" if len(re.findall(r"[\u3400-\u9fff\U00020000-\U0003134f]", text)) / letters > 0.3 else "und"
+def count_rows(ledger: Path) -> dict[str, int]:
+    """Rows of a source by their fate in collect: collected, over_limit, unreadable."""
+    rows: Counter[str] = Counter()
+    for line in read_lines(ledger):
+        row = orjson.loads(line)
+        rows[row["fate"]] += row["rows"]
+    return dict(rows)
 
 
-def remove_collected_of_removed_sources(names: set[str]) -> None:
-    """A source taken out of params.yaml leaves its file behind, which DVC no longer knows: it must not be trained on."""
-    for path in COLLECTED.glob("*.jsonl"):
+def remove_files_of_removed_sources(names: list[str]) -> None:
+    """A source taken out of params.yaml leaves its files behind, which DVC no longer knows: they must not be trained on."""
+    for path in [*COLLECTED.glob("*.jsonl"), *COLLECT_LEDGER.glob("*.jsonl")]:
         if path.stem not in names:
             path.unlink()
 
 
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/data.txt")
-    names = set(read_params("collect", SourceNames).sources)
+    names = sorted(read_params("collect", SourceNames).sources)
     params = read_params("clean", CleanParams)
-    remove_collected_of_removed_sources(names)
-    collected = [row for name in sorted(names) for row in read_conversations(COLLECTED / f"{name}.jsonl")]
-    kept, ledger = clean_all(collected, params)
+    remove_files_of_removed_sources(names)
+    # In order of their ids: each file is sorted, and no character of a source's name sorts before the slash that ends it.
+    lines = chain.from_iterable(read_lines(COLLECTED / f"{name}.jsonl") for name in names)
+    chunks = list(map_chunks(partial(clean_lines, params=params), in_chunks(lines, ROWS_AT_ONCE)))
+    ledger = judge_all(chunks, params)
+    cleaned = [verdict.line for chunk in chunks for verdict in chunk.verdicts]
+    kept = [line for line, row in zip(cleaned, ledger, strict=True) if row["fate"] != "dropped"]
     dropped = Counter(row["reason"] for row in ledger if row["reason"])
     counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items())) or "none"
     if not kept:
         raise ReprotuneError(
-            f"{COLLECTED}: none of {len(collected):,} conversations is left; dropped: {counts} (see collect.sources)"
+            f"{COLLECTED}: none of {len(ledger):,} conversations is left; dropped: {counts} (see collect.sources)"
         )
-    write_conversations(CLEANED, kept)
+    write_lines(CLEANED, kept)
     write_jsonl(LEDGER, ledger)
-    print(f"clean: {len(collected):,} in, {len(kept):,} out; dropped: {counts}")
+    write_json(SOURCES, {name: count_rows(COLLECT_LEDGER / f"{name}.jsonl") for name in names})
+    print(f"clean: {len(ledger):,} in, {len(kept):,} out; dropped: {counts}")
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[CLEANED, LEDGER], restore="dvc checkout clean")
+    run_stage(main, outs=[CLEANED, LEDGER, SOURCES], restore="dvc checkout clean")

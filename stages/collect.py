@@ -1,23 +1,26 @@
 """One source in params.yaml -> data/collected/<name>.jsonl: its conversations in one schema, nothing judged.
 
-The ledger, data/ledger/collect/<name>.jsonl, says from which file and line each id came.
+The ledger, data/ledger/collect/<name>.jsonl, has one row for every conversation and every unreadable row: id, place, the number
+of source rows it stands for, fate and reason.
 """
 
 import hashlib
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, NamedTuple
 
 import orjson
 from pydantic import Field
 
-from stages.lib.conversations import Conversation, write_conversations, write_jsonl
+from stages.lib.conversations import Conversation, to_line, write_jsonl, write_lines
 from stages.lib.errors import ReprotuneError, raise_first, run_stage
 from stages.lib.params import Section, read_params
+from stages.lib.raw_conversations import RawConversation, read_source
 from stages.lib.requirements import check_installed
-from stages.lib.sources import RawConversation, Source, read_source
+from stages.lib.rows import UnreadableRow
+from stages.lib.sources import Source
 
 COLLECTED = Path("data/collected")
 LEDGER = Path("data/ledger/collect")
@@ -25,27 +28,47 @@ LEDGER = Path("data/ledger/collect")
 
 class CollectParams(Section):
     limit: int | None = Field(ge=1)
+    bad_rows: Literal["stop", "drop"]
     sources: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source] = Field(min_length=1)
 
 
-def assign_ids(name: str, rows: Iterable[RawConversation]) -> list[tuple[str, Conversation]]:
-    """(place, conversation) for each row.
+class Collected(NamedTuple):
+    """`line`: the conversation as its line of the output; a dict would take several times the memory."""
+
+    id: str
+    place: str
+    rows: int
+    line: bytes
+
+
+def content_hash(row: RawConversation) -> str:
+    """16 hex digits of a hash of label, language, group and messages: of nothing that depends on the format or the place."""
+    return hashlib.sha256(orjson.dumps(row[2:6])).hexdigest()[:16]
+
+
+def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tuple[list[Collected], list[UnreadableRow]]:
+    """The conversations under their ids, and the rows that can't be read.
 
     The id is `<source>/<key>`: the source's own key, else a hash of what the row holds, with the occurrence number after it
     from the second of identical rows on. Never a position: a line inserted above changes no other row's id.
     """
-    placed: list[tuple[str, Conversation]] = []
+    collected: list[Collected] = []
+    unreadable: list[UnreadableRow] = []
     places: dict[str, str] = {}
     seen: Counter[str] = Counter()
-    problems = []
     for row in rows:
+        if isinstance(row, UnreadableRow):
+            unreadable.append(row)
+            continue
         key = row.key
         if key is None:
-            content = hashlib.sha256(orjson.dumps(row[2:])).hexdigest()[:16]  # all but place and key
+            content = content_hash(row)
             seen[content] += 1
             key = content + (f"-{seen[content]}" if seen[content] > 1 else "")
         if key in places:
-            problems.append(f"{row.place}: id {key!r} stands already at {places[key]}; ids must be unique")
+            reason = f"id {key!r} stands already at {places[key]}; ids must be unique (or leave id out of the source's `columns`)"
+            unreadable.append(UnreadableRow(row.place, reason, content_hash(row), row.rows))
+            continue
         places[key] = row.place
         conversation: Conversation = {
             "id": f"{name}/{key}",
@@ -54,16 +77,28 @@ def assign_ids(name: str, rows: Iterable[RawConversation]) -> list[tuple[str, Co
             "group": row.group and f"{name}/{row.group}",
             "messages": row.messages,
         }
-        placed.append((row.place, conversation))
-    raise_first(problems)
-    return placed
+        collected.append(Collected(conversation["id"], row.place, row.rows, to_line(conversation)))
+    return collected, unreadable
 
 
-def limit_rows(placed: list[tuple[str, Conversation]], limit: int | None) -> list[tuple[str, Conversation]]:
-    """At most `limit` conversations, picked by the hash of their id: spread over the file, the same ones each time."""
-    if limit is None:
-        return placed
-    return sorted(placed, key=lambda pair: hashlib.sha256(pair[1]["id"].encode()).digest())[:limit]
+def pick_ids(ids: Collection[str], limit: int | None) -> set[str]:
+    """At most `limit` ids, picked by their hash: spread over the file, the same ones each time."""
+    if limit is None or len(ids) <= limit:
+        return set(ids)
+    return set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())[:limit])
+
+
+def ledger_rows(name: str, collected: list[Collected], picked: set[str], unreadable: list[UnreadableRow]) -> list[tuple]:
+    """(id, place, rows, fate, reason), sorted by id. An unreadable row's id is a hash of what it holds."""
+    rows: list[tuple] = [
+        (row.id, row.place, row.rows, "collected" if row.id in picked else "over_limit", None) for row in collected
+    ]
+    seen: Counter[str] = Counter()
+    for row in sorted(unreadable, key=lambda row: row[1:]):  # all but the place
+        seen[row.digest] += 1
+        number = f"-{seen[row.digest]}" if seen[row.digest] > 1 else ""
+        rows.append((f"{name}/unreadable-{row.digest}{number}", row.place, row.rows, "unreadable", row.reason))
+    return sorted(rows, key=lambda row: row[0])
 
 
 def main(name: str) -> None:
@@ -71,14 +106,21 @@ def main(name: str) -> None:
     params = read_params("collect", CollectParams)
     if name not in params.sources:
         raise ReprotuneError(f"params.yaml: collect.sources has no {name!r}; name one of {', '.join(params.sources)}")
-    placed = assign_ids(name, read_source(params.sources[name]))
-    if not placed:
-        raise ReprotuneError(f"{params.sources[name].path}: no conversation in it; source {name!r} must have at least one")
-    picked = limit_rows(placed, params.limit)
-    write_conversations(COLLECTED / f"{name}.jsonl", [conversation for _, conversation in picked])
-    picked.sort(key=lambda pair: pair[1]["id"])
-    write_jsonl(LEDGER / f"{name}.jsonl", ({"id": conversation["id"], "place": place} for place, conversation in picked))
-    print(f"collect {name}: {len(placed):,} conversations read, {len(picked):,} kept")
+    source = params.sources[name]
+    collected, unreadable = assign_ids(name, read_source(source))
+    if params.bad_rows == "stop" or not collected:
+        raise_first([f"{row.place}: {row.reason}" for row in unreadable])
+    if not collected:
+        raise ReprotuneError(f"{source.path}: no conversation in it; source {name!r} must have at least one")
+    limit = min((limit for limit in (params.limit, source.limit) if limit), default=None)
+    picked = pick_ids([row.id for row in collected], limit)
+    collected.sort()
+    write_lines(COLLECTED / f"{name}.jsonl", (row.line for row in collected if row.id in picked))
+    keys = ("id", "place", "rows", "fate", "reason")
+    ledger = ledger_rows(name, collected, picked, unreadable)
+    write_jsonl(LEDGER / f"{name}.jsonl", (dict(zip(keys, row, strict=True)) for row in ledger))
+    dropped = f", {sum(row.rows for row in unreadable):,} rows unreadable" if unreadable else ""
+    print(f"collect {name}: {len(collected):,} conversations read, {len(picked):,} kept{dropped}")
 
 
 if __name__ == "__main__":

@@ -1,31 +1,50 @@
-"""data/cleaned.jsonl -> data/split/{train,validation,test}.jsonl: exact to the row, stratified, groups kept whole.
+"""data/cleaned.jsonl -> data/split/{train,validation,test}.jsonl: exact to the row, stratified, nothing of test in train.
 
-data/split/assignment.jsonl says for each id which split, stratum and group it is in.
+data/split/assignment.jsonl says for each id which split, stratum and group it is in, and for a test row how near train comes to
+it; data/split/gate.json what the leakage gate found.
 """
 
-import hashlib
+import math
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import Field, model_validator
+import numpy as np
+import orjson
+from pydantic import Field, ValidationError, model_validator
 
-from stages.lib.conversations import (
-    Conversation,
-    messages_key,
-    normalize,
-    read_conversations,
-    write_conversations,
-    write_jsonl,
-)
+from stages.lib.assignment import Group, assign_splits, group_rows, largest_group, pool_small_strata
+from stages.lib.conversations import read_lines, to_line, write_jsonl, write_lines
 from stages.lib.errors import ReprotuneError, raise_first, run_stage
+from stages.lib.json_file import write_json
+from stages.lib.leakage import covered_share, find_crossings, nearest_others
+from stages.lib.near_duplicates import verified_pairs
 from stages.lib.params import Section, read_params
 from stages.lib.requirements import check_installed
+from stages.lib.traits import Traits, describe_all, equal_pairs
 
 CLEANED = Path("data/cleaned.jsonl")
 FOLDER = Path("data/split")
 ASSIGNMENT = FOLDER / "assignment.jsonl"
+GATE = FOLDER / "gate.json"
 SPLITS = ("train", "validation", "test")
+MOST_REGROUPINGS = 10
+NEAREST_FROM = 0.5  # Jaccard; what is less alike than this is not looked for
+
+
+class LockedMessage(Section):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class LockedRow(Section):
+    """A row of the locked test, the one file of conversations that does not come from the stage before."""
+
+    id: str
+    label: str | None
+    language: str
+    group: str | None
+    messages: list[LockedMessage] = Field(min_length=1)
 
 
 class SplitParams(Section):
@@ -34,7 +53,10 @@ class SplitParams(Section):
     validation: float = Field(gt=0, lt=1)
     test: float = Field(gt=0, lt=1)
     stratify_by: list[Literal["label", "language", "turns", "length"]]
-    keep_together: list[Literal["group", "prompt"]]
+    keep_together: list[Literal["group", "prompt", "near_duplicates"]]
+    near_duplicates: float = Field(gt=0, lt=1)
+    leak: float = Field(gt=0, le=1)
+    locked_test: str
 
     @model_validator(mode="after")
     def shares_add_up(self) -> "SplitParams":
@@ -43,137 +65,154 @@ class SplitParams(Section):
         return self
 
 
-class Group(NamedTuple):
-    """Conversations that stay together. `rank`: the lowest seeded hash among its members, which orders groups."""
-
-    rank: str
-    stratum: str
-    ids: tuple[str, ...]
-
-
-def stratum_of(conversation: Conversation, stratify_by: list[str]) -> str:
-    """Turns in the classes 1, 2-3, 4 and more; length in powers of four characters. No tokenizer: the same for each model."""
-    turns = sum(message["role"] == "assistant" for message in conversation["messages"])
-    characters = sum(len(message["content"]) for message in conversation["messages"])
-    parts = {
-        "label": conversation["label"] or "",
-        "language": conversation["language"],
-        "turns": "1 turn" if turns == 1 else "2-3 turns" if turns < 4 else "4+ turns",
-        "length": f"{4 ** ((characters.bit_length() + 1) // 2)} characters",
-    }
-    return " / ".join(parts[name] for name in stratify_by)
+def ties(traits: Traits, params: SplitParams) -> np.ndarray:
+    """Pairs of rows that the params keep together, (P, 2)."""
+    pairs = [equal_pairs(getattr(traits, name)) for name in ("group", "prompt") if name in params.keep_together]
+    if "near_duplicates" in params.keep_together:
+        pairs.append(verified_pairs(traits.shingles, traits.bands, params.near_duplicates)[0])
+    return np.concatenate([np.empty((0, 2), np.int64), *pairs])
 
 
-def pool_small_strata(strata: dict[str, str], smallest: int) -> dict[str, str]:
-    """Put the rows of strata with fewer than `smallest` rows into one."""
-    sizes = Counter(strata.values())
-    return {id: stratum if sizes[stratum] >= smallest else "(small strata)" for id, stratum in strata.items()}
+class Outcome(NamedTuple):
+    """Of all rows, the locked ones first: `splits`, `strata` and the first id of the row's group (N,). `gate`: what it found."""
+
+    splits: list[str]
+    strata: list[str]
+    groups: list[str]
+    gate: dict[str, int]
 
 
-def group_conversations(
-    conversations: list[Conversation], strata: dict[str, str], keep_together: list[str], seed: int
-) -> list[Group]:
-    """Connected components of conversations that share a group or the normalised first user message, by rank."""
-    parent = {row["id"]: row["id"] for row in conversations}
-
-    def root(id: str) -> str:
-        while parent[id] != id:
-            parent[id] = parent[parent[id]]
-            id = parent[id]
-        return id
-
-    first_with: dict[tuple[str, str], str] = {}
-    for row in conversations:
-        prompt = next((message["content"] for message in row["messages"] if message["role"] == "user"), None)
-        shared = {"group": row["group"], "prompt": prompt and normalize(prompt)}
-        for name in keep_together:
-            if value := shared[name]:
-                parent[root(row["id"])] = root(first_with.setdefault((name, value), row["id"]))
-    members: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for id in parent:
-        members[root(id)].append((hashlib.sha256(f"{seed}\n{id}".encode()).hexdigest(), id))
-    groups = []
-    for ranked in members.values():
-        rank, first = min(ranked)
-        groups.append(Group(rank, strata[first], tuple(sorted(id for _, id in ranked))))
-    return sorted(groups)
+def quotas_of(total: int, locked: int, params: SplitParams) -> dict[str, int]:
+    """Rows that validation and test get of `total`; with a locked test the rest is shared by train and validation."""
+    if locked:
+        return {"validation": round(total * params.validation / (params.train + params.validation))}
+    return {"validation": round(total * params.validation), "test": round(total * params.test)}
 
 
-def share_out(quota: int, sizes: dict[str, int]) -> dict[str, int]:
-    """Integer quotas that add up to `quota`, in proportion to the sizes (largest remainder)."""
-    total = sum(sizes.values())
-    shares = {name: quota * size // total for name, size in sizes.items()}
-    by_remainder = sorted(sizes, key=lambda name: (-(quota * sizes[name] % total), name))
-    for name in by_remainder[: quota - sum(shares.values())]:
-        shares[name] += 1
-    return shares
-
-
-def assign_splits(groups: list[Group], quotas: dict[str, int]) -> dict[str, str]:
-    """id -> split. In each stratum test takes the groups of lowest rank and validation those of highest.
-
-    So a boundary moves little when data grows. A group that does not fit in what is left of a quota goes to train; a
-    second pass over all strata then fills what is still short.
-    """
-    by_stratum: dict[str, list[Group]] = defaultdict(list)
+def split_once(groups: list[Group], locked: int, params: SplitParams) -> list[str]:
+    """Row -> split. Locked rows are test, and all of it; what is grouped with one is left out, since it must not train."""
+    free = [group for group in groups if group.rows[0] >= locked]
+    quotas = quotas_of(sum(len(group.rows) for group in free), locked, params)
+    split_of = assign_splits(free, quotas)
     for group in groups:
-        by_stratum[group.stratum].append(group)
-    sizes = {stratum: sum(len(group.ids) for group in members) for stratum, members in by_stratum.items()}
-    split_of: dict[str, str] = {}
-    left = dict(quotas)
-
-    def take(split: str, candidates: list[Group], room: int) -> None:
-        for group in candidates:
-            if group.rank not in split_of and len(group.ids) <= min(room, left[split]):
-                split_of[group.rank] = split
-                room -= len(group.ids)
-                left[split] -= len(group.ids)
-
-    for split, backwards in (("test", False), ("validation", True)):
-        for stratum, room in sorted(share_out(quotas[split], sizes).items()):
-            take(split, by_stratum[stratum][::-1] if backwards else by_stratum[stratum], room)
-    for split, backwards in (("test", False), ("validation", True)):
-        take(split, groups[::-1] if backwards else groups, left[split])
-    return {id: split_of.get(group.rank, "train") for group in groups for id in group.ids}
+        if group.rows[0] < locked:
+            split_of |= {row: "test" if row < locked else "left_out" for row in group.rows}
+    return [split_of[row] for row in range(len(split_of))]
 
 
-def leaks(conversations: list[Conversation], split_of: dict[str, str]) -> list[str]:
-    """Conversations of validation and test whose normalised text stands in train too."""
-    train = {messages_key(row["messages"]): row["id"] for row in conversations if split_of[row["id"]] == "train"}
-    return [
-        f"{row['id']} ({split_of[row['id']]}): the same text as {twin} (train); set clean.duplicates, or add prompt to "
-        "split.keep_together"
-        for row in conversations
-        if split_of[row["id"]] != "train" and (twin := train.get(messages_key(row["messages"])))
-    ]
+def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
+    """Split, look for what crosses from train to a held-out split, tie that together and split again, until nothing crosses.
+
+    Raises:
+        ReprotuneError: something crosses still.
+    """
+    rows = np.arange(len(traits.ids))
+    strata = pool_small_strata(traits.strata, smallest=round(1 / min(params.validation, params.test)))
+    pairs = ties(traits, params)
+    if locked:
+        pairs = np.concatenate([pairs, *find_crossings(traits, rows[:locked], rows[locked:], params.leak).values()])
+    found: dict[str, set[int]] = defaultdict(set)
+    for _ in range(MOST_REGROUPINGS + 1):
+        groups = group_rows(traits.ids, strata, pairs, params.seed)
+        splits = split_once(groups, locked, params)
+        held_out, train = np.isin(splits, ["validation", "test"]), np.isin(splits, ["train"])
+        crossings = find_crossings(traits, rows[held_out], rows[train], params.leak)
+        crossing = np.concatenate(list(crossings.values()))
+        if not len(crossing):
+            break
+        for name, alike in crossings.items():
+            found[name] |= set(alike.ravel().tolist())
+        pairs = np.concatenate([pairs, crossing])
+    raise_first([
+        f"{CLEANED}: {traits.ids[a]} ({splits[a]}) is like {traits.ids[b]} ({splits[b]})"
+        for a, b in crossing.tolist()
+        if (splits[a] == "train") != (splits[b] == "train")  # pairs of one side only connect the others
+    ])  # fmt: skip
+    sizes = [len(group.rows) for group in groups]
+    free = [len(group.rows) for group in groups if group.rows[0] >= locked]
+    limit = largest_group(quotas_of(sum(free), locked, params))
+    gate = {
+        "groups": len(groups),
+        "groups_too_large": sum(size > limit for size in free),  # for a held-out split; they are in train
+        "largest_group": max(sizes, default=0),
+        "leaked": len(crossing),
+        **{f"regrouped_{name}": len(found[name]) for name in crossings},
+    }
+    first_of = {row: traits.ids[group.rows[0]] for group in groups for row in group.rows}
+    return Outcome(splits, strata, [first_of[row] for row in rows.tolist()], gate)
+
+
+def describe_test(traits: Traits, splits: list[str]) -> dict[int, dict]:
+    """Test row -> the train row most like it, if one is at all, and the share of its long n-grams that train holds."""
+    test, train = (np.flatnonzero(np.isin(splits, [name])) for name in ("test", "train"))
+    nearest = nearest_others(traits.shingles, test, train, NEAREST_FROM)
+    shares = covered_share(traits.long_grams, test, train)
+    described = {}
+    for row, share in zip(test.tolist(), shares.tolist(), strict=True):
+        twin, similarity = nearest.get(row, (None, None))
+        described[row] = {
+            "nearest_train": None if twin is None else traits.ids[twin],
+            "nearest_similarity": similarity and round(similarity, 4),
+            "ngrams_in_train": None if math.isnan(share) else round(share, 4),
+        }
+    return described
+
+
+def read_locked(path: Path) -> dict[str, bytes]:
+    """Id -> row of the locked test, serialised as the pipeline does it: people may have edited the file.
+
+    Raises:
+        ReprotuneError: the file is missing, or rows are none of an earlier test.jsonl.
+    """
+    expected = "expected a copy of an earlier data/split/test.jsonl (split.locked_test)"
+    if not path.is_file():
+        raise ReprotuneError(f"{path}: not found; {expected}")
+    locked: dict[str, bytes] = {}
+    problems = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            row = LockedRow.model_validate_json(line)
+        except ValidationError as error:
+            detail = error.errors(include_url=False)[0]
+            problem = ": ".join([".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")]).lstrip(": ")
+            problems.append(f"{path}:{number}: {problem}; {expected}")
+        else:
+            if row.id in locked:
+                problems.append(f"{path}:{number}: {row.id} stands twice; {expected}")
+            locked[row.id] = to_line(row.model_dump())
+    raise_first(problems)
+    return locked
+
+
+def read_rows(locked_test: Path) -> tuple[list[bytes], int]:
+    """All rows, those of the locked test first and only once, each part sorted by id, and how many are locked."""
+    locked = read_locked(locked_test)
+    free = {id: line for line in read_lines(CLEANED) if (id := orjson.loads(line)["id"]) not in locked}
+    return [rows[id] for rows in (locked, free) for id in sorted(rows)], len(locked)
 
 
 def main() -> None:
-    check_installed("requirements/core.txt")
+    check_installed("requirements/core.txt", "requirements/data.txt")
     params = read_params("split", SplitParams)
-    conversations = read_conversations(CLEANED)
-    total = len(conversations)
-    quotas = {"validation": round(total * params.validation), "test": round(total * params.test)}
-    strata = {row["id"]: stratum_of(row, params.stratify_by) for row in conversations}
-    strata = pool_small_strata(strata, smallest=round(1 / min(params.validation, params.test)))
-    groups = group_conversations(conversations, strata, params.keep_together, params.seed)
-    split_of = assign_splits(groups, quotas)
-    sizes = Counter(split_of.values())
+    lines, locked = read_rows(Path(params.locked_test))
+    traits = describe_all(lines, params.stratify_by)
+    outcome = split_rows(traits, locked, params)
+    sizes = Counter(outcome.splits)
     if empty := [split for split in SPLITS if not sizes[split]]:
         raise ReprotuneError(
-            f"{CLEANED}: {total:,} conversations in {len(groups):,} groups are too few to split: {', '.join(empty)} would be "
-            "empty; add data, or keep fewer conversations together (split.keep_together)"
+            f"{CLEANED}: {len(lines):,} conversations in {outcome.gate['groups']:,} groups are too few to split: "
+            f"{', '.join(empty)} would be empty; add data, or keep fewer conversations together (split.keep_together)"
         )
-    raise_first(leaks(conversations, split_of))
+    order = sorted(range(len(lines)), key=traits.ids.__getitem__)
     for split in SPLITS:
-        write_conversations(FOLDER / f"{split}.jsonl", [row for row in conversations if split_of[row["id"]] == split])
-    group_of = {id: group for group in groups for id in group.ids}
-    write_jsonl(
-        ASSIGNMENT,
-        ({"id": id, "split": split_of[id], "stratum": strata[id], "group": group_of[id].ids[0]} for id in sorted(split_of)),
-    )
-    print("split: " + ", ".join(f"{sizes[split]:,} {split}" for split in SPLITS) + f"; {len(groups):,} groups")
+        write_lines(FOLDER / f"{split}.jsonl", [traits.lines[row] for row in order if outcome.splits[row] == split])
+    near = describe_test(traits, outcome.splits)
+    write_jsonl(ASSIGNMENT, ({"id": traits.ids[row], "split": outcome.splits[row], "stratum": outcome.strata[row],
+                              "group": outcome.groups[row], **near.get(row, {})} for row in order))  # fmt: skip
+    write_json(GATE, outcome.gate)
+    print("split: " + ", ".join(f"{sizes[split]:,} {split}" for split in sizes) + f"; {outcome.gate['groups']:,} groups")
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[ASSIGNMENT, *(FOLDER / f"{split}.jsonl" for split in SPLITS)], restore="dvc checkout split")
+    outs = [ASSIGNMENT, GATE, *(FOLDER / f"{split}.jsonl" for split in SPLITS)]
+    run_stage(main, outs=outs, restore="dvc checkout split")

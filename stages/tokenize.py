@@ -1,10 +1,14 @@
 """data/split/{train,validation}.jsonl -> data/tokenized/{train,validation}.parquet: `id`, `input_ids`, `labels`.
 
 `labels` are the assistant's tokens with their end-of-turn token, IGNORE_INDEX elsewhere. The ledger, data/ledger/tokenize.jsonl,
-says for each conversation how many tokens and labels it gave, or why it was left out.
+says for each conversation how many tokens and labels it gave, or why it was left out; data/tokenized/rendered.jsonl shows some of
+each source as the model sees them.
 """
 
-from collections import Counter
+import gc
+import hashlib
+from collections import Counter, defaultdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,41 +17,60 @@ import pyarrow.parquet as pq
 from pydantic import Field
 from tqdm import tqdm
 
-from stages.lib.chat_template import IGNORE_INDEX, Example, TemplateMisfit, tokenize_conversation
-from stages.lib.conversations import Conversation, read_conversations, write_jsonl
+from stages.lib.chat_template import IGNORE_INDEX, Example, TemplateMisfit
+from stages.lib.conversations import Conversation, Message, normalize, read_conversations, write_jsonl
 from stages.lib.errors import ReprotuneError, run_stage
 from stages.lib.params import Section, read_params
 from stages.lib.requirements import check_installed
+from stages.lib.tokenization import BatchTokenizer
 from stages.lib.tokenizer import load_tokenizer
 
 SPLIT = Path("data/split")
 TOKENIZED = Path("data/tokenized")
+RENDERED = TOKENIZED / "rendered.jsonl"
 LEDGER = Path("data/ledger/tokenize.jsonl")
 SPLITS = ("train", "validation")
+RENDERED_OF_EACH_SOURCE = 3
 
 
 class TokenizeParams(Section):
     max_length: int = Field(ge=8)
     too_long: Literal["drop", "cut"]
+    identical_replies: int | None = Field(ge=1)
 
 
-def fit_length(tokenizer: Any, conversation: Conversation, params: TokenizeParams) -> tuple[list[Example], str]:
-    """(examples, fate). A conversation over `max_length` is dropped, or cut: its last turns go until it fits.
+def hash_of(id: str) -> bytes:
+    return hashlib.sha256(id.encode()).digest()
+
+
+def find_repeats(conversations: list[Conversation], most: int) -> set[str]:
+    """Ids of conversations whose replies (normalised) all stand in `most` others already, in the order of their ids' hashes."""
+    seen: Counter[str] = Counter()
+    repeats = set()
+    for conversation in sorted(conversations, key=lambda row: hash_of(row["id"])):
+        replies = {normalize(message["content"]) for message in conversation["messages"] if message["role"] == "assistant"}
+        if all(seen[reply] >= most for reply in replies):
+            repeats.add(conversation["id"])
+        else:
+            seen.update(replies)
+    return repeats
+
+
+def fits(examples: list[Example], max_length: int) -> bool:
+    return all(len(example.input_ids) <= max_length for example in examples)
+
+
+def cut(tokenizer: BatchTokenizer, messages: list[Message], max_length: int) -> list[Example]:
+    """The examples without the last turns, as many as it takes to fit; none if the first turn is too long itself.
 
     A reply is never cut in two, so each keeps its end-of-turn token.
     """
-    messages = conversation["messages"]
-    fate = "kept"
-    while messages:
-        examples = tokenize_conversation(tokenizer, messages)
-        if all(len(example.input_ids) <= params.max_length for example in examples):
-            return examples, fate
-        if params.too_long == "drop":
-            break
-        fate = "cut"
-        replies = [position for position, message in enumerate(messages) if message["role"] == "assistant"]
-        messages = messages[: replies[-2] + 1] if len(replies) > 1 else []
-    return [], "too_long"
+    while len(replies := [place for place, message in enumerate(messages) if message["role"] == "assistant"]) > 1:
+        messages = messages[: replies[-2] + 1]
+        examples = tokenizer.long_way(messages)
+        if not isinstance(examples, TemplateMisfit) and fits(examples, max_length):
+            return examples
+    return []
 
 
 def tokenize_split(
@@ -56,12 +79,21 @@ def tokenize_split(
     """(id, example) pairs and one ledger row for each conversation."""
     pairs: list[tuple[str, Example]] = []
     ledger = []
-    for conversation in tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None):
-        detail = None
-        try:
-            examples, fate = fit_length(tokenizer, conversation, params)
-        except TemplateMisfit as misfit:
-            examples, fate, detail = [], "template_misfit", str(misfit)
+    batch = BatchTokenizer(tokenizer)
+    repeats = find_repeats(conversations, params.identical_replies) if split == "train" and params.identical_replies else set()
+    outcomes = batch.tokenize(row["messages"] for row in conversations)
+    progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
+    for conversation, outcome in zip(progress, outcomes, strict=True):
+        examples, fate, detail = [], "kept", None
+        if conversation["id"] in repeats:
+            fate = "identical_replies"
+        elif isinstance(outcome, TemplateMisfit):
+            fate, detail = "template_misfit", str(outcome)
+        elif fits(outcome, params.max_length):
+            examples = outcome
+        else:
+            examples = cut(batch, conversation["messages"], params.max_length) if params.too_long == "cut" else []
+            fate = "cut" if examples else "too_long"
         pairs += [(conversation["id"], example) for example in examples]
         ledger.append(
             {
@@ -71,10 +103,34 @@ def tokenize_split(
                 "detail": detail,
                 "examples": len(examples),
                 "tokens": sum(len(example.input_ids) for example in examples),
-                "labels": sum(label != IGNORE_INDEX for example in examples for label in example.labels),
+                "labels": sum(len(example.labels) - example.labels.count(IGNORE_INDEX) for example in examples),
             }
         )
     return pairs, ledger
+
+
+def render_pieces(tokenizer: Any, example: Example) -> list[dict]:
+    """The text in pieces that are labelled or not: each is what its tokens add, since by itself it may lose its first space."""
+    pieces, ids, text = [], [], ""
+    tokens = zip(example.input_ids, example.labels, strict=True)
+    for labelled, run in groupby(tokens, key=lambda pair: pair[1] != IGNORE_INDEX):
+        ids += [id for id, _ in run]
+        longer = tokenizer.decode(ids)
+        pieces.append({"labelled": labelled, "text": longer[len(text) :]})
+        text = longer
+    return pieces
+
+
+def render_some(tokenizer: Any, pairs: list[tuple[str, Example]]) -> list[dict]:
+    """Of each source a fixed few: the text as the model sees it, in pieces that are labelled or not."""
+    by_source: dict[str, dict[str, Example]] = defaultdict(dict)
+    for id, example in pairs:
+        by_source[id.partition("/")[0]].setdefault(id, example)
+    rows = []
+    for _, examples in sorted(by_source.items()):
+        for id in sorted(examples, key=hash_of)[:RENDERED_OF_EACH_SOURCE]:
+            rows.append({"id": id, "pieces": render_pieces(tokenizer, examples[id])})
+    return rows
 
 
 def write_examples(path: Path, pairs: list[tuple[str, Example]]) -> None:
@@ -94,6 +150,7 @@ def main() -> None:
     params = read_params("tokenize", TokenizeParams)
     tokenizer = load_tokenizer()
     ledger: list[dict] = []
+    gc.disable()  # millions of small lists and no cycles: the collector would walk them all again and again
     for split in SPLITS:
         pairs, rows = tokenize_split(tokenizer, read_conversations(SPLIT / f"{split}.jsonl"), split, params)
         fates = Counter(row["fate"] for row in rows)
@@ -104,10 +161,14 @@ def main() -> None:
                 "(see tokenize.max_length and base_model.chat_template)"
             )
         write_examples(TOKENIZED / f"{split}.parquet", pairs)
+        if split == "train":
+            write_jsonl(RENDERED, render_some(tokenizer, pairs))
         ledger += rows
         print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens, {dict(fates)}")
     write_jsonl(LEDGER, ledger)
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[LEDGER, *(TOKENIZED / f"{split}.parquet" for split in SPLITS)], restore="dvc checkout tokenize")
+    run_stage(
+        main, outs=[LEDGER, RENDERED, *(TOKENIZED / f"{split}.parquet" for split in SPLITS)], restore="dvc checkout tokenize"
+    )

@@ -114,6 +114,7 @@ def make_project(folder: Path, model_folder: Path) -> Path:
     write_params(folder, tiny_params())
     raw = folder / "data" / "raw"
     raw.mkdir(parents=True)
+    shutil.copy(REPO / "data" / "no_locked_test.jsonl", folder / "data")
     rows = make_conversations(60)
     with (raw / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -30,6 +30,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(
         tmp_path / CHATS, "".join(f'{{"messages": [{{"role": "user", "content": "chat {number}"}}]}}\n' for number in range(30))
     )
+    write(tmp_path / "data/no_locked_test.jsonl", "")
     write_params(tmp_path, tiny_params())
     return tmp_path
 

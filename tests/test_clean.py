@@ -11,12 +11,28 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages import clean
-from stages.clean import CleanParams, clean_all, clean_conversation, guess_language, repair_roles
-from stages.lib.conversations import Conversation, Message, messages_key, normalize, read_jsonl, write_conversations
+from stages.clean import judge_all
+from stages.lib.cleaning import CleanedChunk, CleanParams, clean_conversation, clean_lines, repair_roles, steps_switched_on
+from stages.lib.conversations import (
+    Conversation,
+    Message,
+    messages_key,
+    normalize,
+    read_jsonl,
+    to_line,
+    write_conversations,
+    write_jsonl,
+)
 
 CASES = Path(__file__).parent / "cases"
-STEPS = tuple(CleanParams.model_fields)
-ALL = CleanParams(**dict.fromkeys(STEPS, True))
+NOTHING = {
+    "unicode": False, "gbk_mojibake": False, "html": False, "control_characters": False, "whitespace": False, "roles": False,
+    "tool_messages": "drop", "traditional_to_simplified": False, "segment_words": False, "remove_stop_words": False,
+    "urls": "keep", "personal_data": [], "boilerplate": "keep", "refusals": "keep", "repetition": "keep", "languages": [],
+    "length_quantiles": None, "duplicates": False, "near_duplicates": None,
+}  # fmt: skip
+REPAIRS = ("unicode", "gbk_mojibake", "html", "control_characters", "whitespace", "roles", "duplicates")
+ALL = CleanParams(**NOTHING | dict.fromkeys(REPAIRS, True))
 
 
 def cases(name: str) -> pytest.MarkDecorator:
@@ -26,14 +42,33 @@ def cases(name: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", rows, ids=[row["label"] for row in rows])
 
 
-def only(*steps: str) -> CleanParams:
-    return CleanParams(**{step: step in steps for step in STEPS})
+def only(*steps: str, **values: object) -> CleanParams:
+    return CleanParams(**NOTHING | dict.fromkeys(steps, True) | values)
+
+
+def clean_messages(messages: list[Message], params: CleanParams) -> tuple[list[Message], list[str]]:
+    """(cleaned messages, names of the steps); none where the conversation has to go."""
+    verdict, _ = clean_conversation(conversation("a", *messages), params, steps_switched_on(params))
+    return json.loads(verdict.line)["messages"] if verdict.line else [], verdict.repaired_by
 
 
 def clean_text(text: str, params: CleanParams = ALL) -> str:
     """The text after cleaning, as a user's question; empty if it was dropped."""
-    messages, _ = clean_conversation([message("user", text), message("assistant", "yes")], params)
+    messages, _ = clean_messages([message("user", text), message("assistant", "yes")], params)
     return messages[0]["content"] if len(messages) == 2 else ""
+
+
+def chunks_of(rows: list[Conversation], params: CleanParams, size: int = 3) -> list[CleanedChunk]:
+    lines = [to_line(row) for row in sorted(rows, key=lambda row: row["id"])]
+    return [clean_lines(lines[first : first + size], params) for first in range(0, len(lines), size)]
+
+
+def clean_all(rows: list[Conversation], params: CleanParams) -> tuple[list[Conversation], list[dict]]:
+    """(what is kept, the ledger)."""
+    chunks = chunks_of(rows, params)
+    ledger = judge_all(chunks, params)
+    lines = [verdict.line for chunk in chunks for verdict in chunk.verdicts]
+    return [json.loads(line) for line, row in zip(lines, ledger, strict=True) if row["fate"] != "dropped"], ledger
 
 
 def message(role: str, content: str) -> Message:
@@ -73,7 +108,7 @@ def test_white_space_at_the_ends_goes(case: dict, params: CleanParams) -> None:
 def test_a_text_that_is_meant_as_it_stands_is_not_changed(case: dict) -> None:
     messages = [message("user", case["input"]), message("assistant", case["input"])]
     assert case["input"] == case["expected"]
-    assert clean_conversation(messages, ALL) == (messages, [])
+    assert clean_messages(messages, ALL) == (messages, [])
 
 
 @cases("known_failures")
@@ -87,15 +122,10 @@ def test_roles_are_put_in_turn(case: dict) -> None:
     assert repair_roles(before) == after
 
 
-@cases("language")
-def test_the_script_tells_the_language_where_the_source_does_not(case: dict) -> None:
-    row = conversation("a", message("user", case["input"]), language="und")
-    assert guess_language(row, row["messages"]) == case["expected"]
-    assert guess_language(row | {"language": "fr"}, row["messages"]) == "fr"
-
-
 # Switches. Each input is one that this step alone changes.
 CHANGED_BY = {
+    "gbk_mojibake": exchange("a", "浣犲ソ涓栫晫"),
+    "html": exchange("a", "<p>hi</p>"),
     "unicode": exchange("a", "cafÃ©"),
     "control_characters": exchange("a", "to\u200bday"),
     "whitespace": exchange("a", " hi "),
@@ -106,8 +136,8 @@ CHANGED_BY = {
 @pytest.mark.parametrize("step", CHANGED_BY)
 def test_a_switch_turns_its_step_off_and_on(step: str) -> None:
     messages = CHANGED_BY[step]["messages"]
-    assert clean_conversation(messages, only(*(set(STEPS) - {step}))) == (messages, [])
-    assert clean_conversation(messages, ALL)[1] == clean_conversation(messages, only(step))[1] == [step]
+    assert clean_messages(messages, only(*(set(REPAIRS) - {step}))) == (messages, [])
+    assert clean_messages(messages, ALL)[1] == clean_messages(messages, only(step))[1] == [step]
 
 
 def test_the_switch_for_duplicates_turns_them_off_and_on() -> None:
@@ -116,9 +146,107 @@ def test_the_switch_for_duplicates_turns_them_off_and_on() -> None:
     assert [row["id"] for row in clean_all(rows, only("unicode", "control_characters", "whitespace", "roles"))[0]] == ["a", "b"]
 
 
+def test_urls_and_personal_data_are_masked_where_the_params_say_so() -> None:
+    messages = [message("user", "Write to ann@firm.org, see https://firm.org/a"), message("assistant", "ok")]
+    assert clean_messages(messages, ALL) == (messages, [])
+    masked, steps = clean_messages(messages, only(urls="mask", personal_data=["email"]))
+    assert (masked[0]["content"], steps) == ("Write to [EMAIL], see [URL]", ["email", "urls"])
+
+
+def test_word_segmentation_and_stop_words_are_switches_of_their_own() -> None:
+    messages = [message("user", "我们今天去北京"), message("assistant", "this is the train")]
+    assert clean_messages(messages, only("segment_words"))[0][0]["content"] == "我们 今天 去 北京"
+    assert clean_messages(messages, only("remove_stop_words"))[0][1]["content"] == "train"
+    assert clean_messages([message("user", "體驗"), messages[1]], only("traditional_to_simplified"))[0][0]["content"] == "体验"
+
+
+def test_what_tools_returned_goes_or_counts_as_the_users() -> None:
+    messages = [message("user", "weather?"), message("assistant", ""), message("tool", "22 C"), message("assistant", "Warm.")]
+    dropped, steps = clean_messages(messages, ALL)
+    assert dropped == [messages[0], messages[3]]
+    assert "tool_messages" in steps
+    asked, _ = clean_messages(messages, only("roles", tool_messages="as_user"))
+    assert asked == [message("user", "weather?\n22 C"), messages[3]]
+
+
+REFUSAL = "I'm sorry, but I can't help with that."
+BOILERPLATE = "This conversation has been closed."
+REPETITION = "I like trains and I like planes. " * 40
+
+
+@pytest.mark.parametrize(
+    ("param", "tag", "reply"),
+    [("refusals", "refusal", REFUSAL), ("boilerplate", "boilerplate", BOILERPLATE), ("repetition", "repetition", REPETITION)],
+)
+def test_a_fault_is_kept_tagged_or_dropped_as_the_params_say(param: str, tag: str, reply: str) -> None:
+    rows = [conversation("a", *exchange("", "one", "two")["messages"], *exchange("", "three", reply)["messages"])]
+    found = {wish: clean_all(rows, only("whitespace", "roles", **{param: wish})) for wish in ("keep", "tag", "drop")}
+    assert [row["tags"] for _, [row] in found.values()] == [[], [tag], [] if tag == "boilerplate" else [tag]]
+    assert len(found["keep"][0]) == len(found["tag"][0]) == 1
+    if tag == "boilerplate":  # the message goes, and the question that it answered
+        assert [len(row["messages"]) for row in found["drop"][0]] == [2]
+        assert found["drop"][1][0]["repaired_by"] == ["boilerplate", "roles"] + ["whitespace"] * (reply != reply.strip())
+    else:
+        assert (found["drop"][0], found["drop"][1][0]["reason"]) == ([], tag)
+
+
+def test_only_the_languages_asked_for_stay() -> None:
+    rows = [
+        exchange("a"),
+        exchange("b") | {"language": "zh"},
+        exchange("c", "你好，请问怎么退款？", "好的") | {"language": "und"},
+    ]
+    kept, ledger = clean_all(rows, only(languages=["zh"]))
+    assert [(row["id"], row["language"]) for row in kept] == [("b", "zh"), ("c", "zh")]
+    assert ledger[0]["reason"] == "language"
+
+
+def test_lengths_outside_the_quantiles_go_for_each_side_and_language_by_itself() -> None:
+    rows = [exchange(f"en{n:03}", "x" * (50 + n), "y" * (150 - n)) for n in range(100)]
+    rows += [exchange(f"zh{n:03}", "中" * (5 + n % 3), "文" * (9 - n % 3)) | {"language": "zh"} for n in range(100)]
+    rows += [exchange("long", "x" * 900, "y" * 100), exchange("short", "x" * 100, "y")]
+    kept, ledger = clean_all(rows, only(length_quantiles=[0.01, 0.99]))
+    assert {row["id"] for row in ledger if row["reason"] == "length"} >= {"long", "short"}
+    assert sum(row["id"].startswith("zh") for row in kept) == 100
+    assert len(kept) > 190
+    assert len(clean_all(rows, only())[0]) == 202
+
+
+LONG = (
+    "I would like to know when the parcel that I ordered on Monday last week will be delivered to my house in the old town please"
+)
+
+
+def test_a_near_duplicate_goes_with_its_original_and_similarity_on_record() -> None:
+    rows = [
+        exchange("a", LONG, "Tomorrow."),
+        exchange("b", LONG.replace("Monday", "Friday"), "Tomorrow."),
+        exchange("c", "Hi", "Yes"),
+    ]
+    kept, ledger = clean_all(rows, only(near_duplicates=0.8))
+    assert [row["id"] for row in kept] == ["a", "c"]
+    assert (ledger[1]["reason"], ledger[1]["duplicate_of"]) == ("near_duplicate", "a")
+    assert 0.8 <= ledger[1]["similarity"] < 1
+    assert [row["id"] for row in clean_all(rows, only(near_duplicates=0.95))[0]] == ["a", "b", "c"]
+    assert [row["id"] for row in clean_all(rows, only())[0]] == ["a", "b", "c"]
+
+
+def test_a_dropped_conversation_is_nobodys_original() -> None:
+    rows = [exchange("a", LONG, REFUSAL), exchange("b", LONG, REFUSAL.upper()), exchange("c", LONG, "Tomorrow.")]
+    kept, ledger = clean_all(rows, only("duplicates", refusals="drop", near_duplicates=0.5))
+    assert [row["reason"] for row in ledger] == ["refusal", "refusal", None]
+    assert [row["id"] for row in kept] == ["c"]
+
+
+@pytest.mark.parametrize("quantiles", [[0.9, 0.1], [-0.1, 1], [0, 2], [0.5, 0.5]])
+def test_quantiles_out_of_order_are_refused(quantiles: list) -> None:
+    with pytest.raises(ValueError, match="length_quantiles"):
+        only(length_quantiles=quantiles)
+
+
 def test_empty_messages_go_whatever_is_switched_off() -> None:
     messages = [message("user", "hi"), message("assistant", " \n"), message("assistant", "hello")]
-    assert clean_conversation(messages, only()) == ([messages[0], messages[2]], ["empty_message"])
+    assert clean_messages(messages, only()) == ([messages[0], messages[2]], ["empty_message"])
 
 
 # Drops and duplicates
@@ -178,7 +306,7 @@ MESSAGES = st.lists(st.builds(message, st.sampled_from(["system", "user", "assis
 ROWS = st.lists(MESSAGES, max_size=8).map(
     lambda rows: [conversation(f"r{n}", *row, language="und") for n, row in enumerate(rows)]
 )
-PARAMS = st.builds(CleanParams, **{step: st.booleans() for step in STEPS})
+PARAMS = st.builds(lambda **steps: CleanParams(**NOTHING | steps), **{step: st.booleans() for step in REPAIRS})
 
 
 @settings(deadline=None)
@@ -251,7 +379,10 @@ def clean_folder(folder: Path, collected: dict[str, list[Conversation]], sources
     """Run the stage in a project that holds these collected files and names these sources; what it kept."""
     for name, rows in collected.items():
         write_conversations(folder / "data/collected" / f"{name}.jsonl", rows)
-    params = {"collect": {"limit": None, "sources": {name: {} for name in sources}}, "clean": ALL.model_dump()}
+        ledger = [{"id": row["id"], "place": f"{name}:1", "rows": 2, "fate": "collected", "reason": None} for row in rows]
+        write_jsonl(folder / "data/ledger/collect" / f"{name}.jsonl", ledger)
+    params = {"collect": {"limit": None, "sources": {name: {} for name in sources}}, "clean": json.loads(ALL.model_dump_json())}
+    (folder / "params.yaml").parent.mkdir(parents=True, exist_ok=True)
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "requirements").mkdir(exist_ok=True)
     for name in ("core.txt", "data.txt"):
@@ -259,6 +390,16 @@ def clean_folder(folder: Path, collected: dict[str, list[Conversation]], sources
     with contextlib.chdir(folder):
         clean.main()
         return read_jsonl(clean.CLEANED)
+
+
+def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [exchange(f"a/{n:05}", f"Question {n % 2000} about my café order", f"<p>Answer {n % 1500}</p>") for n in range(2500)]
+    written = []
+    for processes in ("1", "3"):
+        monkeypatch.setenv("REPROTUNE_PROCESSES", processes)
+        clean_folder(tmp_path / processes, {"a": rows}, ["a"])
+        written.append([(tmp_path / processes / path).read_bytes() for path in (clean.CLEANED, clean.LEDGER)])
+    assert written[0] == written[1]
 
 
 def test_the_conversations_of_all_sources_come_out_sorted_by_id(tmp_path: Path) -> None:
@@ -270,4 +411,6 @@ def test_a_removed_sources_file_is_not_trained_on(tmp_path: Path) -> None:
     collected = {"old": [exchange("old/1", "secret")], "new": [exchange("new/1")]}
     assert [row["id"] for row in clean_folder(tmp_path, collected, ["new"])] == ["new/1"]
     assert [row["id"] for row in read_jsonl(tmp_path / clean.LEDGER)] == ["new/1"]
-    assert [path.name for path in (tmp_path / "data/collected").iterdir()] == ["new.jsonl"]
+    for folder in ("data/collected", "data/ledger/collect"):
+        assert [path.name for path in (tmp_path / folder).iterdir()] == ["new.jsonl"]
+    assert json.loads((tmp_path / clean.SOURCES).read_text(encoding="utf-8")) == {"new": {"collected": 2}}

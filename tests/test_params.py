@@ -1,6 +1,7 @@
 """The reader of params.yaml: scalars as DVC reads them, and one line for each mistake: key, found, allowed."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from stages.lib.base_model import BaseModelParams
 from stages.lib.errors import ReprotuneError
 from stages.lib.params import SECTIONS, Section, Yaml12Loader, read_params
 from stages.lib.predictions import PredictParams
-from stages.lib.sources import ChatterbotSource, ChitchatSource, CsvColumns, CsvSource, JsonlSource, Source
+from stages.lib.sources import (
+    ChatterbotSource,
+    ChitchatSource,
+    Columns,
+    CsvSource,
+    HubSource,
+    JsonSource,
+    ParquetSource,
+    Source,
+)
 from stages.report import ReportParams
 from stages.split import SplitParams
 from stages.tokenize import TokenizeParams
@@ -33,7 +43,7 @@ MODELS: dict[str, type[Section]] = {
     "evaluate": EvaluateParams,
     "report": ReportParams,
 }
-SOURCES = (ChatterbotSource, ChitchatSource, CsvSource, JsonlSource, CsvColumns)
+SOURCES = (ChatterbotSource, ChitchatSource, CsvSource, JsonSource, ParquetSource, HubSource, Columns)
 SCALARS = [
     "5e-05", "4e-4", "1E3", "1.5e+3", "-1e-3", "1", "-3", "+2", "012", ".5", "-.5", "1.", "0.0", "true", "True", "FALSE", "null",
     "~", "no", "No", "on", "yes", "off", "y", "n", "e5", "1e", "1:30", "'5'", "'true'",
@@ -92,7 +102,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
 def test_the_repos_params_fit_every_model() -> None:
     params = repo_params()
     for section, model in MODELS.items():
-        assert read_params(section, model, REPO / "params.yaml").model_dump() == params[section]
+        assert read_params(section, model, REPO / "params.yaml").model_dump(exclude_unset=True) == params[section]
 
 
 def test_every_section_has_a_model_and_the_other_way_round() -> None:
@@ -106,11 +116,12 @@ def test_every_param_has_a_field_every_field_a_param_and_no_default(section: str
 
 
 def names_read(model: type[Section]) -> set[str]:
-    """Attributes that code which names this model, or defines it, reads from `params`, `source` or `columns`."""
+    """Attributes that code which names this model or a model that it extends reads from `params`, `source` or `columns`."""
     names: set[str] = set()
+    models = [base.__name__ for base in model.__mro__ if issubclass(base, Section) and base is not Section] + ["Source"]
     for path in (REPO / "stages").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
-        if model.__name__ not in text:
+        if not any(re.search(rf"\b{name}\b", text) for name in models):
             continue
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Attribute) and _root(node) in ("params", "source", "columns"):
@@ -118,7 +129,7 @@ def names_read(model: type[Section]) -> set[str]:
             if isinstance(node, ast.keyword) and node.arg == "include":  # model_dump(include={...})
                 names |= set(ast.literal_eval(node.value))
             if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TEXT_STEPS":  # getattr(params, name)
-                names |= {key.value for key in node.value.keys}
+                names |= {key.value for key in node.value.keys if key is not None}  # None: **others
     return names
 
 
@@ -185,7 +196,7 @@ def test_a_missing_key_and_a_missing_section_are_named(tmp_path: Path, section: 
 
 # A source in params.yaml; the key at fault, as it stands in the file; what else the one line must say.
 SOURCE_MISTAKES = [
-    ({"format": "xml", "path": "x"}, "pairs", ["'xml'", "'chatterbot', 'chitchat', 'csv', 'jsonl'"]),
+    ({"format": "xml", "path": "x"}, "pairs", ["'xml'", "'csv', 'tsv', 'json', 'jsonl', 'parquet', 'hub'"]),
     ({"path": "x"}, "pairs.format", ["is missing"]),
     ({"format": "jsonl"}, "pairs.path", ["is missing"]),
     ({"format": "jsonl", "path": "x", "langauge": "en"}, "pairs", ["unknown key langauge", "allowed: path, roles, label"]),
@@ -254,6 +265,7 @@ def test_without_params_the_user_learns_where_to_run_the_command(tmp_path: Path)
         read_params("split", SplitParams, tmp_path / "params.yaml")
 
 
-def test_a_file_source_may_leave_out_roles_label_and_language() -> None:
+def test_a_file_source_may_leave_out_all_but_format_and_path() -> None:
     source = TypeAdapter(Source).validate_python({"format": "jsonl", "path": "x"})
-    assert source == JsonlSource(format="jsonl", path="x", roles={}, label=None, language=None)
+    nothing = dict.fromkeys(["label", "language", "columns", "limit", "encoding"])
+    assert source == JsonSource(format="jsonl", path="x", roles={}, outside=False, **nothing)

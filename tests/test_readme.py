@@ -14,6 +14,7 @@ from stages.collect import CollectParams
 from stages.lib.base_model import BaseModelParams
 
 READMES = ["README.md", "README.zh.md"]
+PARAMS = yaml.safe_load((REPO / "params.yaml").read_text(encoding="utf-8"))
 
 
 def blocks(name: str, kind: str) -> list[str]:
@@ -27,7 +28,9 @@ def commands(name: str) -> list[str]:
 
 
 def metric(file: str, name: str) -> float:
-    return json.loads((REPO / "metrics" / f"{file}.json").read_text(encoding="utf-8"))[name]
+    """As committed: another machine's run, not committed, differs in the last digits."""
+    shown = subprocess.run(["git", "show", f"HEAD:metrics/{file}.json"], cwd=REPO, capture_output=True, check=True)
+    return json.loads(shown.stdout)[name]
 
 
 def test_both_languages_give_the_same_commands_and_settings() -> None:
@@ -36,6 +39,7 @@ def test_both_languages_give_the_same_commands_and_settings() -> None:
     assert settings[0] == settings[1]
 
 
+@pytest.mark.skipif(list(PARAMS["collect"]["sources"]) != ["chatterbot_english"], reason="this repo is a user's own by now")
 @pytest.mark.parametrize("name", READMES)
 def test_the_numbers_are_those_of_the_committed_run(name: str) -> None:
     text = (REPO / name).read_text(encoding="utf-8")
@@ -76,15 +80,14 @@ def test_links_and_the_tree_name_what_exists(name: str) -> None:
 
 @pytest.mark.parametrize("name", READMES)
 def test_every_param_named_exists(name: str) -> None:
-    params = yaml.safe_load((REPO / "params.yaml").read_text(encoding="utf-8"))
     text = (REPO / name).read_text(encoding="utf-8")
-    for section, key in re.findall(rf"\b({'|'.join(params)})\.([a-z_]+)\b", text):
-        assert key in params[section] or key in ("py", "json", "jsonl"), f"{section}.{key}"
+    for section, key in re.findall(rf"\b({'|'.join(PARAMS)})\.([a-z_]+)\b", text):
+        assert key in PARAMS[section] or key in ("py", "json", "jsonl"), f"{section}.{key}"
 
 
 def test_the_settings_shown_are_accepted() -> None:
-    pairs, messages, model = (yaml.safe_load(block) for block in blocks("README.md", "yaml"))
-    CollectParams.model_validate({"limit": None, "sources": pairs | messages})
+    pairs, others, model = (yaml.safe_load(block) for block in blocks("README.md", "yaml"))
+    CollectParams.model_validate({"limit": None, "bad_rows": "stop", "sources": pairs | others})
     BaseModelParams.model_validate(model["base_model"])
 
 

@@ -8,7 +8,7 @@ Messages are OpenAI's chat format. Files are UTF-8, LF, keys sorted, rows sorted
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypedDict
 
@@ -16,7 +16,7 @@ import orjson
 
 from stages.lib.errors import ReprotuneError
 
-ROLES = ("system", "user", "assistant")
+ROLES = ("system", "user", "assistant", "tool")
 
 
 class Message(TypedDict):
@@ -48,12 +48,34 @@ def messages_key(messages: Iterable[Message]) -> str:
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-def write_jsonl(path: Path, rows: Iterable[object]) -> None:
-    """Write one JSON object a line, keys sorted; rows in the order given."""
+def write_lines(path: Path, lines: Iterable[bytes]) -> None:
+    """Write rows that are serialised already, each with its line feed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
-        for row in rows:
-            file.write(orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE))
+        file.writelines(lines)
+
+
+def write_jsonl(path: Path, rows: Iterable[object]) -> None:
+    """Write one JSON object a line, keys sorted; rows in the order given."""
+    write_lines(path, map(to_line, rows))
+
+
+def to_line(row: object) -> bytes:
+    """The row as one line of JSON, keys sorted. A copy: what orjson returns holds on to a buffer of 4 KiB."""
+    return bytes(memoryview(orjson.dumps(row, option=orjson.OPT_SORT_KEYS | orjson.OPT_APPEND_NEWLINE)))
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The rows as they are serialised, one after the other.
+
+    Raises:
+        ReprotuneError: the file is missing.
+    """
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except FileNotFoundError:
+        raise ReprotuneError(f"{path}: not found; `dvc repro` makes it, `dvc pull` fetches it") from None
 
 
 def read_jsonl(path: Path) -> list[dict]:
@@ -62,11 +84,7 @@ def read_jsonl(path: Path) -> list[dict]:
     Raises:
         ReprotuneError: the file is missing.
     """
-    try:
-        with path.open("rb") as file:
-            return [orjson.loads(line) for line in file]
-    except FileNotFoundError:
-        raise ReprotuneError(f"{path}: not found; `dvc repro` makes it, `dvc pull` fetches it") from None
+    return [orjson.loads(line) for line in read_lines(path)]
 
 
 def write_conversations(path: Path, conversations: Iterable[Conversation]) -> None:

@@ -1,0 +1,209 @@
+"""A source -> conversations: a list of messages in a row, a row a pair, or a row a message."""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from stages.lib.conversations import Message
+from stages.lib.errors import ReprotuneError
+from stages.lib.layouts import columns_of_row, find_columns, names_in, watch_optional_keys
+from stages.lib.raw_messages import (
+    ROLE_NAMES,
+    field_text,
+    find_role,
+    message_text,
+    read_messages,
+    read_text,
+    shorten,
+    show,
+)
+from stages.lib.readers import read_keys, read_rows
+from stages.lib.rows import Row, UnreadableRow, digest_of
+from stages.lib.sources import Columns, MappedSource, Source
+
+
+class RawConversation(NamedTuple):
+    """`place`: file and line, for the ledger. `key`: the source's own id, if it has one. `rows`: of how many it is made."""
+
+    place: str
+    key: str | None
+    label: str | None
+    language: str | None
+    group: str | None
+    messages: list[Message]
+    rows: int = 1
+
+
+class Mapping(NamedTuple):
+    """What a source says about its rows. `columns` None: the keys of each row tell. `required`: keys that a row may lack."""
+
+    columns: Columns | None
+    roles: dict[str, str]
+    label: str | None
+    language: str | None
+    required: tuple[str, ...] = ()
+
+
+def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
+    """The source's conversations in file order; where a row is a message, after the unreadable rows.
+
+    Raises:
+        ReprotuneError: the file is missing, unreadable, or lacks what was mapped; what is wrong with one row is an UnreadableRow.
+    """
+    mapping, keys, only = mapping_of(source), read_keys(source), None
+    if keys is not None:
+        mapping = mapping._replace(columns=find_columns(keys, mapping.columns, source), required=())
+        only = [name for name, _ in names_in(mapping.columns)]
+    rows = read_rows(source, only)
+    if keys is None and mapping.columns:
+        rows = watch_optional_keys(rows, mapping.columns, source.path)
+    return to_conversations(rows, mapping)
+
+
+def mapping_of(source: Source) -> Mapping:
+    if not isinstance(source, MappedSource):  # a packaged corpus
+        return Mapping(None, ROLE_NAMES, None, None)
+    required = tuple(name for name, required in names_in(source.columns) if required) if source.columns else ()
+    return Mapping(source.columns, ROLE_NAMES | source.roles, source.label, source.language)
+
+
+def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
+    """The rows' conversations, in their order; where a row is a message, after the unreadable rows."""
+    return _join_messages(rows, mapping) if mapping.columns and mapping.columns.conversation else _convert_rows(rows, mapping)
+
+
+def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
+    for row in rows:
+        converted: RawConversation | UnreadableRow
+        if isinstance(row, UnreadableRow):
+            converted = row
+        else:
+            try:
+                converted = _convert_row(row, mapping)
+            except ReprotuneError as error:
+                converted = UnreadableRow(row.place, str(error), digest_of(row.values))
+        yield converted
+
+
+def _convert_row(row: Row, mapping: Mapping) -> RawConversation:
+    values = row.values
+    columns = columns_of_row(values, mapping.columns, mapping.required)
+    if columns.messages:
+        value = values[columns.messages]
+        messages = read_messages(value, columns.messages, columns.role or "role", columns.content or "content", mapping.roles)
+    else:
+        messages = _read_pair(values, columns, mapping.roles)
+    label, language, group, system = _read_fields(values, columns, mapping)
+    return RawConversation(row.place, field_text(values, columns.id), label, language, group, system + messages)
+
+
+def _read_pair(values: dict[str, Any], columns: Columns, roles: dict[str, str]) -> list[Message]:
+    sides: list[Message] = []
+    for role, name in (("user", str(columns.user)), ("assistant", str(columns.assistant))):
+        if isinstance(values[name], list):  # TRL's conversational prompt and completion
+            sides += read_messages(values[name], name, "role", "content", roles)
+        else:
+            sides.append({"role": role, "content": read_text(values, name)})
+            if role == "user" and (more := field_text(values, columns.input)):
+                sides[-1]["content"] += f"\n\n{more}"
+    return sides
+
+
+def _read_fields(
+    values: dict[str, Any], columns: Columns, mapping: Mapping
+) -> tuple[str | None, str | None, str | None, list[Message]]:
+    """Label, language, group, and the system message, if there is one."""
+    system = field_text(values, columns.system)
+    return (
+        field_text(values, columns.label) or mapping.label,
+        field_text(values, columns.language) or mapping.language,
+        field_text(values, columns.group),
+        [{"role": "system", "content": system}] if system else [],
+    )
+
+
+# A row a message
+
+
+class _Turn(NamedTuple):
+    """One message's row. `start`: what its conversation takes from its first row."""
+
+    order: str | None
+    place: str
+    message: Message
+    start: tuple[str | None, str | None, str | None, list[Message]]
+
+
+def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
+    """The rows of one conversation need not stand together. Where one of them is unreadable, the others are no conversation."""
+    conversations: dict[str, list[_Turn]] = {}
+    damaged: set[str | None] = set()
+    for row in rows:
+        if isinstance(row, UnreadableRow):
+            yield row
+            continue
+        try:
+            key, turn = _read_turn(row, mapping)
+        except ReprotuneError as error:
+            damaged.add(_key_of(row, mapping.columns))
+            yield UnreadableRow(row.place, str(error), digest_of(row.values))
+        else:
+            conversations.setdefault(key, []).append(turn)
+    for key, turns in conversations.items():
+        turns = _in_order(turns)  # noqa: PLW2901
+        label, language, group, system = turns[0].start
+        messages = system + [turn.message for turn in turns]
+        if key in damaged:
+            reason = f"another row of conversation {shorten(repr(key))} is unreadable"
+            yield UnreadableRow(turns[0].place, reason, digest_of([key, messages]), len(turns))
+        else:
+            yield RawConversation(turns[0].place, key, label, language, group, messages, len(turns))
+
+
+def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
+    """(key of the conversation, the row's message)."""
+    values, columns = row.values, columns_of_row(row.values, mapping.columns, mapping.required)
+    key = field_text(values, columns.conversation)
+    if key is None:
+        raise ReprotuneError(f"no conversation key in column {columns.conversation!r}")
+    content = message_text(values, columns.content)
+    if content is None:
+        raise ReprotuneError(f"{columns.content} is {show(values[columns.content])}; expected text")
+    order = field_text(values, columns.order)
+    if columns.order and order is None:
+        raise ReprotuneError(f"nothing in column {columns.order!r}, by which messages are sorted")
+    message: Message = {"role": find_role(values[columns.role], mapping.roles), "content": content}
+    return key, _Turn(order, row.place, message, _read_fields(values, columns, mapping))
+
+
+def _key_of(row: Row, columns: Columns) -> str | None:
+    """The conversation that an unreadable row belongs to, if that can be read."""
+    try:
+        return field_text(row.values, columns.conversation)
+    except ReprotuneError:
+        return None
+
+
+def _in_order(turns: list[_Turn]) -> list[_Turn]:
+    """By number if all are numbers, else by text; the order of the file among equals, and without an order column."""
+    if turns[0].order is None:
+        return turns
+    numbers = [_number(str(turn.order)) for turn in turns]
+    if None in numbers:
+        return sorted(turns, key=lambda turn: str(turn.order))
+    return [turns[place] for place in sorted(range(len(turns)), key=numbers.__getitem__)]
+
+
+def _number(text: str) -> int | float | None:
+    """The number; whole ones exactly, since 18-digit message ids differ in their last digit.
+
+    >>> _number("12"), _number("1e3"), _number("2026-01-01"), _number("nan")
+    (12, 1000.0, None, None)
+    """
+    for kind in (int, float):
+        try:
+            number = kind(text)
+        except ValueError:
+            continue
+        return number if math.isfinite(number) else None
+    return None
