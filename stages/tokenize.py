@@ -67,7 +67,7 @@ def cut(tokenizer: BatchTokenizer, messages: list[Message], max_length: int) -> 
     """
     while len(replies := [place for place, message in enumerate(messages) if message["role"] == "assistant"]) > 1:
         messages = messages[: replies[-2] + 1]
-        examples = tokenizer.long_way(messages)
+        [examples] = tokenizer.tokenize([messages])
         if not isinstance(examples, TemplateMisfit) and fits(examples, max_length):
             return examples
     return []
@@ -77,27 +77,31 @@ def tokenize_split(
     tokenizer: Any, conversations: list[Conversation], split: str, params: TokenizeParams
 ) -> tuple[list[tuple[str, Example]], list[dict]]:
     """(id, example) pairs and one ledger row for each conversation."""
-    pairs: list[tuple[str, Example]] = []
-    ledger = []
     batch = BatchTokenizer(tokenizer)
-    repeats = find_repeats(conversations, params.identical_replies) if split == "train" and params.identical_replies else set()
     outcomes = batch.tokenize(row["messages"] for row in conversations)
     progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
+    tokenized: list[tuple[str, list[Example], str, str | None]] = []
     for conversation, outcome in zip(progress, outcomes, strict=True):
         examples, fate, detail = [], "kept", None
-        if conversation["id"] in repeats:
-            fate = "identical_replies"
-        elif isinstance(outcome, TemplateMisfit):
+        if isinstance(outcome, TemplateMisfit):
             fate, detail = "template_misfit", str(outcome)
         elif fits(outcome, params.max_length):
             examples = outcome
         else:
             examples = cut(batch, conversation["messages"], params.max_length) if params.too_long == "cut" else []
             fate = "cut" if examples else "too_long"
-        pairs += [(conversation["id"], example) for example in examples]
+        tokenized.append((conversation["id"], examples, fate, detail))
+    if split == "train" and params.identical_replies:
+        usable = [row for row, (_, examples, _, _) in zip(conversations, tokenized, strict=True) if examples]
+        repeats = find_repeats(usable, params.identical_replies)
+        tokenized = [(row[0], [], "identical_replies", None) if row[0] in repeats else row for row in tokenized]
+    pairs: list[tuple[str, Example]] = []
+    ledger = []
+    for id, examples, fate, detail in tokenized:
+        pairs += [(id, example) for example in examples]
         ledger.append(
             {
-                "id": conversation["id"],
+                "id": id,
                 "split": split,
                 "fate": fate,
                 "detail": detail,

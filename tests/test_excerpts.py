@@ -20,7 +20,7 @@ HOSTILE = [
     "| a | table |\n|---|---|\n| b | c |",
     "[a link]: http://example.org\n\n[a link]",
     "![a picture](http://example.org/x.png)",
-    "**labelled**\n\n## chats/1\n",
+    "**labelled**\n\n## `chats/1`\n",
     "\n\n\n# after blank lines\n\n\n",
     "a\r# b\r\n# c\x0b# d\x0c# e\x85# f\u2028# g\u2029# h\x1c# i",
     "\t# a tab first",
@@ -85,7 +85,7 @@ def examples(*ids: str, **values: str | None) -> pd.DataFrame:
 def test_a_test_conversation_is_shown_up_to_its_last_question_with_the_three_replies() -> None:
     messages = [{"role": "system", "content": "Be brief."}, *talk("One?", "First.", "Two?", "the reference", "Three?")]
     assert render_replies(examples("pairs/1"), {"pairs/1": messages}, ["pairs"], 1) == (
-        "# Replies on test conversations\n\n## pairs/1\n\n"
+        "# Replies on test conversations\n\n## `pairs/1`\n\n"
         "**system**\n\n    Be brief.\n\n**user**\n\n    One?\n\n**assistant**\n\n    First.\n\n**user**\n\n    Two?\n\n"
         "**reference**\n\n    the reference\n\n**base**\n\n    of base\n\n**tuned**\n\n    of tuned\n"
     )
@@ -94,7 +94,7 @@ def test_a_test_conversation_is_shown_up_to_its_last_question_with_the_three_rep
 def test_of_a_source_that_is_not_shown_the_id_stands_alone() -> None:
     messages_of = {id: talk("geheim?", "geheim.") for id in ("chats/1", "pairs/1")}
     text = render_replies(examples("chats/1", reference="geheim", base_reply="geheim"), messages_of, ["pairs"], 1)
-    assert text == "\n".join(["# Replies on test conversations", "", "## chats/1", "", *NOT_SHOWN])
+    assert text == "\n".join(["# Replies on test conversations", "", "## `chats/1`", "", *NOT_SHOWN])
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
@@ -111,7 +111,7 @@ def test_a_conversation_that_could_not_be_scored_has_no_replies(missing: float |
 )
 def test_as_many_conversations_as_asked_are_shown_evenly_spaced(number: int, expected: list[int]) -> None:
     text = render_replies(examples(*(f"chats/{n}" for n in range(12))), {}, [], number)
-    assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## chats/{n}" for n in expected]
+    assert [line for line in text.splitlines() if line.startswith("## ")] == [f"## `chats/{n}`" for n in expected]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -121,7 +121,7 @@ def test_no_text_of_a_conversation_leaves_its_block(text: str) -> None:
     names = ["**user**", "**assistant**", "**user**", "**reference**", "**base**", "**tuned**"]
     assert [line for line in rendered.split("\n") if line and not line.startswith("    ")] == [
         "# Replies on test conversations",
-        "## pairs/1",
+        "## `pairs/1`",
         *names,
     ]
     block = "\n".join(quote(text))
@@ -139,7 +139,7 @@ def rendered_row(id: str, *texts: str) -> dict:
 def test_a_training_example_says_of_each_piece_whether_it_is_labelled() -> None:
     row = rendered_row("pairs/1", "<|im_start|>user\nOne?<|im_end|>\n<|im_start|>assistant\n", "First.<|im_end|>")
     assert render_examples([row], ["pairs"]) == (
-        "# Training examples as the model sees them\n\nIt learns to write what is labelled.\n\n## pairs/1\n\n"
+        "# Training examples as the model sees them\n\nIt learns to write what is labelled.\n\n## `pairs/1`\n\n"
         "not labelled\n\n    <|im_start|>user\n    One?<|im_end|>\n    <|im_start|>assistant\n\n"
         "**labelled**\n\n    First.<|im_end|>\n"
     )
@@ -148,14 +148,14 @@ def test_a_training_example_says_of_each_piece_whether_it_is_labelled() -> None:
 def test_of_a_source_that_is_not_shown_no_piece_is_there() -> None:
     text = render_examples([rendered_row("chats/1", "geheim?", "geheim."), rendered_row("pairs/1", "One?", "First.")], ["pairs"])
     assert "geheim" not in text
-    assert "\n".join(["## chats/1", "", *NOT_SHOWN, "## pairs/1", "", "not labelled", "", "    One?", ""]) in text
+    assert "\n".join(["## `chats/1`", "", *NOT_SHOWN, "## `pairs/1`", "", "not labelled", "", "    One?", ""]) in text
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_piece_leaves_its_block(text: str) -> None:
     rendered = render_examples([rendered_row("pairs/1", text, text, text)], ["pairs"])
     assert [line for line in rendered.split("\n") if line and not line.startswith("    ")][2:] == [
-        "## pairs/1",
+        "## `pairs/1`",
         "not labelled",
         "**labelled**",
         "not labelled",

@@ -335,7 +335,7 @@ def test_ids_and_labels_are_shown_whatever_the_source(folder: Path, tmp_path: Pa
 def sections(path: Path) -> dict[str, str]:
     """Id -> what stands under it."""
     parts = path.read_text(encoding="utf-8").split("\n## ")[1:]
-    return dict(part.split("\n", 1) for part in parts)
+    return {part.split("\n", 1)[0].strip("`"): part.split("\n", 1)[1] for part in parts}
 
 
 def test_replies_show_the_texts_of_a_shown_source_and_only_the_ids_of_another(metrics: Path, folder: Path) -> None:

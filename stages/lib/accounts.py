@@ -1,7 +1,8 @@
 """Ledgers -> counts: where each source row went, and what the splits are like. Everything adds up:
 
 rows read = conversations' rows + unreadable + over the limit; collected = kept + repaired + dropped;
-kept + repaired = train + validation + test + left out; train = tokenised + left out of training.
+kept + repaired = train + validation + test + left out, but for locked test rows that are no longer among them;
+train = tokenised + left out of training.
 """
 
 from collections import Counter

@@ -61,6 +61,8 @@ def tokenize_conversation(tokenizer: Any, messages: list[Message]) -> list[Examp
     for position, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
+        if position == 0:
+            raise TemplateMisfit("it begins with the assistant, so that there is no prompt")
         prompt_ids, reply_ids = _tokenize_turn(tokenizer, messages[: position + 1], set(specials.values()))
         earlier = examples[-1].input_ids if examples else []
         if examples and prompt_ids[: len(earlier)] == earlier:

@@ -1,5 +1,6 @@
 """Conversations as Markdown for metrics/, which git and pull requests show: texts only of the sources that may be shown."""
 
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -14,6 +15,11 @@ def quote(text: str) -> list[str]:
     return [*(f"    {line}".rstrip() for line in text.splitlines()), ""]
 
 
+def heading(id: str) -> list[str]:
+    """An id may come from the user's own file: whatever it holds, it stays one line and no markup."""
+    return ["## `" + re.sub(r"[\s`]+", " ", id) + "`", ""]
+
+
 def may_show(id: str, show_text: Sequence[str]) -> bool:
     return id.partition("/")[0] in show_text
 
@@ -21,9 +27,9 @@ def may_show(id: str, show_text: Sequence[str]) -> bool:
 def render_replies(examples: pd.DataFrame, messages_of: dict[str, list[Message]], show_text: Sequence[str], number: int) -> str:
     """Evenly spaced test conversations with both models' replies to the last user message."""
     lines = ["# Replies on test conversations", ""]
-    for position in sorted({len(examples) * index // number for index in range(number)} if number else set()):
+    for position in sorted({len(examples) * index // number for index in range(number)}):
         row = examples.iloc[position]
-        lines += [f"## {row['id']}", ""]
+        lines += heading(row["id"])
         if not may_show(row["id"], show_text):
             lines += NOT_SHOWN
             continue
@@ -40,7 +46,7 @@ def render_examples(rendered: list[dict], show_text: Sequence[str]) -> str:
     """Training examples as the model sees them, piece by piece: so a change of template shows in a diff."""
     lines = ["# Training examples as the model sees them", "", "It learns to write what is labelled.", ""]
     for row in rendered:
-        lines += [f"## {row['id']}", ""]
+        lines += heading(row["id"])
         if not may_show(row["id"], show_text):
             lines += NOT_SHOWN
             continue

@@ -35,7 +35,10 @@ class RawConversation(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """What a source says about its rows. `columns` None: the keys of each row tell. `required`: keys that a row may lack."""
+    """What a source says about its rows. `columns` None: the keys of each row tell.
+
+    `required`: keys that each row is asked for, where no header told that all have them.
+    """
 
     columns: Columns | None
     roles: dict[str, str]
@@ -64,7 +67,7 @@ def mapping_of(source: Source) -> Mapping:
     if not isinstance(source, MappedSource):  # a packaged corpus
         return Mapping(None, ROLE_NAMES, None, None)
     required = tuple(name for name, required in names_in(source.columns) if required) if source.columns else ()
-    return Mapping(source.columns, ROLE_NAMES | source.roles, source.label, source.language)
+    return Mapping(source.columns, ROLE_NAMES | source.roles, source.label, source.language, required)
 
 
 def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:

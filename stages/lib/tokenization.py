@@ -97,9 +97,10 @@ class BatchTokenizer:
         return self.tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=add_generation_prompt)
 
     def render_all(self, chunk: list[Sequence[Message]]) -> list[Rendered | None]:
-        """None for what needs the long way: no reply, a special token in a text, a template that refuses one of them all."""
+        """None for what needs the long way: no prompt or no reply, a special token in a text, a template that refuses it."""
         places_of = [
-            [] if any(self.special.search(message["content"]) for message in messages)
+            [] if messages[:1] == [] or messages[0]["role"] == "assistant"
+            or any(self.special.search(message["content"]) for message in messages)
             else [place for place, message in enumerate(messages) if message["role"] == "assistant"]
             for messages in chunk
         ]  # fmt: skip
@@ -109,8 +110,9 @@ class BatchTokenizer:
         try:
             texts = iter(self.render([messages[: places[-1] + 1] for messages, places in pairs if places], False))
             prompts = iter(self.render([messages[:place] for messages, places in pairs for place in places], True))
-        except TemplateError:
-            return [None] * len(chunk)
+        except TemplateError:  # of one of them; halving finds it
+            middle = len(chunk) // 2
+            return self.render_all(chunk[:middle]) + self.render_all(chunk[middle:]) if middle else [None]
         return [Rendered(m, next(texts), list(islice(prompts, len(places)))) if places else None for m, places in pairs]
 
     def label(self, row: Rendered, ids: list[int]) -> Example | None:

@@ -1,0 +1,128 @@
+"""What is said of a file: what it is, how it reads, what is wrong, and what to do."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stages.lib.cleaning import CleanedChunk
+from stages.lib.conversations import ROLES, Conversation
+from stages.lib.rows import UnreadableRow
+from tools.preview.columns import Proposal
+from tools.preview.file_kind import FileKind
+from tools.preview.roles import RoleProposal
+from tools.preview.sample import Sample
+from tools.preview.source_entry import yaml_entry
+from tools.preview.wording import MOST_SHOWN, counted, paragraph, plural, shorten_cell, visible
+
+FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
+DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+
+
+def tell_file(path: Path, kind: FileKind, sample: Sample) -> Iterator[str]:
+    yield visible(str(path))
+    yield ""
+    parts = [FORMATS[kind.format]]
+    parts += [f"cells parted by {DELIMITERS[kind.delimiter]}"] if kind.delimiter else []
+    parts += [kind.encoding.shown] if kind.encoding else []
+    parts += [f"compressed with {kind.compression}"] if kind.compression else []
+    yield from paragraph("file", ", ".join(parts))
+    for note in kind.encoding.notes if kind.encoding else []:
+        yield from paragraph("", note)
+    number = len(sample.rows) + len(sample.unreadable)
+    yield from paragraph("rows", f"{number:,}" if sample.complete else f"the first {number:,}; what follows is about these")
+
+
+def tell_unmapped(path: Path, sample: Sample) -> Iterator[str]:
+    yield ""
+    yield "Which column holds what can't be told from the names. The columns, with cells of the first rows:"
+    yield ""
+    for key in sample.keys[:40]:
+        yield visible(f"  {key}: {' | '.join(map(shorten_cell, sample.cells(key)[:3]))}")
+    command = f"  python -m tools.preview {shlex.quote(str(path))} --columns"
+    yield from (
+        "",
+        "Say it, and look again (FIELD=COLUMN; also label, id, language, group, system):",
+        "",
+        f"{command} user=COLUMN assistant=COLUMN",
+        f"{command} conversation=COLUMN role=COLUMN content=COLUMN",
+        f"{command} messages=COLUMN role=KEY content=KEY",
+        "",
+        "A row is a question with its answer, one message, or a list of messages. If the first line is a row already,",
+        "put a line of names above it.",
+    )
+
+
+def tell_columns(keys: list[str], proposal: Proposal) -> Iterator[str]:
+    mapped = [(field, name) for field, name in proposal.mapping if name is not None]
+    mapped.sort(key=lambda pair: pair[0] != "messages")
+    inner = ("role", "content") if proposal.mapping.messages else ()
+    shown = [
+        (name if name == field else f"{name} -> {field}") + (" (in each message)" if field in inner else "")
+        for field, name in mapped
+    ]
+    yield from paragraph("columns", ", ".join(shown))
+    unused = [key for key in keys if key not in [name for _, name in mapped]]
+    if unused:
+        yield from paragraph("", f"not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
+    yield from paragraph("layout", proposal.how)
+
+
+def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, str]) -> Iterator[str]:
+    if names:
+        yield from paragraph("roles", counted(names))
+    if proposal.roles and not stated:
+        pairs = ", ".join(f"{name} -> {role}" for name, role in proposal.roles.items())
+        yield from paragraph("", f"{pairs}: {proposal.how}")
+    if left := [name for name in proposal.left if name not in stated]:
+        who = ", ".join(left[:MOST_SHOWN])
+        yield from paragraph("", f"who is {who}? Say it: --roles NAME=ROLE, of {', '.join(ROLES)}")
+
+
+def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, ledger: list[dict]) -> Iterator[str]:
+    """`chunk`, `ledger`: what cleaning makes of them."""
+    if not conversations:
+        yield from paragraph("reads as", "no conversation")
+        return
+    turns = [sum(message["role"] == "assistant" for message in one["messages"]) for one in conversations]
+    spread = plural(min(turns), "reply") if min(turns) == max(turns) else f"{min(turns)} to {max(turns)} replies"
+    messages = plural(sum(len(one["messages"]) for one in conversations), "message")
+    yield from paragraph("reads as", f"{plural(len(turns), 'conversation')} of {messages}, {spread} in each")
+    languages = Counter(verdict.language for verdict in chunk.verdicts)
+    shares = [f"{code.replace('und', 'not told')} {number / len(turns):.0%}" for code, number in languages.most_common(5)]
+    yield from paragraph("language", ", ".join(shares))
+    dropped = Counter(row["reason"] for row in ledger if row["reason"])
+    repaired = Counter(step for row in ledger for step in row["repaired_by"] if not row["reason"])
+    went = [f"repairs {counted(repaired)}"] if repaired else []
+    went += [f"drops {counted(dropped)}"] if dropped else []
+    yield from paragraph("cleaning", "; ".join(went or ["finds nothing to do"]))
+
+
+def tell_problems(unreadable: list[UnreadableRow], stopped: str | None) -> Iterator[str]:
+    if unreadable:
+        rows = plural(sum(row.rows for row in unreadable), "row")
+        yield ""
+        yield f"{rows} can't be read{':' if len(unreadable) <= MOST_SHOWN else f', the first {MOST_SHOWN}:'}"
+        yield from (visible(f"  {row.place}: {row.reason}") for row in unreadable[:MOST_SHOWN])
+        yield "They stop `dvc repro`: mend them, or set `collect.bad_rows: drop`."
+    if stopped:
+        yield ""
+        yield visible(f"After these rows the file can't be read, which stops `dvc repro`:\n  {stopped}")
+
+
+def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, Any], known: bool) -> Iterator[str]:
+    yield ""
+    if known:
+        yield "params.yaml reads this file already. To read it as it was read here, let this stand under `collect.sources`:"
+    else:
+        yield "To train on it, paste this under `collect.sources` in params.yaml:"
+    yield ""
+    yield from yaml_entry(name, entry)
+    yield ""
+    yield "and type:"
+    yield ""
+    if not target.exists():
+        yield f"    cp {shlex.quote(str(path))} {shlex.quote(str(target))}"
+    yield f"    dvc add {shlex.quote(str(target))}   # optional: DVC keeps the file, git its hash"
+    yield "    dvc repro"

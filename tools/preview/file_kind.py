@@ -1,0 +1,196 @@
+"""What kind of file it is: format, compression, encoding and delimiter, told from its first bytes."""
+
+import codecs
+import csv
+import io
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+
+from stages.lib.errors import ReprotuneError
+from stages.lib.layouts import recognize_layout
+from stages.lib.raw_file import BYTE_ORDER_MARKS, COMPRESSIONS, open_raw
+from stages.lib.text_encoding import excerpt, likely_encodings, utf16_without_mark
+
+HEAD = 2**22  # bytes from which encoding, format and delimiter are told
+START = 4096  # bytes in which NULs are looked for, as the reader does
+
+BINARY = {
+    b"%PDF": "a PDF; copy its conversations into a CSV, a row for each message",
+    b"\x89PNG": "an image; expected a table or JSON",
+    b"\xff\xd8\xff": "an image; expected a table or JSON",
+    b"GIF8": "an image; expected a table or JSON",
+    b"\xd0\xcf\x11\xe0": "an old Office file; save it as CSV (UTF-8)",
+    b"SQLite format 3": "an SQLite database; export the table as CSV",
+    b"Rar!": "an archive; unpack it and name a file in it",
+    b"7z\xbc\xaf": "an archive; unpack it and name a file in it",
+    b"\xfd7zXZ": "compressed with xz; unpack it",
+    b"BZh": "compressed with bzip2; unpack it",
+}
+OFFICE = {".xlsx": "an Excel workbook; save it as CSV (UTF-8)", ".docx": "a Word document; save its table as CSV (UTF-8)"}
+# "[12.03.24, 14:05:33] Anna: hi", "2024/3/12 14:05 - 张三: 你好"
+CHAT_EXPORT = re.compile(r"\W{0,3}\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s.{0,12}?\d{1,2}[:.]\d{2}.{0,12}?[\])-]?\s.{1,40}?(:\s|：)")
+TRANSCRIPT = re.compile(r"[^\W\d][\w .'-]{0,30}(:\s|：)")
+
+
+class Encoding(NamedTuple):
+    """`stated`: what the file needs to be told, None for UTF-8 and what has a byte-order mark. `notes`: on how it was told."""
+
+    stated: str | None
+    codec: str
+    shown: str
+    notes: list[str]
+
+
+class FileKind(NamedTuple):
+    """`encoding`: None where there is none, as in Parquet. `delimiter`: None where there is none, or one column alone."""
+
+    format: str
+    compression: str | None = None
+    encoding: Encoding | None = None
+    delimiter: str | None = None
+
+
+def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
+    """What the file's first bytes tell, its suffix where they leave it open; `format`, `encoding`: as stated.
+
+    Raises:
+        ReprotuneError: it can't be a file of conversations.
+    """
+    check_magic_bytes(path)
+    with path.open("rb") as file:
+        if file.read(4) == b"PAR1":
+            return FileKind("parquet")
+    with open_raw(path) as raw:
+        head = raw.read(HEAD)
+        whole = not raw.read(1)
+    told = tell_encoding(path, head, encoding)
+    text = decode_head(path, head, told.codec, whole)
+    compression = COMPRESSIONS.get(path.suffix.lower())
+    suffix = Path(path.stem if compression else path.name).suffix.lower().lstrip(".").replace("ndjson", "jsonl")
+    format = format or tell_json(text, whole) or (suffix if suffix in ("json", "jsonl") else None)
+    if format not in (None, "csv", "tsv"):
+        return FileKind(format, compression, told)
+    delimiter = tell_delimiter(text)
+    if format is None and suffix not in ("csv", "tsv"):
+        refuse_plain_text(path, text, delimiter)
+    own = "\t" if suffix == "tsv" else ","
+    return FileKind(format or ("tsv" if (delimiter or own) == "\t" else "csv"), compression, told, delimiter)
+
+
+def check_magic_bytes(path: Path) -> None:
+    """Raise for what can't be a file of conversations."""
+    if path.is_dir():
+        raise ReprotuneError(f"{path}: is a folder; name a file in it")
+    if not path.exists():
+        raise ReprotuneError(f"{path}: no such file")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise ReprotuneError(f"{path}: is empty")
+    if head.startswith(b"PK\x03\x04"):
+        what = OFFICE.get(path.suffix.lower(), "a zip archive; unpack it and name a file in it")
+        raise ReprotuneError(f"{path}: is {what}")
+    for magic, what in BINARY.items():
+        if head.startswith(magic):
+            raise ReprotuneError(f"{path}: is {what}")
+
+
+def tell_encoding(path: Path, head: bytes, stated: str | None) -> Encoding:
+    if stated:
+        return Encoding(stated, stated, stated, [])
+    for mark, codec in BYTE_ORDER_MARKS.items():
+        if head.startswith(mark):
+            return Encoding(None, codec, f"{codec.removesuffix('-le').removesuffix('-be')} with a byte-order mark", [])
+    utf8 = Encoding(None, "utf-8", "utf-8", [])
+    if b"\0" in head[:START]:
+        if not utf16_without_mark(head[:START]):
+            raise ReprotuneError(f"{path}: is a binary file; expected CSV, TSV, JSON, JSONL or Parquet")
+        likely, what = likely_encodings(head[:START]), "has no byte-order mark"
+    else:
+        likely, what = likely_encodings(lines_not_utf8(head)), "is not UTF-8"
+    if not likely:
+        return utf8  # or else the reader says where it is not
+    (first, text), *others = likely
+    notes = [f"It {what}. As {first} it reads: {excerpt(text)}"]
+    notes += [f"As {encoding}: {excerpt(text)}" for encoding, text in others[:2]]
+    return Encoding(first, first, first, [*notes, "Judge for yourself, and state another by --encoding NAME if that is wrong."])
+
+
+def lines_not_utf8(head: bytes) -> bytes:
+    """The lines from the first on that is not UTF-8, 64 KiB of them; none if all are.
+
+    >>> lines_not_utf8("id\\n1,Gerät\\n".encode("cp1252")), lines_not_utf8("Gerät".encode())
+    (b'1,Ger\\xe4t\\n', b'')
+    """
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError as error:
+        begin = head.rfind(b"\n", 0, error.start) + 1
+        return head[begin : begin + 2**16]
+    return b""
+
+
+def decode_head(path: Path, head: bytes, codec: str, whole: bool) -> str:
+    """The text, to its last line feed if the file goes on."""
+    try:
+        "".encode(codec)  # refuses what is no encoding of text
+        text = codecs.getincrementaldecoder(codec)("replace").decode(head, final=whole).removeprefix("\ufeff")
+    except (LookupError, UnicodeError):
+        raise ReprotuneError(f"--encoding {codec}: not known; expected one such as gb18030, big5 or cp1252") from None
+    if not text.strip():
+        raise ReprotuneError(f"{path}: is empty")
+    return text if whole or "\n" not in text else text[: text.rindex("\n") + 1]
+
+
+def tell_json(text: str, whole: bool) -> str | None:
+    """`jsonl` if most of the first lines are objects by themselves, `json` if it begins like a document, else None (a table)."""
+    if not text.lstrip().startswith(("[", "{")):
+        return None
+    lines = [line for line in text.splitlines()[:20] if line.strip()]
+    objects = 0
+    for line in lines:
+        try:
+            value = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            continue
+        objects += isinstance(value, dict)
+        if whole and len(lines) == 1 and isinstance(value, dict):
+            return "jsonl" if recognize_layout(list(value)) else "json"
+    if 2 * objects > len(lines):
+        return "jsonl"
+    return "json" if re.match(r'\s*(\[\s*[\[{"\]]|\{\s*["}])', text) else None
+
+
+def tell_delimiter(text: str) -> str | None:
+    """The one that parts most records into as many cells as the header has, at least two; None if none does."""
+    best: tuple[float, int, str] | None = None
+    for delimiter in ",;\t|":
+        sizes = []
+        try:
+            for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True):
+                sizes += [len(cells)] if cells else []
+                if len(sizes) == 200:
+                    break
+        except csv.Error:
+            pass  # what was read until there tells
+        if sizes and sizes[0] > 1:
+            found = (sum(size == sizes[0] for size in sizes) / len(sizes), sizes[0], delimiter)
+            best = max(best, found) if best else found
+    return best[2] if best else None
+
+
+def refuse_plain_text(path: Path, text: str, delimiter: str | None) -> None:
+    """Raise for an exported chat and a transcript, which may hold commas, and for what has no columns."""
+    lines = [line for line in text.splitlines()[:200] if line.strip()]
+    for pattern, what in ((CHAT_EXPORT, "an exported chat (of WhatsApp, say)"), (TRANSCRIPT, "a transcript in plain text")):
+        if 2 * sum(bool(pattern.match(line)) for line in lines) > len(lines):
+            raise ReprotuneError(
+                f"{path}: looks like {what}, which can't be read; make it a CSV with the columns conversation, role and content"
+            )
+    if delimiter is None:
+        raise ReprotuneError(
+            f"{path}: plain text without columns, which can't be read; expected CSV, TSV, JSON, JSONL or Parquet"
+        )

@@ -1,0 +1,118 @@
+"""The file's entry under `collect.sources` in params.yaml: its name, its path, what it says, and the YAML to paste."""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from stages.lib.errors import ReprotuneError
+from stages.lib.raw_file import COMPRESSIONS
+from stages.lib.readers import DELIMITERS
+from stages.lib.sources import Source
+from tools.preview.file_kind import FileKind
+from tools.preview.wording import WIDTH
+
+RAW = Path("data/raw")
+SUFFIXES = (*COMPRESSIONS, ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
+YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
+
+
+def make_entry(kind: FileKind, path: str) -> dict[str, Any]:
+    entry: dict[str, Any] = {"format": kind.format, "path": path}
+    if kind.delimiter and kind.delimiter != DELIMITERS[kind.format]:
+        entry["delimiter"] = kind.delimiter
+    return entry | ({"encoding": kind.encoding.stated} if kind.encoding and kind.encoding.stated else {})
+
+
+def check_entry(entry: dict[str, Any]) -> Source:
+    """The entry as the params model has it."""
+    try:
+        return TypeAdapter(Source).validate_python(entry)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in detail["loc"][1:])
+        raise ReprotuneError(f"{where}: {detail['msg'].removeprefix('Value error, ')}") from None
+
+
+def names_of(target: Path, sources: dict[str, Any]) -> list[str]:
+    """The sources in params.yaml that read this file."""
+    return [name for name, source in sources.items() if isinstance(source, dict) and source.get("path") == str(target)]
+
+
+def choose_name(path: Path, target: Path, wanted: str | None, sources: dict[str, Any]) -> str:
+    """The name that is wanted, or that the file has in params.yaml already, or a new one."""
+    if wanted in sources:
+        raise ReprotuneError(f"--name {wanted}: is a source already; choose another one")
+    if wanted and not re.fullmatch("[a-z][a-z0-9_]*", wanted):
+        raise ReprotuneError(f"--name {wanted}: expected a letter, then letters, digits and _, in lower case")
+    return wanted or next(iter(names_of(target, sources)), None) or make_name(path, sources)
+
+
+def make_name(path: Path, taken: Iterable[str]) -> str:
+    """A name for params.yaml from the file's.
+
+    >>> make_name(Path("Support Chats (2024).csv.gz"), []), make_name(Path("2024.csv"), []), make_name(Path("a.tsv"), ["a"])
+    ('support_chats_2024', 'source_2024', 'a_2')
+    """
+    stem = path.name.lower()
+    for suffix in SUFFIXES:
+        stem = stem.removesuffix(suffix)
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "conversations"
+    name = name if name[0].isalpha() else f"source_{name}"
+    numbered, number = name, 1
+    while numbered in taken:
+        number += 1
+        numbered = f"{name}_{number}"
+    return numbered
+
+
+def destination(path: Path) -> Path:
+    """Where the file is to lie: where it is if that is in data/raw, else there, under a name that is free."""
+    folder, raw = Path(os.path.realpath(path.parent)), Path(os.path.realpath(RAW))
+    if folder.is_relative_to(raw):
+        return RAW / folder.relative_to(raw) / path.name
+    target, number = RAW / path.name, 1
+    while target.exists() and not is_copy(path, target):
+        stem, dot, rest = path.name.partition(".")
+        number += 1
+        target = RAW / f"{stem}_{number}{dot}{rest}"
+    return target
+
+
+def is_copy(path: Path, target: Path) -> bool:
+    """Whether it was copied already: sizes and beginnings are the same, which is enough to propose a command."""
+    if path.stat().st_size != target.stat().st_size:
+        return False
+    with path.open("rb") as one, target.open("rb") as other:
+        return one.read(2**20) == other.read(2**20)
+
+
+def yaml_entry(name: str, entry: dict[str, Any]) -> list[str]:
+    """The lines that go under `sources:` in params.yaml."""
+    lines = [f"    {name}:"]
+    for key, value in entry.items():
+        if isinstance(value, dict):
+            pairs = [f"{yaml_text(one)}: {yaml_text(other)}" for one, other in value.items()]
+            inline = f"      {key}: {{{', '.join(pairs)}}}"
+            short = len(inline) <= WIDTH and not any(sign in pair for pair in pairs for sign in '[]{},"')
+            lines += [inline] if short else [f"      {key}:", *(f"        {pair}" for pair in pairs)]
+        else:
+            lines.append(f"      {key}: {yaml_text(value)}")
+    return lines
+
+
+def yaml_text(text: str) -> str:
+    """A text as a YAML scalar, quoted where it could be read as something else.
+
+    >>> print(yaml_text("question"), yaml_text("no"), yaml_text("5e-05"), yaml_text('a "b"'), yaml_text("问题"))
+    question "no" "5e-05" "a \\"b\\"" 问题
+    """
+    if re.fullmatch(r"[^\W\d][\w./-]*( [\w./-]+)*", text) and text.lower() not in YAML_WORDS:
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in escaped) + '"'
