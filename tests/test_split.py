@@ -181,6 +181,13 @@ def test_a_stratum_is_made_of_the_chosen_properties(stratify_by: list[str], expe
     assert stratum_of(conversation(1, "a", prompt="x" * 20, turns=2), stratify_by) == expected
 
 
+def test_turns_and_lengths_are_put_into_classes() -> None:
+    turns = [stratum_of(conversation(1, turns=number), ["turns"]) for number in (1, 2, 3, 4, 40)]
+    assert turns == ["1 turn", "2-3 turns", "2-3 turns", "4+ turns", "4+ turns"]
+    lengths = [stratum_of(conversation(1, prompt="x" * (number - 3)), ["length"]) for number in (15, 16, 63, 64)]
+    assert lengths == ["16 characters", "64 characters", "64 characters", "256 characters"]
+
+
 def test_quotas_are_shared_out_in_proportion_and_add_up() -> None:
     assert share_out(10, {"a": 70, "b": 20, "c": 10}) == {"a": 7, "b": 2, "c": 1}
     assert share_out(1, {"a": 1, "b": 1, "c": 1}) == {"a": 1, "b": 0, "c": 0}
@@ -370,7 +377,7 @@ def test_the_gate_closes_at_the_index_that_is_set(folder: Path, leak: float) -> 
 
 def test_what_cannot_be_regrouped_fails_in_one_message(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(split, "MOST_REGROUPINGS", 0)
-    rows = planted()
+    rows = planted() + [dialogue(f"more{number:03}", prose(f"m{number}"), group=f"customer{number % 40}") for number in range(80)]
     for path in (folder / "data/split").glob("*"):
         path.unlink()
     with pytest.raises(ReprotuneError) as caught:
@@ -592,6 +599,18 @@ def test_what_is_like_a_locked_row_is_left_out(folder: Path, keep_together: list
     assert gate_of(folder)["leaked"] == 0
     held_out = read_split(folder, "test") + read_split(folder, "validation")
     assert leaks(held_out, read_split(folder, "train")) == []
+
+
+def test_copies_of_locked_rows_are_left_out_of_validation_too_and_are_no_group_too_large(folder: Path) -> None:
+    rows = [dialogue(f"{number:03}", prose(number)) for number in range(200)]
+    run(folder, rows)
+    locked = lock_test(folder)
+    copies = [dialogue(f"new-{number}-{row['id']}", tokens_of(row)) for number, row in enumerate(locked[1:])]
+    copies += [dialogue(f"new-{number}", tokens_of(locked[0])) for number in range(30)]
+    for seed in range(5):
+        splits = split_of(folder, rows + copies, keep_together=[], locked_test=LOCKED_TEST, seed=seed)
+        assert {id for id, name in splits.items() if name == "left_out"} == {row["id"] for row in copies}
+        assert (gate_of(folder)["groups_too_large"], gate_of(folder)["largest_group"]) == (0, 31)
 
 
 def test_a_locked_file_is_read_whatever_an_editor_made_of_it(folder: Path) -> None:
