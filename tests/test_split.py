@@ -636,7 +636,7 @@ GOOD_ROW = json.dumps(dialogue("a", ["hi", "hello"]))
     [
         (None, r"data/raw/locked\.jsonl: not found"),
         ("{", r"data/raw/locked\.jsonl:1: Invalid JSON: "),
-        (f"{GOOD_ROW}\n\n{GOOD_ROW}", r"data/raw/locked\.jsonl:2: Invalid JSON: .*\n.*:3: a stands twice"),
+        (f"{GOOD_ROW}\n\n{GOOD_ROW}", r"^data/raw/locked\.jsonl:3: a stands twice"),
         ("[1]\n", r"data/raw/locked\.jsonl:1: Input should be an object"),
         (GOOD_ROW.replace('"a"', "7"), r"data/raw/locked\.jsonl:1: id: Input should be a valid string"),
         (GOOD_ROW.replace('"user"', '"bot"'), r"data/raw/locked\.jsonl:1: messages\.0\.role: Input should be 'system', 'user',"),
