@@ -84,7 +84,7 @@ def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[dict]:
     if params.near_duplicates is not None:
         gone = outliers | exact.keys()
         left = [row for row, verdict in enumerate(verdicts) if verdict.reason is None and row not in gone]
-        near = find_near_duplicates(chunks, np.array(left, np.int64), params.near_duplicates)
+        near = find_near_duplicates(chunks, np.array(left, np.int64), params.near_duplicates) if left else {}
     ledger = []
     for row, verdict in enumerate(verdicts):
         reason, original, similarity = verdict.reason, None, None

@@ -18,7 +18,7 @@ ALONE_BLOCKS = ((0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 INVERSE = pow(BASE, -1, 2**64)
 GRAM = np.uint64(0xD1342543DE82EF95)
-VERIFIED_AT_ONCE = 4096  # pairs; some MB of n-grams
+VERIFIED_AT_ONCE = 1 << 20  # n-grams; some 10 MB
 
 
 class Shingles(NamedTuple):
@@ -148,12 +148,13 @@ def jaccard(shingles: Shingles, pairs: np.ndarray) -> np.ndarray:
     """
     found = np.zeros(len(pairs))
     sizes = shingles.sizes()
-    for first in range(0, len(pairs), VERIFIED_AT_ONCE):
-        part = pairs[first : first + VERIFIED_AT_ONCE]
+    batch_of = np.cumsum(sizes[pairs].sum(axis=1)) // VERIFIED_AT_ONCE
+    for rows in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(batch_of)) + 1):
+        part = pairs[rows]
         both = shingles.take(part.ravel())
         number = np.repeat(np.arange(len(part), dtype=np.uint64), np.diff(both.offsets[::2]))
         keys = np.sort((number << np.uint64(32)) | both.values)
         common = np.bincount((keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)).astype(np.int64), minlength=len(part))
         union = sizes[part].sum(axis=1) - common
-        found[first : first + len(part)] = np.divide(common, union, out=np.zeros(len(part)), where=union > 0)
+        found[rows] = np.divide(common, union, out=np.zeros(len(part)), where=union > 0)
     return found
