@@ -212,7 +212,9 @@ def main() -> None:
     write_jsonl(ASSIGNMENT, ({"id": traits.ids[row], "split": outcome.splits[row], "stratum": outcome.strata[row],
                               "group": outcome.groups[row], **near.get(row, {})} for row in order))  # fmt: skip
     write_json(GATE, outcome.gate)
-    print("split: " + ", ".join(f"{sizes[split]:,} {split}" for split in sizes) + f"; {outcome.gate['groups']:,} groups")
+    gate = outcome.gate
+    large = f", {gate['groups_too_large']} of them too large to be held out" if gate["groups_too_large"] else ""
+    print("split: " + ", ".join(f"{size:,} {split}" for split, size in sizes.items()) + f"; {gate['groups']:,} groups{large}")
 
 
 if __name__ == "__main__":
