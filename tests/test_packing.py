@@ -1,8 +1,6 @@
 """Packs hold every example once, and each example in one is as likely as alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -10,10 +8,12 @@ from conftest import make_conversations
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from stages.lib.chat_template import IGNORE_INDEX, Example, tokenize_conversation
 from stages.lib.packing import collate_pack, label_nll, pack
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LENGTHS = st.lists(st.integers(1, 40), max_size=60)
 CAPACITY = st.integers(1, 60)
@@ -59,30 +59,10 @@ def test_each_length_goes_where_it_leaves_the_least_room(lengths, groups):
     assert pack(lengths, capacity=10) == groups
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def examples(tiny_model_folder: Path) -> list[Example]:
     tokenizer = AutoTokenizer.from_pretrained(tiny_model_folder)
     return [example for row in make_conversations(6) for example in tokenize_conversation(tokenizer, row["messages"])]
-
-
-@pytest.fixture
-def model(tiny_model_folder: Path) -> Any:
-    """With weights ten times as large as usual, so that attention looks at something."""
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, attn_implementation="sdpa")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(10)
-    return model.eval()
 
 
 def test_positions_begin_anew_in_each_example(examples):

@@ -1,6 +1,5 @@
 """Replies do not depend on their batch, likelihoods are those of the whole logits, and what can't be scored is counted."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +8,14 @@ import torch
 from conftest import make_conversations
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from stages.lib.chat_template import IGNORE_INDEX, tokenize_conversation, tokenize_prompt
 from stages.lib.predictions import SCHEMA, PredictParams, generate_replies, predict, score_example
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TEMPLATES = Path(__file__).parent / "templates"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """On a busy machine two threads wait for each other longer than they compute."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def predict_params(**changes: Any) -> PredictParams:
@@ -33,17 +25,6 @@ def predict_params(**changes: Any) -> PredictParams:
 @pytest.fixture
 def tokenizer(tiny_model_folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_model_folder)
-
-
-@pytest.fixture
-def model(tiny_model_folder: Path) -> Any:
-    """With weights ten times as large as usual, so that each prompt has a reply of its own."""
-    model = AutoModelForCausalLM.from_pretrained(tiny_model_folder, attn_implementation="sdpa")
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(10)
-    return model.eval()
 
 
 @pytest.fixture
