@@ -1,11 +1,14 @@
-"""Which groups of rows go to train, validation and test: exact quotas, shared out over the strata, by seeded rank."""
+"""Which groups of rows go to train, validation and test: exact quotas, shared out over the strata, by a seeded hash."""
 
 import hashlib
+import math
 from collections import Counter, defaultdict
 from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
+
+SLACK = 0.2  # of the square root of a stratum's share, which is about what pure chance would be off
 
 
 class Group(NamedTuple):
@@ -37,14 +40,28 @@ def group_rows(ids: list[str], strata: list[str], pairs: np.ndarray, seed: int) 
     return sorted(groups)
 
 
-def share_out(quota: int, sizes: dict[str, int]) -> dict[str, int]:
-    """Integer quotas that add up to `quota`, in proportion to the sizes (largest remainder)."""
-    total = sum(sizes.values())
-    shares = {name: quota * size // total for name, size in sizes.items()}
-    by_remainder = sorted(sizes, key=lambda name: (-(quota * sizes[name] % total), name))
-    for name in by_remainder[: quota - sum(shares.values())]:
-        shares[name] += 1
-    return shares
+def share_out(quota: int, groups: list[Group]) -> dict[str, int]:
+    """Quotas of the strata that add up to `quota`, or to less by a part of a group.
+
+    The groups that come first are in, up to one rank for all strata: so a group is in or out whatever else there is, and few
+    change sides when data grows. But each stratum keeps to its share within SLACK.
+    """
+    sizes: Counter[str] = Counter()
+    for group in groups:
+        sizes[group.stratum] += len(group.rows)
+    shares = {stratum: quota * size / sizes.total() for stratum, size in sizes.items()}
+    quotas = {stratum: max(0, math.floor(share - SLACK * math.sqrt(share))) for stratum, share in shares.items()}
+    highest = {stratum: math.ceil(share + SLACK * math.sqrt(share)) for stratum, share in shares.items()}
+    left = quota - sum(quotas.values())
+    seen: Counter[str] = Counter()
+    for group in groups:
+        seen[group.stratum] += len(group.rows)
+        more = max(0, min(seen[group.stratum], highest[group.stratum]) - quotas[group.stratum])
+        if more > left:
+            break
+        quotas[group.stratum] += more
+        left -= more
+    return quotas
 
 
 def largest_group(quotas: dict[str, int]) -> int:
@@ -55,31 +72,24 @@ def largest_group(quotas: dict[str, int]) -> int:
 def assign_splits(groups: list[Group], quotas: dict[str, int]) -> dict[int, str]:
     """Row -> split. In each stratum test takes the groups of lowest rank and validation those of highest.
 
-    So a boundary moves little when data grows. A group that is too large, or larger than what is left of a quota, goes to
-    train; a second pass over all strata then fills what is still short.
+    So a boundary moves little when data grows. A group that is too large, or larger than what is left of a quota, goes to train;
+    a second pass over all strata then fills what is still short.
     """
-    by_stratum: dict[str, list[Group]] = defaultdict(list)
-    for group in groups:
-        by_stratum[group.stratum].append(group)
-    sizes = {stratum: sum(len(group.rows) for group in members) for stratum, members in by_stratum.items()}
     split_of: dict[bytes, str] = {}
     left = dict(quotas)
     largest = largest_group(quotas)
 
-    def take(split: str, candidates: list[Group], room: int) -> None:
+    def take(split: str, candidates: list[Group], rooms: dict[str, int]) -> None:
         for group in candidates:
-            if not room or not left[split]:
-                break
-            fits = len(group.rows) <= min(room, left[split], largest)
-            if fits and group.rank not in split_of:
+            size = len(group.rows)
+            if size <= min(rooms[group.stratum], left[split], largest) and group.rank not in split_of:
                 split_of[group.rank] = split
-                room -= len(group.rows)
-                left[split] -= len(group.rows)
+                rooms[group.stratum] -= size
+                left[split] -= size
 
-    order = [(split, split == "validation") for split in ("test", "validation") if split in quotas]
-    for split, backwards in order:
-        for stratum, room in sorted(share_out(quotas[split], sizes).items()):
-            take(split, by_stratum[stratum][::-1] if backwards else by_stratum[stratum], room)
-    for split, backwards in order:
-        take(split, groups[::-1] if backwards else groups, left[split])
+    order = [(split, groups[::-1] if split == "validation" else groups) for split in ("test", "validation") if split in quotas]
+    for split, candidates in order:
+        take(split, candidates, share_out(quotas[split], candidates))
+    for split, candidates in order:
+        take(split, candidates, {group.stratum: quotas[split] for group in groups})
     return {row: split_of.get(group.rank, "train") for group in groups for row in group.rows}
