@@ -42,7 +42,13 @@ class ReportParams(Section):
 def describe_training(history: list[dict[str, Any]]) -> dict[str, float]:
     """Losses in nats per label on the whole validation split, before and after."""
     validations = [row["validation_loss"] for row in history if "validation_loss" in row]
-    return {"steps": history[-1]["step"], "validation_loss_start": validations[0], "validation_loss": validations[-1]}
+    kept = next(row for row in history if row.get("kept"))
+    return {
+        "steps": history[-1]["step"],
+        "kept_step": kept["step"],
+        "validation_loss_start": validations[0],
+        "validation_loss": kept.get("validation_loss", validations[-1]),
+    }
 
 
 def perplexity_by_label(examples: pd.DataFrame, smallest: int) -> pd.DataFrame:

@@ -1,41 +1,48 @@
-"""data/tokenized/{train,validation}.parquet and the base model -> models/adapter/ (LoRA), models/loss_history.jsonl,
+"""data/tokenized/{train,validation}.parquet and the base model -> models/adapter/, models/loss_history.jsonl,
 models/environment.json."""
 
 import math
 import random
-import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow.parquet as pq
-from peft import LoraConfig, get_peft_model
+from peft.helpers import disable_input_dtype_casting
 from pydantic import Field
-from transformers import TrainingArguments, set_seed
 
-from stages.lib.adapter import ADAPTER, ignore_renaming, write_adapter
-from stages.lib.base_model import load_base_model, project_root
-from stages.lib.chat_template import IGNORE_INDEX, Example
+from stages.lib.adapter import ADAPTER, write_adapter
+from stages.lib.base_model import PIN, load_base_model
+from stages.lib.checkpoints import scratch_folder, take_fingerprint
 from stages.lib.conversations import write_jsonl
 from stages.lib.errors import ReprotuneError, run_stage
-from stages.lib.hardware import Hardware, Precision, describe_environment, find_hardware
+from stages.lib.hardware import Hardware, Precision, describe_environment, find_hardware, use_deterministic_algorithms
 from stages.lib.json_file import write_json
+from stages.lib.likelihood import choose_nll, packed_nll
+from stages.lib.loggers import start_logging
+from stages.lib.methods import Method, add_adapter, check_installed_for, checkpoint_activations, shard, train_all
 from stages.lib.packing import pack
 from stages.lib.params import Section, read_params
+from stages.lib.plan import Document, Pack, Plan, count_labels
+from stages.lib.ranks import Ranks, join, leave, processes_wanted, shards_wanted, start_processes
 from stages.lib.requirements import check_installed
-from stages.lib.trainer import PackedTrainer, read_history
+from stages.lib.trainer import Outcome, Settings, Trainer
 
 TOKENIZED = Path("data/tokenized")
 LOSS_HISTORY = Path("models/loss_history.jsonl")
 ENVIRONMENT = Path("models/environment.json")
+TOKENS_AT_ONCE = 16_384  # on a GPU; halved when its memory runs out
 
 
 class TrainParams(Section):
     seed: int = Field(ge=0)
     precision: Precision
+    deterministic: bool
+    method: Method
     epochs: float = Field(gt=0)
     max_steps: int | None = Field(ge=1)
     learning_rate: float = Field(gt=0, lt=1)
-    schedule: Literal["linear", "cosine", "constant_with_warmup"]
+    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
     warmup_share: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     max_gradient_norm: float = Field(gt=0)
@@ -43,95 +50,112 @@ class TrainParams(Section):
     packs_per_step: int = Field(ge=1)
     gradient_checkpointing: bool
     validations: int = Field(ge=1)
+    early_stopping: int | None = Field(ge=1)
+    keep: Literal["best", "last"]
     lora_rank: int = Field(ge=1)
     lora_alpha: int = Field(ge=1)
     lora_dropout: float = Field(ge=0, lt=1)
+    lora_rslora: bool
     lora_targets: str | list[str]
 
 
-def read_packs(split: str, capacity: int, seed: int) -> list[list[Example]]:
-    """The split's examples, shuffled and packed. One without a label trains nothing and is left out."""
-    table = pq.read_table(TOKENIZED / f"{split}.parquet", columns=["input_ids", "labels"])
-    examples = [Example(*pair) for pair in zip(*(column.to_pylist() for column in table.columns), strict=True)]
-    examples = [example for example in examples if any(label != IGNORE_INDEX for label in example.labels[1:])]
-    random.Random(seed).shuffle(examples)
-    groups = pack([len(example.input_ids) for example in examples], capacity)
-    return [[examples[position] for position in group] for group in groups]
+def read_packs(split: str, capacity: int, seed: int) -> list[Pack]:
+    """The split's examples, shuffled and packed. One without a label trains nothing and is left out.
+
+    Raises:
+        ReprotuneError: none has a label.
+    """
+    table = pq.read_table(TOKENIZED / f"{split}.parquet", columns=["id", "input_ids", "labels"])
+    documents = [Document(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+    labelled = [document for document in documents if count_labels([document])]
+    if not labelled:
+        raise ReprotuneError(
+            f"{TOKENIZED / split}.parquet: none of {len(documents):,} examples has a label to learn from; "
+            "see metrics/examples.md, and data/ledger/tokenize.jsonl for what was dropped"
+        )
+    random.Random(seed).shuffle(labelled)
+    groups = pack([len(document.input_ids) for document in labelled], capacity)
+    return [[labelled[position] for position in group] for group in groups]
 
 
-def add_adapter(model: Any, params: TrainParams) -> Any:
-    """The model with LoRA on its linear layers; only the adapter's tensors train."""
-    names = [name for name, _ in model.named_modules()]
-    for target in params.lora_targets if isinstance(params.lora_targets, list) else []:
-        if not any(name == target or name.endswith(f".{target}") for name in names):  # peft minds only if none is found
-            raise ReprotuneError(f"params.yaml: train.lora_targets: the base model has no layer {target!r}")
-    config = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=params.lora_rank,
-        lora_alpha=params.lora_alpha,
-        lora_dropout=params.lora_dropout,
-        target_modules=params.lora_targets,
-    )
-    if params.gradient_checkpointing:
-        # transformers 5.23 has a new name for it and warns of the old one; 5.17 has the old one only
-        enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
-        enable({"use_reentrant": False})
-    set_seed(params.seed)
-    try:
-        with ignore_renaming():
-            return get_peft_model(model, config)
-    except (ValueError, re.error) as error:
-        raise ReprotuneError(f"params.yaml: train.lora_targets: {error}") from None
+def make_plan(params: TrainParams, packs: list[Pack]) -> Plan:
+    steps = math.ceil(math.ceil(len(packs) / params.packs_per_step) * params.epochs)
+    return Plan(packs, params.packs_per_step, min(params.max_steps or steps, steps), params.seed)
 
 
-def training_arguments(params: TrainParams, hardware: Hardware, packs: int) -> TrainingArguments:
-    steps = math.ceil(math.ceil(packs / params.packs_per_step) * params.epochs)
-    planned = min(params.max_steps or steps, steps)
-    return TrainingArguments(
-        output_dir=str(project_root() / ".scratch" / "train"),
-        num_train_epochs=params.epochs,
-        max_steps=planned,
-        per_device_train_batch_size=1,
-        per_device_eval_batch_size=1,
-        gradient_accumulation_steps=params.packs_per_step,
+def make_settings(params: TrainParams, steps: int) -> Settings:
+    return Settings(
         learning_rate=params.learning_rate,
-        lr_scheduler_type=params.schedule,
-        warmup_steps=params.warmup_share,
+        schedule=params.schedule,
+        warmup=math.ceil(steps * params.warmup_share),
         weight_decay=params.weight_decay,
-        max_grad_norm=params.max_gradient_norm,
-        optim="adamw_torch_fused",
-        seed=params.seed,
-        data_seed=params.seed,
-        bf16=hardware.precision == "bfloat16",
-        use_cpu=hardware.device == "cpu",
-        eval_strategy="steps",
-        eval_steps=math.ceil(planned / params.validations),
-        eval_on_start=True,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        remove_unused_columns=False,
-        disable_tqdm=True,
+        max_gradient_norm=params.max_gradient_norm,
+        validate_every=math.ceil(steps / params.validations),
+        early_stopping=params.early_stopping,
+        keep=params.keep,
     )
+
+
+def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Any:
+    """The base model with what is to be trained, on this process's device, divided over the processes if need be."""
+    device = f"cuda:{ranks.local}" if hardware.device == "cuda" else "cpu"
+    model = load_base_model(hardware.precision, device, four_bit=params.method == "qlora")
+    if params.gradient_checkpointing:
+        checkpoint_activations(model)
+    if params.method == "full":
+        model = train_all(model)
+    else:
+        model = add_adapter(
+            model, params.method, params.lora_rank, params.lora_alpha, params.lora_dropout, params.lora_rslora,
+            params.lora_targets, params.seed,
+        )  # fmt: skip
+    if shards_wanted(model, ranks):
+        shard(model)
+    return model
+
+
+def train_model(params: TrainParams, hardware: Hardware, ranks: Ranks, folder: Path) -> tuple[Any, Outcome, bool]:
+    """The model, what was trained of it, and whether packs ran as packs."""
+    train, validation = (read_packs(split, params.pack_length, params.seed) for split in ("train", "validation"))
+    plan = make_plan(params, train)
+    model = load_model(params, hardware, ranks)
+    # peft casts each layer's input to the adapter's float32, and autocast back again: no bit changes, and time goes.
+    with disable_input_dtype_casting(model) if hardware.precision == "bfloat16" else nullcontext():
+        nll = choose_nll(model, train[0], hardware)
+        at_once = TOKENS_AT_ONCE if hardware.device == "cuda" else params.pack_length
+        trainer = Trainer(model, nll, plan, make_settings(params, plan.steps), hardware, ranks, at_once)
+        log = start_logging(model, plan.steps) if ranks.first else lambda _row: None
+        return model, trainer.run(validation, folder, log), nll is packed_nll
 
 
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/model.txt")
     params = read_params("train", TrainParams)
+    check_installed_for(params.method)
+    if (processes := processes_wanted()) > 1:
+        start_processes(processes, "stages.train")
+        return
+    use_deterministic_algorithms(params.deterministic)
     hardware = find_hardware(params.precision)
-    train, validation = (read_packs(split, params.pack_length, params.seed) for split in ("train", "validation"))
-    model = add_adapter(load_base_model(hardware.precision, hardware.device), params)
-    arguments = training_arguments(params, hardware, packs=len(train))
-    trainer = PackedTrainer(model=model, args=arguments, train_dataset=train, eval_dataset=validation)
-    trainer.train()
-    history = read_history(trainer.state.log_history)
-    write_adapter(model)
-    write_jsonl(LOSS_HISTORY, history)
-    write_json(ENVIRONMENT, describe_environment(hardware))
-    first, last = history[0]["validation_loss"], history[-1]["validation_loss"]
-    print(
-        f"train: {trainer.state.global_step:,} steps of {params.packs_per_step} x {params.pack_length} tokens on "
-        f"{hardware.device} in {hardware.precision}; validation loss {first:.3f} -> {last:.3f}"
+    ranks = join()
+    environment = describe_environment(hardware) | {"processes": ranks.world}
+    files = [PIN, *(TOKENIZED / f"{split}.parquet" for split in ("train", "validation"))]
+    with scratch_folder("train", take_fingerprint([params.model_dump(), environment], files), ranks) as folder:
+        model, outcome, packed = train_model(params, hardware, ranks, folder)
+        if ranks.first:
+            write_adapter(model, outcome.tensors)
+            write_jsonl(LOSS_HISTORY, outcome.history)
+            write_json(ENVIRONMENT, environment | {"packed_documents": packed})
+            print(describe(params, hardware, outcome))
+    leave(ranks)
+
+
+def describe(params: TrainParams, hardware: Hardware, outcome: Outcome) -> str:
+    losses = {row["step"]: row["validation_loss"] for row in outcome.history if "validation_loss" in row}
+    kept = "" if outcome.step == outcome.history[-1]["step"] else f" (kept: step {outcome.step:,})"
+    return (
+        f"train: {outcome.history[-1]['step']:,} steps of {params.packs_per_step} x {params.pack_length} tokens on "
+        f"{hardware.device} in {hardware.precision}; validation loss {losses[0]:.3f} -> {losses[outcome.step]:.3f}{kept}"
     )
 
 

@@ -21,10 +21,14 @@ from stages.lib.conversations import read_jsonl
 from stages.lib.errors import ReprotuneError, run_stage
 from stages.lib.hardware import Hardware, find_hardware
 from stages.lib.json_file import read_json
+from stages.lib.likelihood import choose_nll
+from stages.lib.methods import add_adapter, checkpoint_activations
 from stages.lib.packing import collate_pack, label_nll
-from stages.lib.trainer import PackedTrainer, ProgressBar, read_history
+from stages.lib.plan import Document
+from stages.lib.ranks import Ranks
+from stages.lib.trainer import Trainer
 from stages.tokenize import write_examples
-from stages.train import TrainParams, add_adapter, read_packs, training_arguments
+from stages.train import TrainParams, make_plan, make_settings, read_packs
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -46,15 +50,35 @@ def examples(tiny_model_folder: Path) -> list[Example]:
     return [example for row in make_conversations(30) for example in tokenize_conversation(tokenizer, row["messages"])]
 
 
-def make_trainer(model: Any, params: TrainParams, packs: list, validation: list) -> PackedTrainer:
-    arguments = training_arguments(params, Hardware("cpu", "float32"), len(packs))
-    return PackedTrainer(model=model, args=arguments, train_dataset=packs, eval_dataset=validation)
+def adapted(model: Any, params: TrainParams) -> Any:
+    """The model as the stage prepares it."""
+    if params.gradient_checkpointing:
+        checkpoint_activations(model)
+    return add_adapter(
+        model, params.method, params.lora_rank, params.lora_alpha, params.lora_dropout, params.lora_rslora, params.lora_targets,
+        params.seed,
+    )  # fmt: skip
+
+
+def make_trainer(model: Any, params: TrainParams, packs: list) -> Trainer:
+    hardware = Hardware("cpu", "float32")
+    packs = [[Document(f"row{at}", *example) for at, example in enumerate(pack)] for pack in packs]
+    plan = make_plan(params, packs)
+    nll = choose_nll(model, packs[0], hardware)
+    return Trainer(model, nll, plan, make_settings(params, plan.steps), hardware, Ranks(), params.pack_length)
+
+
+def run(model: Any, params: TrainParams, packs: list, validation: list) -> list[dict]:
+    """The history of a run; the model has its own attention again."""
+    history = make_trainer(model, params, packs).run(validation, Path(), lambda _row: None).history
+    model.set_attn_implementation("sdpa")
+    return history
 
 
 def evaluate(model: Any, params: TrainParams, packs: list) -> float:
-    trainer = make_trainer(model, params, packs, packs)
-    trainer.remove_callback(ProgressBar)  # it begins with training
-    return trainer.evaluate()["eval_loss"]
+    loss = make_trainer(model, params, packs).validate(packs)
+    model.set_attn_implementation("sdpa")
+    return loss
 
 
 def with_labels(example: Example, number: int) -> Example:
@@ -68,9 +92,9 @@ def test_every_lora_tensor_moves_and_no_base_tensor_does(model, examples, checkp
     params = train_params(
         max_steps=2, warmup_share=0.0, gradient_checkpointing=checkpointing
     )  # step 1 moves B off 0, step 2 moves A
-    model = add_adapter(model, params)
+    model = adapted(model, params)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
-    make_trainer(model, params, [[example] for example in examples[:4]], [examples[4:]]).train()
+    run(model, params, [[example] for example in examples[:4]], [examples[4:]])
     moved = {name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name])}
     assert moved == {name for name in before if "lora_" in name}
     assert len(moved) == 2 * 7 * 2  # A and B of the seven linear layers of each of two blocks
@@ -80,21 +104,19 @@ def test_every_lora_tensor_moves_and_no_base_tensor_does(model, examples, checkp
 def test_a_step_over_uneven_packs_is_the_mean_over_all_of_their_labels(model, examples, checkpointing):
     packs = [[with_labels(examples[0], 1)], examples[1:20]]
     params = train_params(packs_per_step=2, max_steps=1, gradient_checkpointing=checkpointing)
-    model = add_adapter(model, params)
+    model = adapted(model, params)
     nll = torch.cat([label_nll(model, collate_pack(each)) for each in packs])
     nll.mean().backward()
     gradient = torch.stack([parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None]).norm()
     model.zero_grad()
-    trainer = make_trainer(model, params, packs, [examples[20:]])
-    trainer.train()
-    first = next(row for row in read_history(trainer.state.log_history) if row["step"] == 1)
+    first = run(model, params, packs, [examples[20:]])[1]
     assert first["train_loss"] == pytest.approx(nll.mean().item(), rel=1e-5)
     assert first["gradient_norm"] == pytest.approx(gradient.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize(("checkpointing", "passes"), [(False, 1), (True, 2)])
 def test_gradient_checkpointing_computes_each_block_anew_in_the_backward_pass(model, examples, checkpointing, passes):
-    model = add_adapter(model, train_params(gradient_checkpointing=checkpointing)).train()
+    model = adapted(model, train_params(gradient_checkpointing=checkpointing)).train()
     calls = []
     model.get_base_model().model.layers[0].input_layernorm.register_forward_hook(lambda *_: calls.append(1))
     label_nll(model, collate_pack(examples[:2])).sum().backward()
@@ -104,9 +126,7 @@ def test_gradient_checkpointing_computes_each_block_anew_in_the_backward_pass(mo
 def test_the_last_step_of_an_epoch_takes_what_packs_are_left(model, examples):
     packs = [[example] for example in examples[:3]]
     params = train_params(packs_per_step=2, max_steps=None, learning_rate=1e-12, epochs=1)
-    trainer = make_trainer(add_adapter(model, params), params, packs, [examples[20:]])
-    trainer.train()
-    losses = [row["train_loss"] for row in read_history(trainer.state.log_history) if row["step"]]
+    losses = [row["train_loss"] for row in run(adapted(model, params), params, packs, [examples[20:]])[1:]]
     alone = [label_nll(model, collate_pack(each)).mean().item() for each in packs]
     assert len(losses) == 2
     assert any(losses[1] == pytest.approx(loss, rel=1e-5) for loss in alone)
@@ -124,9 +144,7 @@ def test_the_last_step_of_an_epoch_takes_what_packs_are_left(model, examples):
 )
 def test_a_run_is_as_long_as_its_epochs_or_stopped_earlier_by_max_steps(model, examples, changes, steps):
     params = train_params(validations=3, **changes)
-    trainer = make_trainer(add_adapter(model, params), params, [[example] for example in examples[:4]], [examples[20:]])
-    trainer.train()
-    history = read_history(trainer.state.log_history)
+    history = run(adapted(model, params), params, [[example] for example in examples[:4]], [examples[20:]])
     assert [row["step"] for row in history] == list(range(steps + 1))
     assert "validation_loss" in history[0]
     assert "validation_loss" in history[-1]
@@ -134,7 +152,7 @@ def test_a_run_is_as_long_as_its_epochs_or_stopped_earlier_by_max_steps(model, e
 
 def test_the_validation_loss_does_not_depend_on_how_the_split_is_packed(model, examples):
     params = train_params()
-    model = add_adapter(model, params)
+    model = adapted(model, params)
     nll = torch.cat([label_nll(model, collate_pack([example])) for example in examples])
     for packs in ([examples], [[example] for example in examples], [examples[:1], examples[1:]]):
         assert evaluate(model, params, packs) == pytest.approx(nll.double().mean().item(), rel=1e-6)
@@ -142,7 +160,7 @@ def test_the_validation_loss_does_not_depend_on_how_the_split_is_packed(model, e
 
 def test_the_validation_loss_is_taken_without_dropout(model, examples):
     params = train_params(lora_dropout=0.5)
-    model = add_adapter(model, params)
+    model = adapted(model, params)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.ones_(parameter)
@@ -159,12 +177,12 @@ def test_a_validation_loss_that_is_no_number_is_an_error(model, examples):
 @pytest.mark.parametrize("targets", ["nonsense", ["nonsense"], ["q_proj", "v_porj"], [], "(q_proj"], ids=str)
 def test_lora_targets_that_name_no_layer_are_an_error_of_one_line(model, targets):
     with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.lora_targets: ") as error:
-        add_adapter(model, train_params(lora_targets=targets))
+        adapted(model, train_params(lora_targets=targets))
     assert "\n" not in str(error.value)
 
 
 def test_the_seed_decides_the_adapter_a_run_begins_with(model):
-    first, again, other = (add_adapter(deepcopy(model), train_params(seed=seed)).state_dict() for seed in (1, 1, 2))
+    first, again, other = (adapted(deepcopy(model), train_params(seed=seed)).state_dict() for seed in (1, 1, 2))
     name = next(name for name in first if "lora_A" in name)
     assert torch.equal(first[name], again[name])
     assert not torch.equal(first[name], other[name])
@@ -205,7 +223,7 @@ def test_packs_hold_every_example_that_has_a_label_once(examples):
     unlabelled = Example([5, 6, 7], [IGNORE_INDEX] * 3)
     write_examples(train.TOKENIZED / "train.parquet", [("a", example) for example in [*examples, unlabelled]])
     packs = read_packs("train", 128, seed=0)
-    assert sorted(example for group in packs for example in group) == sorted(examples)
+    assert sorted(document[1:] for group in packs for document in group) == sorted(examples)
     assert all(sum(len(example.input_ids) for example in group) <= 128 for group in packs)
     assert packs == read_packs("train", 128, seed=0)
     assert packs != read_packs("train", 128, seed=1)

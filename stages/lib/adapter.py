@@ -1,23 +1,34 @@
 """models/adapter/: what training adds to the base model, in peft's format."""
 
-import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.lib.base_model import PIN
+from stages.lib.base_model import PIN, VERSION_KEYS
 from stages.lib.json_file import read_json, write_json
 
 ADAPTER = Path("models/adapter")
 
 
-def write_adapter(model: Any) -> None:
-    """The adapter in peft's format, with the same bytes each time: sets sorted, no path, no model card."""
-    model.save_pretrained(ADAPTER)
+def write_adapter(model: Any, tensors: dict[str, Any]) -> None:
+    """What was trained, with the same bytes each time; `tensors` by their names in the model.
+
+    An adapter in peft's format: sets sorted, no path, no model card. Of a model that was trained whole, the model.
+    """
+    shutil.rmtree(ADAPTER, ignore_errors=True)  # without DVC, an earlier one may be here, of another method
+    if not hasattr(model, "peft_config"):
+        kept = {name: tensor.to(model.config.dtype) for name, tensor in tensors.items()}
+        model.save_pretrained(ADAPTER, state_dict=kept)
+        (ADAPTER / "generation_config.json").unlink(missing_ok=True)
+        config = read_json(ADAPTER / "config.json")
+        write_json(ADAPTER / "config.json", {key: value for key, value in config.items() if key not in VERSION_KEYS})
+        return
+    model.save_pretrained(ADAPTER, state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
-    config = json.loads((ADAPTER / "adapter_config.json").read_text(encoding="utf-8"))
+    config = read_json(ADAPTER / "adapter_config.json")
     config = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
     pin = read_json(PIN)
     base = {"base_model_name_or_path": pin["name"], "revision": pin["revision"] if pin["source"] == "hub" else None}
@@ -33,8 +44,11 @@ def ignore_renaming() -> Iterator[None]:
 
 
 def load_adapter(model: Any) -> Any:
-    """The base model with the adapter on it, in evaluation mode."""
+    """The base model with the adapter on it, or what full training made of it, in evaluation mode."""
     from peft import PeftModel
 
+    if not (ADAPTER / "adapter_config.json").is_file():
+        options = {"dtype": model.dtype, "attn_implementation": "sdpa", "local_files_only": True, "use_safetensors": True}
+        return type(model).from_pretrained(ADAPTER, **options).to(model.device).eval()
     with ignore_renaming():
         return PeftModel.from_pretrained(model, ADAPTER).eval()

@@ -213,11 +213,24 @@ def _verify(folder: Path, files: dict[str, dict[str, Any]]) -> None:
     stamp.write_text(text, encoding="utf-8")
 
 
-def load_base_model(precision: str, device: str) -> Any:
-    """The pinned base model in `precision` ("bfloat16" or "float32") on `device`, in evaluation mode."""
+def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
+    """The pinned base model in `precision` ("bfloat16" or "float32") on `device`, in evaluation mode.
+
+    `four_bit`: linear layers in 4 bits (NF4, doubly quantised, as in T. Dettmers et al., QLoRA, 2023), by bitsandbytes.
+    """
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from transformers.utils import logging
+
+    options: dict[str, Any] = {}
+    if four_bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, precision),
+        )
+        options["device_map"] = {"": device}
 
     logging.disable_progress_bar()
     model = AutoModelForCausalLM.from_pretrained(
@@ -227,5 +240,6 @@ def load_base_model(precision: str, device: str) -> Any:
         use_safetensors=True,
         trust_remote_code=read_json(PIN)["trust_remote_code"],
         attn_implementation="sdpa",
+        **options,
     )
-    return model.to(device).eval()
+    return model.eval() if four_bit else model.to(device).eval()

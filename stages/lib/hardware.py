@@ -1,6 +1,8 @@
 """Which device and precision this machine gives: found here, once, the same way for training, prediction and chat."""
 
+import os
 import platform
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +19,10 @@ class Hardware(NamedTuple):
 
     device: str
     precision: str
+
+    def autocast(self) -> AbstractContextManager:
+        """Products in bfloat16 on what is stored in float32, where that is the precision."""
+        return nullcontext() if self.precision == "float32" else torch.autocast(self.device, torch.bfloat16)
 
 
 def find_hardware(precision: Precision) -> Hardware:
@@ -39,6 +45,13 @@ def _cpu_multiplies_bfloat16() -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))
 
 
+def use_deterministic_algorithms(wanted: bool) -> None:
+    """On CUDA some operations add up in another order each time; with this none does. To be called before CUDA is used."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+
+
 def describe_environment(hardware: Hardware) -> dict[str, Any]:
     """What decides the bits of a result besides code, data and params. Nothing timed, nothing named after a host."""
     cuda = hardware.device == "cuda"
@@ -47,6 +60,8 @@ def describe_environment(hardware: Hardware) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name() if cuda else platform.machine(),
         "device_count": torch.cuda.device_count() if cuda else 1,
         "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "cpu_threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "precision": hardware.precision,

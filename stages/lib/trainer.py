@@ -1,85 +1,340 @@
-"""transformers' Trainer on packs: losses summed over labels, a progress bar of our own, the history as a table."""
+"""The training loop: losses summed over labels and divided by their number in the global batch, and a run that can go on."""
 
 import math
-from typing import Any
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
+from torch.distributed.tensor import DTensor
 from tqdm import tqdm
-from transformers import Trainer, TrainerCallback
-from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers import get_scheduler
 
+from stages.lib import checkpoints
 from stages.lib.errors import ReprotuneError
-from stages.lib.packing import collate_pack, label_nll
+from stages.lib.hardware import Hardware
+from stages.lib.likelihood import LabelNll
+from stages.lib.plan import Document, Pack, Plan, count_labels, micro_batches
+from stages.lib.ranks import Ranks, add_up, wait_for_all
 
-HISTORY_COLUMNS = {
-    "loss": "train_loss",
-    "eval_loss": "validation_loss",
-    "learning_rate": "learning_rate",
-    "grad_norm": "gradient_norm",
-}
+Tensors = dict[str, torch.Tensor]
+Row = dict[str, Any]
 
 
-class PackedTrainer(Trainer):
-    """transformers' Trainer with losses summed over labels and divided by their number, in training and validation."""
+class Settings(NamedTuple):
+    """`learning_rate` at its height, `warmup` in steps; a validation after every `validate_every` steps."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        """Datasets are lists of packs, each a list of examples; one pack is one micro-batch."""
-        super().__init__(data_collator=lambda packs: collate_pack(packs[0]), callbacks=[ProgressBar()], **kwargs)
-        self.remove_callback(PrinterCallback)
-        self.remove_callback(ProgressCallback)
-        self.model_accepts_loss_kwargs = True  # so that the Trainer counts the labels of each global batch
+    learning_rate: float
+    schedule: str
+    warmup: int
+    weight_decay: float
+    max_gradient_norm: float
+    validate_every: int
+    early_stopping: int | None
+    keep: str
 
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
-        """The micro-batch's share of the mean over all labels of the global batch (all accumulated micro-batches)."""
-        loss = label_nll(model, inputs).sum() / num_items_in_batch
-        check_finite("loss", loss.item(), self.state.global_step + 1)
-        return (loss, None) if return_outputs else loss
+
+class Outcome(NamedTuple):
+    """`tensors`: what was trained, by its name in the model, whole (on the first process). `step`: after which step it was so."""
+
+    tensors: Tensors
+    step: int
+    history: list[Row]
+
+
+class Stopped(ReprotuneError):
+    """The run was asked to end; a checkpoint is written."""
+
+
+class Trainer:
+    """A run over a plan. Its state is the trained tensors, the optimiser, the history and the best tensors so far."""
+
+    def __init__(
+        self, model: Any, nll: LabelNll, plan: Plan, settings: Settings, hardware: Hardware, ranks: Ranks, tokens_at_once: int
+    ) -> None:
+        self.model, self.nll, self.plan, self.settings = model, nll, plan, settings
+        self.hardware, self.ranks, self.tokens_at_once = hardware, ranks, tokens_at_once
+        self.trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.sharded = any(isinstance(parameter, DTensor) for parameter in self.trained.values())
+        groups = [
+            [parameter for parameter in self.trained.values() if isinstance(parameter, DTensor) == sharded]
+            for sharded in (False, True)
+        ]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": group} for group in groups if group],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self.scheduler = get_scheduler(settings.schedule, self.optimizer, settings.warmup, plan.steps)
+        self.step = 0
+        self.history: list[Row] = []
+        self.best: tuple[float, int, Tensors] | None = None
+        self.without_improvement = 0
+
+    # --- One step -----------------------------------------------------------------------------------------------------
+
+    def train_step(self) -> Row:
+        """One optimiser step over the step's global batch; the row of the history."""
+        packs = self.plan.global_batch(self.step)
+        labels = sum(count_labels(pack) for pack in packs)
+        own = packs[self.ranks.rank :: self.ranks.world]
+        while True:
+            try:
+                loss = self._backward(own, packs, labels)
+                break
+            except torch.OutOfMemoryError:
+                self._halve_tokens(own)
+        [loss] = add_up(self.ranks, [loss], self.model.device)
+        self._add_up_gradients()
+        norm = self._clip_gradients()
+        self._check_finite("loss", loss, packs)
+        self._check_finite("gradient norm", norm, packs)
+        rate = self.scheduler.get_last_lr()[0]
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.scheduler.step()
+        self.step += 1
+        return {"step": self.step, "train_loss": loss, "learning_rate": rate, "gradient_norm": norm}
+
+    def _backward(self, own: Sequence[Pack], packs: Sequence[Pack], labels: int) -> float:
+        """Gradients of this process's share of the mean loss over `labels`; that share of the loss."""
+        batches = self._even_out(micro_batches(own, self.tokens_at_once), packs)
+        total = 0.0
+        for number, documents in enumerate(batches):
+            torch.manual_seed(hash((self.plan.seed, self.step, self.ranks.rank, number)))  # dropout; so nothing to restore
+            with self.hardware.autocast():
+                loss = self.nll(self.model, documents).sum() / labels
+            # Sharded gradients are averaged over the processes by torch, the others summed here.
+            (loss * self.ranks.world if self.sharded else loss).backward()
+            total += loss.item()
+        return total
+
+    def _even_out(self, batches: list[list[Document]], packs: Sequence[Pack]) -> list[list[Document]]:
+        """Sharded, all processes run the same number of micro-batches; what is added has no label."""
+        if not self.sharded:
+            return batches
+        shares = [packs[rank :: self.ranks.world] for rank in range(self.ranks.world)]
+        most = max(len(micro_batches(share, self.tokens_at_once)) for share in shares)
+        first = packs[0][0]
+        filler = first._replace(labels=[-100] * len(first.labels))
+        return batches + [[filler]] * (most - len(batches))
+
+    def _halve_tokens(self, own: Sequence[Pack]) -> None:
+        """After the GPU ran out of memory: half as many tokens at once. The global batch and its order stay."""
+        largest = max(sum(len(document.input_ids) for document in batch) for batch in micro_batches(own, self.tokens_at_once))
+        alone = all(len(batch) == 1 for batch in micro_batches(own, self.tokens_at_once))
+        if self.sharded or alone:
+            raise ReprotuneError(
+                f"train: {torch.cuda.get_device_name()} ran out of memory with {largest:,} tokens at once; set "
+                "train.gradient_checkpointing: true, lower tokenize.max_length and train.pack_length, or take train.method: qlora"
+            ) from None
+        self.optimizer.zero_grad()
+        torch.cuda.empty_cache()
+        self.tokens_at_once = max(1, min(largest, self.tokens_at_once) // 2)
+        print(f"train: out of GPU memory; {self.tokens_at_once:,} tokens at once from step {self.step + 1} on", file=sys.stderr)
+
+    def _add_up_gradients(self) -> None:
+        if self.ranks.world == 1:
+            return
+        plain = [parameter for parameter in self.trained.values() if not isinstance(parameter, DTensor)]
+        for parameter in plain:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if plain:
+            joined = torch.cat([parameter.grad.flatten() for parameter in plain])
+            torch.distributed.all_reduce(joined)
+            if self.sharded:
+                joined /= self.ranks.world
+            for parameter, part in zip(plain, joined.split([parameter.numel() for parameter in plain]), strict=True):
+                parameter.grad.copy_(part.view_as(parameter))
+
+    def _clip_gradients(self) -> float:
+        """Scale all gradients so that their norm, over all shards, is at most `max_gradient_norm`; the norm before."""
+        with_gradient = [parameter for parameter in self.trained.values() if parameter.grad is not None]
+        gradients = [local(parameter.grad) for parameter in with_gradient]
+        squares = torch.stack(torch._foreach_norm(gradients)).double() ** 2
+        in_shards = torch.tensor([isinstance(parameter, DTensor) for parameter in with_gradient], device=squares.device)
+        [shards] = add_up(self.ranks, [squares[in_shards].sum().item()], self.model.device)
+        norm = math.sqrt(shards + squares[~in_shards].sum().item())
+        if norm > self.settings.max_gradient_norm:
+            torch._foreach_mul_(gradients, self.settings.max_gradient_norm / (norm + 1e-6))
+        return norm
+
+    def _check_finite(self, name: str, value: float, packs: Sequence[Pack]) -> None:
+        """Before the optimiser moves, so that the weights stay what they were."""
+        if not math.isfinite(value):
+            ids = [document.id for pack in packs for document in pack]
+            more = f" and {len(ids) - 10:,} more" if len(ids) > 10 else ""
+            raise ReprotuneError(
+                f"train: the {name} is {value} at step {self.step + 1}; lower train.learning_rate or set train.precision to "
+                f"float32. The step's rows (`python -m tools.trace ID` shows one): {', '.join(ids[:10])}{more}"
+            )
+
+    # --- Validation ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Mean NLL per label over the whole validation split: it does not depend on how the split is packed."""
+    def validate(self, packs: Sequence[Pack]) -> float:
+        """Mean NLL per label over all packs: it depends neither on packing nor on the number of processes."""
         self.model.eval()
-        total, labels = 0.0, 0
-        for batch in self.get_eval_dataloader():
-            with self.accelerator.autocast():
-                nll = label_nll(self.model, self._prepare_inputs(batch))
-            total, labels = total + nll.double().sum().item(), labels + nll.numel()
-        check_finite("validation loss", total, self.state.global_step)
-        metrics = {"eval_loss": total / labels}
-        self.log(metrics)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
+        batches = self._even_out(micro_batches(packs[self.ranks.rank :: self.ranks.world], self.tokens_at_once), packs)
+        total = 0.0
+        for documents in batches:
+            with self.hardware.autocast():
+                total += self.nll(self.model, documents).double().sum().item()
+        self.model.train()
+        [total] = add_up(self.ranks, [total], self.model.device)
+        if not math.isfinite(total):
+            raise ReprotuneError(
+                f"train: the validation loss is {total} at step {self.step}; lower train.learning_rate or set train.precision to "
+                "float32"
+            )
+        return total / sum(map(count_labels, packs))
+
+    def note_validation(self, loss: float) -> None:
+        """The loss after a step: is it the best so far? The start does not count: what was not trained is not kept."""
+        if self.best is None or loss < self.best[0]:
+            kept = {name: local(parameter).detach().cpu().clone() for name, parameter in self.trained.items()}
+            self.best = (loss, self.step, kept if self.settings.keep == "best" else {})
+            self.without_improvement = 0
+        else:
+            self.without_improvement += 1
+
+    def stops_early(self) -> bool:
+        return self.settings.early_stopping is not None and self.without_improvement >= self.settings.early_stopping
+
+    # --- State --------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "tokens_at_once": self.tokens_at_once,
+            "history": self.history,
+            "best": self.best,
+            "without_improvement": self.without_improvement,
+            "tensors": {name: local(parameter).detach().cpu() for name, parameter in self.trained.items()},
+            "optimizer": [
+                {key: local(value).cpu() for key, value in self.optimizer.state[parameter].items()}
+                for group in self.optimizer.param_groups
+                for parameter in group["params"]
+            ],
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step, self.tokens_at_once, self.history = state["step"], state["tokens_at_once"], state["history"]
+        self.best, self.without_improvement = state["best"], state["without_improvement"]
+        for name, parameter in self.trained.items():
+            local(parameter).copy_(state["tensors"][name])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for parameter, saved in zip(parameters, state["optimizer"], strict=True):
+            for key, value in saved.items():
+                same_kind = isinstance(parameter, DTensor) and value.dim()
+                placed = value.to(parameter.device) if value.dim() else value
+                self.optimizer.state[parameter][key] = (
+                    DTensor.from_local(placed, parameter.device_mesh, parameter.placements) if same_kind else placed
+                )
+        for _ in range(self.step):
+            self.scheduler.step()
+
+    def write_checkpoint(self, folder: Path) -> None:
+        checkpoints.write_state(folder, self.step, self.ranks.rank, self.state())
+        wait_for_all(self.ranks)
+        if self.ranks.first:
+            checkpoints.finish_checkpoint(folder, self.step)
+        wait_for_all(self.ranks)
+
+    def whole_tensors(self) -> Outcome:
+        """What is kept, gathered from all processes."""
+        kept = self.best if self.best and self.settings.keep == "best" else None
+        tensors = {}
+        for name, parameter in self.trained.items():
+            part = kept[2][name].to(parameter.device) if kept else local(parameter).detach()
+            if isinstance(parameter, DTensor):
+                part = DTensor.from_local(
+                    part, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
+                ).full_tensor()
+            tensors[name] = part.cpu()
+        step = kept[1] if kept else self.step
+        history = [row | {"kept": True} if row["step"] == step else row for row in self.history]
+        return Outcome(tensors, step, history)
+
+    # --- The run ------------------------------------------------------------------------------------------------------
+
+    def run(self, validation: Sequence[Pack], folder: Path, log: Callable[[Row], None]) -> Outcome:
+        """Train from where the folder's checkpoint stands, or from the start.
+
+        Raises:
+            Stopped: a signal came, or the process that started this one is gone.
+        """
+        if state := checkpoints.read_state(folder, self.ranks.rank):
+            self.restore(state)
+            if self.ranks.first:
+                print(f"train: goes on after step {self.step:,} of {self.plan.steps:,}", file=sys.stderr, flush=True)
+        else:
+            self.history.append({"step": 0, "validation_loss": self.validate(validation)})
+            log(self.history[-1])
+        pace = checkpoints.Pace()
+        self.model.train()
+        with requests_to_stop() as asked, self._progress() as bar:
+            while self.step < self.plan.steps and not self.stops_early():
+                row = self.train_step()
+                if self.step % self.settings.validate_every == 0 or self.step == self.plan.steps:
+                    row["validation_loss"] = self.validate(validation)
+                    self.note_validation(row["validation_loss"])
+                self.history.append(row)
+                log(row)
+                bar.update(self.step - bar.n)
+                bar.set_postfix({key: f"{row[key]:.3f}" for key in ("train_loss", "validation_loss") if key in row})
+                stop, due = add_up(self.ranks, [bool(asked()), pace.due()], self.model.device)
+                if stop or due:
+                    started = time.monotonic()
+                    self.write_checkpoint(folder)
+                    pace.wrote(started)
+                if stop and self.step < self.plan.steps:
+                    raise Stopped(
+                        f"train: {asked() or 'stopped'} after step {self.step:,} of {self.plan.steps:,}; "
+                        "`dvc repro` goes on from there"
+                    )
+        return self.whole_tensors()
+
+    def _progress(self) -> tqdm:
+        shown = None if self.ranks.first else True  # None: where the output is a terminal
+        return tqdm(total=self.plan.steps, initial=self.step, desc="train", unit="step", disable=shown)
 
 
-def check_finite(name: str, loss: float, step: int) -> None:
-    if not math.isfinite(loss):
-        raise ReprotuneError(
-            f"train: the {name} is {loss} at step {step}; lower train.learning_rate or set train.precision to float32"
-        )
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's shard, or the tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-class ProgressBar(TrainerCallback):
-    """Steps done, with the last losses; nothing where the output is not a terminal."""
+@contextmanager
+def requests_to_stop() -> Iterator[Callable[[], str | None]]:
+    """Says why the run should end, if it should, at the next step: a signal, or the death of the parent under DVC.
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar = tqdm(total=state.max_steps, initial=state.global_step, desc="train", unit="step", disable=None)
+    A second signal ends the process at once.
+    """
+    reasons: list[str] = []
+    parent = os.getppid()
+    watched = "DVC_ROOT" in os.environ or "RANK" in os.environ
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.update(state.global_step - self.bar.n)
+    def note(number: int, _frame: Any) -> None:
+        reasons.append(f"stopped by {signal.Signals(number).name}")
+        signal.signal(number, before[number])
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        shown = read_history(state.log_history)[-1:]
-        self.bar.set_postfix({key: row[key] for row in shown for key in ("train_loss", "validation_loss") if key in row})
+    def asked() -> str | None:
+        if watched and os.getppid() != parent:
+            reasons.append("stopped, since the process that started it is gone,")
+        return reasons[0] if reasons else None
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.bar.close()
-
-
-def read_history(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a step: the losses in nats per label, learning rate and gradient norm logged for it; no times."""
-    rows: dict[int, dict[str, Any]] = {}
-    for entry in log:
-        named = {column: entry[key] for key, column in HISTORY_COLUMNS.items() if key in entry}
-        if named:
-            rows.setdefault(entry["step"], {}).update(named)
-    return [{"step": step, **rows[step]} for step in sorted(rows)]
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,83 @@
+"""Attention within each document of a pack, by the documents' borders instead of a mask over the whole pack."""
+
+import inspect
+from typing import Any
+
+import torch
+from torch.nn import functional
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+PACKED_ATTENTION = "packed_documents"
+# On CPUs the kernel for bfloat16 takes three times as long for short documents, and rounds more; seen up to 1,024 tokens.
+LONGEST_IN_FLOAT32 = 1024
+
+
+def packed_attention(
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    cu_seq_lens_q: torch.Tensor | None = None,
+    **_other: Any,
+) -> tuple[torch.Tensor, None]:
+    """transformers' interface: query (1, heads, T, D), key and value (1, key heads, T, D) -> (1, T, heads, D).
+
+    `cu_seq_lens_q`: where the documents begin, and T, int32 (documents + 1,). What this does not know of (soft caps, sinks) makes
+    the result differ from the model's own; stages/lib/likelihood.py compares the two before it is used.
+    """
+    assert cu_seq_lens_q is not None, "packed_attention needs the documents' borders"
+    if query.is_cuda and dropout == 0 and query.dtype in (torch.bfloat16, torch.float16) and _varlen_takes("window_size"):
+        return _varlen(query, key, value, cu_seq_lens_q, scaling, sliding_window), None
+    lengths = cu_seq_lens_q.diff().tolist()
+    dtype = query.dtype
+    if query.device.type == "cpu" and max(lengths) <= LONGEST_IN_FLOAT32:
+        query, key, value = query.float(), key.float(), value.float()
+    documents = [
+        functional.scaled_dot_product_attention(
+            *parts,
+            attn_mask=_band(length, sliding_window, query.device) if sliding_window and length > sliding_window else None,
+            dropout_p=dropout,
+            is_causal=not (sliding_window and length > sliding_window),
+            scale=scaling,
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        # split, not slices: the gradient of a slice is a tensor of the whole length
+        for *parts, length in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), lengths, strict=True)
+    ]
+    return torch.cat(documents, dim=2).transpose(1, 2).to(dtype).contiguous(), None
+
+
+def _varlen_takes(parameter: str) -> bool:
+    """torch's own attention for packed documents came with 2.10, causal windows of it later."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return False
+    return parameter in inspect.signature(varlen_attn).parameters
+
+
+def _varlen(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: torch.Tensor, scaling: float | None, window: int | None
+) -> torch.Tensor:
+    from torch.nn.attention.varlen import varlen_attn
+
+    if query.shape[1] != key.shape[1]:
+        key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
+    parts = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+    longest = int(borders.diff().max())
+    # A window of w tokens sees itself and w - 1 before it.
+    left = -1 if not window else window - 1
+    return varlen_attn(*parts, borders, borders, longest, longest, scale=scaling, window_size=(left, 0))[None]
+
+
+def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
+    """True where a token is seen: itself and the `window` - 1 tokens before it; bool (length, length)."""
+    distance = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)[None, :]
+    return (distance >= 0) & (distance < window)
+
+
+ALL_ATTENTION_FUNCTIONS.register(PACKED_ATTENTION, packed_attention)

@@ -1,0 +1,109 @@
+"""The likelihood of a pack's labels, quickly: attention document by document, the LM head and its loss in pieces.
+
+Both are written for the usual decoder. A model may do more (soft caps, scaled logits, states that run through a whole row), so
+the quick way is first compared with the model's own on some documents; where it differs, each document runs by itself.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from stages.lib.attention import PACKED_ATTENTION
+from stages.lib.chat_template import IGNORE_INDEX, Example
+from stages.lib.hardware import Hardware
+from stages.lib.packing import Batch, collate_pack, label_nll
+
+LOGITS_AT_ONCE = 1 << 25  # 128 MB in float32
+LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 2e-2}  # nats a label, mean
+
+LabelNll = Callable[[Any, Sequence[Example]], torch.Tensor]
+
+
+class FrozenHeadNll(torch.autograd.Function):
+    """-log softmax(hidden @ weight.T)[target] with the gradient to `hidden` computed on the way: logits are never kept."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """`hidden` (N, D), `weight` (V, D), `targets` (N,) -> nats, float32 (N,)."""
+        rows = max(1, LOGITS_AT_ONCE // len(weight))
+        losses, gradients = [], []
+        for part, target in zip(hidden.to(weight.dtype).split(rows), targets.split(rows), strict=True):
+            logs = torch.log_softmax(part @ weight.T, dim=-1, dtype=torch.float32)
+            losses.append(-logs.gather(1, target[:, None])[:, 0])
+            if ctx.needs_input_grad[0]:
+                gradient = logs.exp_()
+                gradient[torch.arange(len(target), device=target.device), target] -= 1
+                gradients.append(gradient.to(weight.dtype) @ weight)
+        ctx.dtype = hidden.dtype
+        ctx.save_for_backward(*gradients)
+        return torch.cat(losses)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return (torch.cat(ctx.saved_tensors) * gradients[0][:, None]).to(ctx.dtype), None, None
+
+
+def head_nll(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
+    """NLL in nats of each target, float32 (N,), in pieces of LOGITS_AT_ONCE; `head` is the model's output layer."""
+    if not head.weight.requires_grad and head.bias is None:
+        return FrozenHeadNll.apply(hidden, head.weight, targets)
+    rows = max(1, LOGITS_AT_ONCE // len(head.weight))
+
+    def nll(part: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(head(part).float(), target, reduction="none")
+
+    pieces = zip(hidden.split(rows), targets.split(rows), strict=True)
+    return torch.cat([checkpoint(nll, part, target, use_reentrant=False) for part, target in pieces])
+
+
+def packed_nll(model: Any, examples: Sequence[Example]) -> torch.Tensor:
+    """NLL in nats of each label, in order, float32 (N,), with the examples in one row; under `packed_attention_of`."""
+    batch = move(collate_pack(examples), model.device)
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    following = batch["labels"][0, 1:]
+    predicting = (following != IGNORE_INDEX).nonzero().squeeze(-1)
+    starts = (batch["position_ids"][0] == 0).nonzero().squeeze(-1)
+    borders = functional.pad(starts, (0, 1), value=batch["input_ids"].shape[1]).int()
+    longest = max(len(example.input_ids) for example in examples)
+    hidden = causal.base_model(
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        use_cache=False,
+        cu_seq_lens_q=borders,
+        cu_seq_lens_k=borders,
+        max_length_q=longest,
+        max_length_k=longest,
+    ).last_hidden_state
+    return head_nll(hidden[0, predicting], causal.get_output_embeddings(), following[predicting])
+
+
+def separate_nll(model: Any, examples: Sequence[Example]) -> torch.Tensor:
+    """The same with each example in a row of its own, by the model's own attention and head: right for any causal LM."""
+    return torch.cat([label_nll(model, move(collate_pack([example]), model.device)) for example in examples])
+
+
+def move(batch: Batch, device: Any) -> Batch:
+    return {key: value.to(device) for key, value in batch.items()}
+
+
+def choose_nll(model: Any, examples: Sequence[Example], hardware: Hardware) -> LabelNll:
+    """packed_nll, with the model's attention set to it, if on some of the examples both ways agree; else separate_nll."""
+    by_length = sorted(examples, key=lambda example: len(example.input_ids))
+    some = [*by_length[:3], by_length[-1]]
+    own, training = model.config._attn_implementation, model.training
+    model.eval()  # dropout would make each way differ from itself
+    with torch.no_grad(), hardware.autocast():
+        expected = separate_nll(model, some)
+        model.set_attn_implementation(PACKED_ATTENTION)
+        try:
+            found = packed_nll(model, some)
+        except (TypeError, AttributeError):  # a model without these parts, or with a forward of its own
+            found = torch.full_like(expected, torch.inf)
+    model.train(training)
+    if (found - expected).abs().mean() <= LARGEST_DIFFERENCE[hardware.precision]:
+        return packed_nll
+    model.set_attn_implementation(own)
+    return separate_nll
