@@ -24,7 +24,7 @@ from stages.lib.methods import Method, add_adapter, check_installed_for, checkpo
 from stages.lib.packing import pack
 from stages.lib.params import Section, read_params
 from stages.lib.plan import Document, Pack, Plan, count_labels
-from stages.lib.ranks import Ranks, join, leave, processes_wanted, shards_wanted, start_processes
+from stages.lib.ranks import Ranks, join, processes_wanted, shards_wanted, start_processes
 from stages.lib.requirements import check_installed
 from stages.lib.trainer import Outcome, Settings, Trainer
 
@@ -136,8 +136,12 @@ def main() -> None:
         start_processes(processes, "stages.train")
         return
     use_deterministic_algorithms(params.deterministic)
-    hardware = find_hardware(params.precision)
-    ranks = join()
+    with join() as ranks:
+        train(params, find_hardware(params.precision), ranks)
+
+
+def train(params: TrainParams, hardware: Hardware, ranks: Ranks) -> None:
+    """One process's part; the first one writes the outs."""
     environment = describe_environment(hardware) | {"processes": ranks.world}
     files = [PIN, *(TOKENIZED / f"{split}.parquet" for split in ("train", "validation"))]
     with scratch_folder("train", take_fingerprint([params.model_dump(), environment], files), ranks) as folder:
@@ -147,7 +151,6 @@ def main() -> None:
             write_jsonl(LOSS_HISTORY, outcome.history)
             write_json(ENVIRONMENT, environment | {"packed_documents": packed})
             print(describe(params, hardware, outcome))
-    leave(ranks)
 
 
 def describe(params: TrainParams, hardware: Hardware, outcome: Outcome) -> str:

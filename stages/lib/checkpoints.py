@@ -126,7 +126,8 @@ class Pace:
         self.cost = 0.0
 
     def due(self) -> bool:
-        return time.monotonic() - self.last >= max(self.seconds, 20 * self.cost)
+        wait = max(self.seconds, 20 * self.cost) if self.seconds else 0
+        return time.monotonic() - self.last >= wait
 
     def wrote(self, started: float) -> None:
         self.last = time.monotonic()

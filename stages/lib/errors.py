@@ -12,6 +12,8 @@ from pathlib import Path
 class ReprotuneError(Exception):
     """Something the user can mend. The message says where, what was found, what was expected and the remedy."""
 
+    one_process_alone = False  # of several that train together, which otherwise all fail alike
+
 
 def raise_first(problems: Sequence[str], shown: int = 10) -> None:
     """Raise one ReprotuneError that lists the first problems and counts the rest; do nothing if there is none."""

@@ -1,9 +1,14 @@
 """Several processes that train together, one a GPU: starting them, and the little that they tell each other."""
 
+import ctypes
+import logging
 import math
 import os
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
@@ -47,6 +52,7 @@ def start_processes(number: int, module: str) -> None:
     Raises:
         SystemExit: one failed; it has said why.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -65,10 +71,11 @@ def start_processes(number: int, module: str) -> None:
         monitor_interval=0.1,
     )
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // number)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the processes speak for themselves
     try:
         elastic_launch(config, sys.executable)("-m", module)
-    except ChildFailedError as error:
-        sys.exit(max(1, min(failure.exitcode for failure in error.failures.values())))
+    except (ChildFailedError, SignalException):
+        sys.exit(1)
 
 
 def shards_wanted(model: torch.nn.Module, ranks: Ranks) -> bool:
@@ -86,20 +93,31 @@ def shards_wanted(model: torch.nn.Module, ranks: Ranks) -> bool:
     return trained or weights > 0.5 * room
 
 
-def join() -> Ranks:
-    """Join the processes that torchrun started, if it did."""
+def _end_with_parent() -> None:
+    """On Linux, be killed when the launcher is: processes that wait for each other would wait on."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+@contextmanager
+def join() -> Iterator[Ranks]:
+    """Join the processes that torchrun started, if it did. An error that all of them see is told by the first one alone."""
     if "RANK" not in os.environ:
-        return Ranks()
+        yield Ranks()
+        return
+    _end_with_parent()
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]))
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return ranks
-
-
-def leave(ranks: Ranks) -> None:
-    if ranks.world > 1:
-        dist.destroy_process_group()
+    try:
+        yield ranks
+    except ReprotuneError as error:
+        if ranks.first or error.one_process_alone:
+            raise
+        sys.exit(1)
+    dist.destroy_process_group()
 
 
 def add_up(ranks: Ranks, values: list[float], device: torch.device) -> list[float]:

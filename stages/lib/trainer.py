@@ -22,6 +22,7 @@ from stages.lib.likelihood import LabelNll
 from stages.lib.plan import Document, Pack, Plan, count_labels, micro_batches
 from stages.lib.ranks import Ranks, add_up, wait_for_all
 
+PARENT = os.getppid()
 Tensors = dict[str, torch.Tensor]
 Row = dict[str, Any]
 
@@ -51,6 +52,12 @@ class Stopped(ReprotuneError):
     """The run was asked to end; a checkpoint is written."""
 
 
+class OutOfRoom(ReprotuneError):
+    """This process's GPU has too little memory; the other processes do not know."""
+
+    one_process_alone = True
+
+
 class Trainer:
     """A run over a plan. Its state is the trained tensors, the optimiser, the history and the best tensors so far."""
 
@@ -71,7 +78,8 @@ class Trainer:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        self.scheduler = get_scheduler(settings.schedule, self.optimizer, settings.warmup, plan.steps)
+        scheduler = get_scheduler(settings.schedule, self.optimizer, settings.warmup, plan.steps)
+        self.share_of_rate = scheduler.lr_lambdas[0]  # of the step alone: nothing to save and restore
         self.step = 0
         self.history: list[Row] = []
         self.best: tuple[float, int, Tensors] | None = None
@@ -95,10 +103,11 @@ class Trainer:
         norm = self._clip_gradients()
         self._check_finite("loss", loss, packs)
         self._check_finite("gradient norm", norm, packs)
-        rate = self.scheduler.get_last_lr()[0]
+        rate = self.settings.learning_rate * self.share_of_rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.scheduler.step()
         self.step += 1
         return {"step": self.step, "train_loss": loss, "learning_rate": rate, "gradient_norm": norm}
 
@@ -130,8 +139,9 @@ class Trainer:
         largest = max(sum(len(document.input_ids) for document in batch) for batch in micro_batches(own, self.tokens_at_once))
         alone = all(len(batch) == 1 for batch in micro_batches(own, self.tokens_at_once))
         if self.sharded or alone:
-            raise ReprotuneError(
-                f"train: {torch.cuda.get_device_name()} ran out of memory with {largest:,} tokens at once; set "
+            name = torch.cuda.get_device_name() if self.hardware.device == "cuda" else "this machine"
+            raise OutOfRoom(
+                f"train: {name} ran out of memory with {largest:,} tokens at once; set "
                 "train.gradient_checkpointing: true, lower tokenize.max_length and train.pack_length, or take train.method: qlora"
             ) from None
         self.optimizer.zero_grad()
@@ -239,8 +249,6 @@ class Trainer:
                 self.optimizer.state[parameter][key] = (
                     DTensor.from_local(placed, parameter.device_mesh, parameter.placements) if same_kind else placed
                 )
-        for _ in range(self.step):
-            self.scheduler.step()
 
     def write_checkpoint(self, folder: Path) -> None:
         checkpoints.write_state(folder, self.step, self.ranks.rank, self.state())
@@ -320,15 +328,14 @@ def requests_to_stop() -> Iterator[Callable[[], str | None]]:
     A second signal ends the process at once.
     """
     reasons: list[str] = []
-    parent = os.getppid()
-    watched = "DVC_ROOT" in os.environ or "RANK" in os.environ
+    watched = "DVC_ROOT" in os.environ
 
     def note(number: int, _frame: Any) -> None:
         reasons.append(f"stopped by {signal.Signals(number).name}")
         signal.signal(number, before[number])
 
     def asked() -> str | None:
-        if watched and os.getppid() != parent:
+        if watched and os.getppid() != PARENT:
             reasons.append("stopped, since the process that started it is gone,")
         return reasons[0] if reasons else None
 
