@@ -162,20 +162,18 @@ def start(folder: Path, command: list[str]) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=folder, env=environment(**EVERY_STEP), stdout=log, stderr=log, start_new_session=True)
 
 
-def trainers(folder: Path) -> list[int]:
-    """Process ids of `python -m stages.train` that work in the folder."""
+def trainers(project: Path) -> list[int]:
+    """Process ids of `python -m stages.train` that DVC runs for the project, in it or in a copy."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             command = (process / "cmdline").read_bytes().split(b"\0")
-            if (
-                b"stages.train" in command
-                and Path(command[0].decode()).name.startswith("python")
-                and (process / "cwd").resolve() == folder
-            ):
-                found.append(int(process.name))
+            variables = (process / "environ").read_bytes().split(b"\0")
         except OSError:
             continue  # it has ended meanwhile
+        python = Path(command[0].decode()).name.startswith("python")
+        if python and b"stages.train" in command and f"DVC_ROOT={project}".encode() in variables:
+            found.append(int(process.name))
     return found
 
 
@@ -273,3 +271,23 @@ def test_a_changed_param_starts_afresh(long_project: Path, tmp_path: Path) -> No
     again = run(["dvc", "repro", "train"], folder)
     assert "train: goes on" not in again.stdout + again.stderr
     assert "train: 3 steps" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_an_experiment_in_a_folder_of_its_own_goes_on_too(long_project: Path, undisturbed: str, tmp_path: Path) -> None:
+    folder = (tmp_path / "project").resolve()
+    shutil.copytree(long_project, folder, symlinks=True)
+    run(["git", "add", "-A"], folder)
+    run(["git", "commit", "-qm", "up to tokenize"], folder)
+    experiment = start(folder, ["dvc", "exp", "run", "--temp", "-q", "train"])
+    wait_for(lambda: list((folder / ".scratch/train").glob("*/step-[0-9]*")))
+    [trainer] = trainers(folder)
+    os.kill(trainer, signal.SIGKILL)
+    assert experiment.wait(60) != 0
+    [checkpoint] = (folder / ".scratch/train").glob("*/step-[0-9]*")
+    run(["dvc", "exp", "run", "--temp", "--name", "resumed", "train"], folder, **EVERY_STEP)
+    # DVC shows nothing of what the stage says here; but it has used up the checkpoint, and has no other fingerprint.
+    assert [lock.stem for lock in (folder / ".scratch/train").iterdir()] == [checkpoint.parent.name]
+    run(["dvc", "exp", "apply", "resumed"], folder)
+    assert bytes_of(folder) == undisturbed
