@@ -90,6 +90,8 @@ def report_training(history: list[dict[str, Any]]) -> None:
     for split in ("train", "validation"):
         curve = losses[["step", f"{split}_loss"]].dropna().rename(columns={f"{split}_loss": "loss"})
         write_table(PLOTS / f"{split}_loss.csv", curve)
+    for name in ("learning_rate", "gradient_norm"):
+        write_table(PLOTS / f"{name}.csv", losses[["step", name]].dropna())
 
 
 def report_scores(params: ReportParams) -> None:

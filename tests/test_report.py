@@ -27,8 +27,8 @@ SCORED = ("base", "comparison", "training", "tuned")
 FILES = {f"{name}.json" for name in (*SCORED, "data", "reference", "signatures")} | {"replies.md", "examples.md"}
 HISTORY = [
     {"step": 0, "validation_loss": 3.0},
-    {"step": 1, "train_loss": 2.5, "learning_rate": 1e-4, "gradient_norm": 1.0, "validation_loss": 2.0},
-    {"step": 2, "train_loss": 2.0, "learning_rate": 0.0, "gradient_norm": 1.0, "validation_loss": 2.25},
+    {"step": 1, "train_loss": 2.5, "learning_rate": 1e-4, "gradient_norm": 1.0, "validation_loss": 2.0, "kept": True},
+    {"step": 2, "train_loss": 2.0, "learning_rate": 0.0, "gradient_norm": 0.5, "validation_loss": 2.25},
 ]
 GATE = {"groups": 110, "groups_too_large": 0, "largest_group": 3, "leaked": 0, "regrouped_group": 0, "regrouped_near": 4}
 LABELS = {"pairs": ['billing, "late"', "travel"], "chats": [None, None, "Kunden <b>"]}
@@ -264,7 +264,14 @@ def test_the_scores_are_the_evaluations(metrics: Path, folder: Path) -> None:
 
 
 def test_the_losses_are_those_of_the_history(metrics: Path) -> None:
-    assert read(metrics, "training") == {"steps": 2, "validation_loss_start": 3.0, "validation_loss": 2.25}
+    assert read(metrics, "training") == {
+        "steps": 2,
+        "kept_step": 1,
+        "validation_loss_start": 3.0,
+        "validation_loss": 2.0,
+    }
+    assert (metrics / "plots/learning_rate.csv").read_text(encoding="utf-8") == "step,learning_rate\n1,0.0001\n2,0.0\n"
+    assert (metrics / "plots/gradient_norm.csv").read_text(encoding="utf-8") == "step,gradient_norm\n1,1.0\n2,0.5\n"
     assert (metrics / "plots/train_loss.csv").read_text(encoding="utf-8") == "step,loss\n1,2.5\n2,2.0\n"
     assert (metrics / "plots/validation_loss.csv").read_text(encoding="utf-8") == "step,loss\n0,3.0\n1,2.0\n2,2.25\n"
 

@@ -287,10 +287,11 @@ class Trainer:
         else:
             self.history.append({"step": 0, "validation_loss": self.validate(validation)})
             log(self.history[-1])
-        pace = checkpoints.Pace()
+        pace, began, tokens = checkpoints.Pace(), time.monotonic(), 0
         self.model.train()
         with requests_to_stop() as asked, self._progress() as bar:
             while self.step < self.plan.steps and not self.stops_early():
+                tokens += sum(len(document.input_ids) for pack in self.plan.global_batch(self.step) for document in pack)
                 row = self.train_step()
                 if self.step % self.settings.validate_every == 0 or self.step == self.plan.steps:
                     row["validation_loss"] = self.validate(validation)
@@ -298,7 +299,8 @@ class Trainer:
                 self.history.append(row)
                 log(row)
                 bar.update(self.step - bar.n)
-                bar.set_postfix({key: f"{row[key]:.3f}" for key in ("train_loss", "validation_loss") if key in row})
+                shown = {key: f"{row[key]:.3f}" for key in ("train_loss", "validation_loss") if key in row}
+                bar.set_postfix({**shown, "tokens/s": f"{tokens / (time.monotonic() - began):,.0f}"})
                 stop, due = add_up(self.ranks, [bool(asked()), pace.due()], self.model.device)
                 if stop or due:
                     started = time.monotonic()
