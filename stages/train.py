@@ -1,6 +1,7 @@
 """data/tokenized/{train,validation}.parquet and the base model -> models/adapter/, models/loss_history.jsonl,
 models/environment.json."""
 
+import itertools
 import math
 import random
 from contextlib import nullcontext
@@ -121,11 +122,12 @@ def train_model(params: TrainParams, hardware: Hardware, ranks: Ranks, folder: P
     model = load_model(params, hardware, ranks)
     # peft casts each layer's input to the adapter's float32, and autocast back again: no bit changes, and time goes.
     with disable_input_dtype_casting(model) if hardware.precision == "bfloat16" else nullcontext():
-        nll = choose_nll(model, train[0], hardware)
+        longest = max(itertools.chain(*train), key=lambda document: len(document.input_ids))
+        nll = choose_nll(model, [*train[0], longest], hardware)
         at_once = TOKENS_AT_ONCE if hardware.device == "cuda" else params.pack_length
         trainer = Trainer(model, nll, plan, make_settings(params, plan.steps), hardware, ranks, at_once)
-        log = start_logging(model, plan.steps) if ranks.first else lambda _row: None
-        return model, trainer.run(validation, folder, log), nll is packed_nll
+        with start_logging(model, plan.steps) if ranks.first else nullcontext(lambda _row: None) as log:
+            return model, trainer.run(validation, folder, log), nll is packed_nll
 
 
 def main() -> None:

@@ -20,11 +20,15 @@ def write_adapter(model: Any, tensors: dict[str, Any]) -> None:
     """
     shutil.rmtree(ADAPTER, ignore_errors=True)  # without DVC, an earlier one may be here, of another method
     if not hasattr(model, "peft_config"):
-        kept = {name: tensor.to(model.config.dtype) for name, tensor in tensors.items()}
+        dtype = model.config.dtype  # that of the base model; save_pretrained puts the trained weights' float32 there
+        saved = model.state_dict().keys()
+        kept = tensors | {name: buffer for name, buffer in model.named_buffers() if name in saved}
+        kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
         model.save_pretrained(ADAPTER, state_dict=kept)
         (ADAPTER / "generation_config.json").unlink(missing_ok=True)
         config = read_json(ADAPTER / "config.json")
-        write_json(ADAPTER / "config.json", {key: value for key, value in config.items() if key not in VERSION_KEYS})
+        config = {key: value for key, value in config.items() if key not in VERSION_KEYS}
+        write_json(ADAPTER / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
         return
     model.save_pretrained(ADAPTER, state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
@@ -48,7 +52,7 @@ def load_adapter(model: Any) -> Any:
     from peft import PeftModel
 
     if not (ADAPTER / "adapter_config.json").is_file():
-        options = {"dtype": model.dtype, "attn_implementation": "sdpa", "local_files_only": True, "use_safetensors": True}
+        options = {"dtype": model.dtype, "local_files_only": True, "use_safetensors": True}
         return type(model).from_pretrained(ADAPTER, **options).to(model.device).eval()
     with ignore_renaming():
         return PeftModel.from_pretrained(model, ADAPTER).eval()

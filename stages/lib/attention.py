@@ -1,6 +1,7 @@
 """Attention within each document of a pack, by the documents' borders instead of a mask over the whole pack."""
 
 import inspect
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -29,25 +30,30 @@ def packed_attention(
     `cu_seq_lens_q`: where the documents begin, and T, int32 (documents + 1,). What this does not know of (soft caps, sinks) makes
     the result differ from the model's own; stages/lib/likelihood.py compares the two before it is used.
     """
-    assert cu_seq_lens_q is not None, "packed_attention needs the documents' borders"
+    if cu_seq_lens_q is None:
+        raise TypeError("packed_attention: the model does not hand on the documents' borders")
     if query.is_cuda and dropout == 0 and query.dtype in (torch.bfloat16, torch.float16) and _varlen_takes("window_size"):
         return _varlen(query, key, value, cu_seq_lens_q, scaling, sliding_window), None
     lengths = cu_seq_lens_q.diff().tolist()
     dtype = query.dtype
-    if query.device.type == "cpu" and max(lengths) <= LONGEST_IN_FLOAT32:
+    in_float32 = query.device.type == "cpu" and max(lengths) <= LONGEST_IN_FLOAT32
+    if in_float32:
         query, key, value = query.float(), key.float(), value.float()
-    documents = [
-        functional.scaled_dot_product_attention(
-            *parts,
-            attn_mask=_band(length, sliding_window, query.device) if sliding_window and length > sliding_window else None,
-            dropout_p=dropout,
-            is_causal=not (sliding_window and length > sliding_window),
-            scale=scaling,
-            enable_gqa=query.shape[1] != key.shape[1],
-        )
-        # split, not slices: the gradient of a slice is a tensor of the whole length
-        for *parts, length in zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), lengths, strict=True)
-    ]
+    with torch.autocast("cpu", enabled=False) if in_float32 else nullcontext():  # it would cast back to bfloat16
+        documents = [
+            functional.scaled_dot_product_attention(
+                *parts,
+                attn_mask=_band(length, sliding_window, query.device) if sliding_window and length > sliding_window else None,
+                dropout_p=dropout,
+                is_causal=not (sliding_window and length > sliding_window),
+                scale=scaling,
+                enable_gqa=query.shape[1] != key.shape[1],
+            )
+            # split, not slices: the gradient of a slice is a tensor of the whole length
+            for *parts, length in zip(
+                query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), lengths, strict=True
+            )
+        ]
     return torch.cat(documents, dim=2).transpose(1, 2).to(dtype).contiguous(), None
 
 

@@ -239,7 +239,9 @@ def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=read_json(PIN)["trust_remote_code"],
-        attn_implementation="sdpa",
         **options,
     )
+    for module in model.modules() if four_bit and device == "cpu" else ():
+        # At the first validation bitsandbytes would repack the weights for inference; gradients through those are wrong.
+        module.support_avx512bf16_for_cpu = False
     return model.eval() if four_bit else model.to(device).eval()

@@ -48,7 +48,8 @@ class FrozenHeadNll(torch.autograd.Function):
 
 def head_nll(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
     """NLL in nats of each target, float32 (N,), in pieces of LOGITS_AT_ONCE; `head` is the model's output layer."""
-    if not head.weight.requires_grad and head.bias is None:
+    trains = any(parameter.requires_grad for parameter in head.parameters())
+    if type(head) is torch.nn.Linear and head.bias is None and not trains:  # another class may do more: an adapter's, say
         return FrozenHeadNll.apply(hidden, head.weight, targets)
     rows = max(1, LOGITS_AT_ONCE // len(head.weight))
 
@@ -100,7 +101,7 @@ def choose_nll(model: Any, examples: Sequence[Example], hardware: Hardware) -> L
         model.set_attn_implementation(PACKED_ATTENTION)
         try:
             found = packed_nll(model, some)
-        except (TypeError, AttributeError):  # a model without these parts, or with a forward of its own
+        except (TypeError, AttributeError, ValueError):  # a model without these parts, or with a forward of its own
             found = torch.full_like(expected, torch.inf)
     model.train(training)
     if (found - expected).abs().mean() <= LARGEST_DIFFERENCE[hardware.precision]:

@@ -1,7 +1,8 @@
 """TensorBoard, Weights & Biases, MLflow and the like, by transformers' own callbacks, where REPROTUNE_REPORT_TO names some."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -13,7 +14,8 @@ from stages.lib.errors import ReprotuneError
 REPORT_TO = "REPROTUNE_REPORT_TO"
 
 
-def start_logging(model: Any, steps: int) -> Callable[[dict[str, Any]], None]:
+@contextmanager
+def start_logging(model: Any, steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
     """A function that takes each row of the history. What it does decides no result and stands in no out.
 
     Raises:
@@ -21,7 +23,8 @@ def start_logging(model: Any, steps: int) -> Callable[[dict[str, Any]], None]:
     """
     names = [name.strip() for name in os.environ.get(REPORT_TO, "").split(",") if name.strip()]
     if not names:
-        return lambda _row: None
+        yield lambda _row: None
+        return
     folder = project_root() / ".scratch" / "logs"
     arguments = TrainingArguments(output_dir=str(folder), report_to=names, use_cpu=model.device.type == "cpu")
     state = TrainerState(max_steps=steps, is_world_process_zero=True)
@@ -39,7 +42,9 @@ def start_logging(model: Any, steps: int) -> Callable[[dict[str, Any]], None]:
             callback.on_log(
                 arguments, state, control, logs={key: value for key, value in row.items() if key != "step"}, model=model
             )
-            if row["step"] == steps:
-                callback.on_train_end(arguments, state, control, model=model)
 
-    return log
+    try:
+        yield log
+    finally:
+        for callback in callbacks:
+            callback.on_train_end(arguments, state, control, model=model)

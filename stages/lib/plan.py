@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from stages.lib.chat_template import IGNORE_INDEX, Example
@@ -24,6 +25,11 @@ def count_labels(examples: Sequence[Document | Example]) -> int:
     return sum(label != IGNORE_INDEX for example in examples for label in example.labels[1:])
 
 
+@lru_cache(maxsize=2)
+def _order_of_epoch(seed: int, epoch: int, packs: int) -> list[int]:
+    return random.Random(f"{seed} {epoch}").sample(range(packs), packs)
+
+
 class Plan(NamedTuple):
     """`steps` optimiser steps over the packs, `packs_per_step` in each; each epoch has its own order."""
 
@@ -38,7 +44,7 @@ class Plan(NamedTuple):
     def global_batch(self, step: int) -> list[Pack]:
         """The packs of a step, counted from 0; the last step of an epoch may have fewer."""
         epoch, position = divmod(step, self.steps_per_epoch())
-        order = random.Random(f"{self.seed} {epoch}").sample(range(len(self.packs)), len(self.packs))
+        order = _order_of_epoch(self.seed, epoch, len(self.packs))
         first = position * self.packs_per_step
         return [self.packs[number] for number in order[first : first + self.packs_per_step]]
 

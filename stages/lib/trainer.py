@@ -92,12 +92,7 @@ class Trainer:
         packs = self.plan.global_batch(self.step)
         labels = sum(count_labels(pack) for pack in packs)
         own = packs[self.ranks.rank :: self.ranks.world]
-        while True:
-            try:
-                loss = self._backward(own, packs, labels)
-                break
-            except torch.OutOfMemoryError:
-                self._halve_tokens(own)
+        loss = self._within_memory(own, lambda: self._backward(own, packs, labels))
         [loss] = add_up(self.ranks, [loss], self.model.device)
         self._add_up_gradients()
         norm = self._clip_gradients()
@@ -134,6 +129,15 @@ class Trainer:
         filler = first._replace(labels=[-100] * len(first.labels))
         return batches + [[filler]] * (most - len(batches))
 
+    def _within_memory(self, own: Sequence[Pack], compute: Callable[[], float]) -> float:
+        """What `compute` gives, with fewer tokens at once each time that memory runs out."""
+        while True:
+            try:
+                return compute()
+            except torch.OutOfMemoryError:
+                pass  # the error holds on to the tensors of the attempt: they go with it
+            self._halve_tokens(own)
+
     def _halve_tokens(self, own: Sequence[Pack]) -> None:
         """After the GPU ran out of memory: half as many tokens at once. The global batch and its order stay."""
         largest = max(sum(len(document.input_ids) for document in batch) for batch in micro_batches(own, self.tokens_at_once))
@@ -143,7 +147,7 @@ class Trainer:
             raise OutOfRoom(
                 f"train: {name} ran out of memory with {largest:,} tokens at once; set "
                 "train.gradient_checkpointing: true, lower tokenize.max_length and train.pack_length, or take train.method: qlora"
-            ) from None
+            )
         self.optimizer.zero_grad()
         torch.cuda.empty_cache()
         self.tokens_at_once = max(1, min(largest, self.tokens_at_once) // 2)
@@ -192,11 +196,8 @@ class Trainer:
     def validate(self, packs: Sequence[Pack]) -> float:
         """Mean NLL per label over all packs: it depends neither on packing nor on the number of processes."""
         self.model.eval()
-        batches = self._even_out(micro_batches(packs[self.ranks.rank :: self.ranks.world], self.tokens_at_once), packs)
-        total = 0.0
-        for documents in batches:
-            with self.hardware.autocast():
-                total += self.nll(self.model, documents).double().sum().item()
+        own = packs[self.ranks.rank :: self.ranks.world]
+        total = self._within_memory(own, lambda: self._sum_nll(own, packs))
         self.model.train()
         [total] = add_up(self.ranks, [total], self.model.device)
         if not math.isfinite(total):
@@ -205,6 +206,13 @@ class Trainer:
                 "float32"
             )
         return total / sum(map(count_labels, packs))
+
+    def _sum_nll(self, own: Sequence[Pack], packs: Sequence[Pack]) -> float:
+        total = 0.0
+        for documents in self._even_out(micro_batches(own, self.tokens_at_once), packs):
+            with self.hardware.autocast():
+                total += self.nll(self.model, documents).double().sum().item()
+        return total
 
     def note_validation(self, loss: float) -> None:
         """The loss after a step: is it the best so far? The start does not count: what was not trained is not kept."""
