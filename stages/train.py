@@ -11,16 +11,18 @@ from typing import Any, Literal
 import pyarrow.parquet as pq
 from peft.helpers import disable_input_dtype_casting
 from pydantic import Field
+from transformers import AutoConfig
 
 from stages.lib.adapter import ADAPTER, write_adapter
-from stages.lib.base_model import PIN, load_base_model
+from stages.lib.base_model import PIN, load_base_model, pinned_folder
 from stages.lib.checkpoints import scratch_folder, take_fingerprint
 from stages.lib.conversations import write_jsonl
 from stages.lib.errors import ReprotuneError, run_stage
 from stages.lib.hardware import Hardware, Precision, describe_environment, find_hardware, use_deterministic_algorithms
-from stages.lib.json_file import write_json
+from stages.lib.json_file import read_json, write_json
 from stages.lib.likelihood import choose_nll, packed_nll
 from stages.lib.loggers import start_logging
+from stages.lib.memory import find_hopeless, read_total_memory
 from stages.lib.methods import Method, add_adapter, check_installed_for, checkpoint_activations, shard, train_all
 from stages.lib.packing import pack
 from stages.lib.params import Section, read_params
@@ -97,6 +99,19 @@ def make_settings(params: TrainParams, steps: int) -> Settings:
     )
 
 
+def check_memory(params: TrainParams, hardware: Hardware, ranks: Ranks, packs: list[Pack]) -> None:
+    """
+    Raises:
+        ReprotuneError: the run can't fit, whatever its micro-batches; told before weights are read.
+    """
+    trusted = read_json(PIN)["trust_remote_code"]
+    config = AutoConfig.from_pretrained(pinned_folder(), local_files_only=True, trust_remote_code=trusted)
+    lengths = [[len(document.input_ids) for document in pack] for pack in packs]
+    memory = read_total_memory(hardware.device)
+    if reason := find_hopeless(config, params, hardware.precision, hardware.device, lengths, ranks.world, memory):
+        raise ReprotuneError(reason)
+
+
 def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Any:
     """The base model with what is to be trained, on this process's device, divided over the processes if need be."""
     device = f"cuda:{ranks.local}" if hardware.device == "cuda" else "cpu"
@@ -119,6 +134,7 @@ def train_model(params: TrainParams, hardware: Hardware, ranks: Ranks, folder: P
     """The model, what was trained of it, and whether packs ran as packs."""
     train, validation = (read_packs(split, params.pack_length, params.seed) for split in ("train", "validation"))
     plan = make_plan(params, train)
+    check_memory(params, hardware, ranks, train)
     model = load_model(params, hardware, ranks)
     # peft casts each layer's input to the adapter's float32, and autocast back again: no bit changes, and time goes.
     with disable_input_dtype_casting(model) if hardware.precision == "bfloat16" else nullcontext():

@@ -191,6 +191,7 @@ CODE = {  # a library module -> the stages that run it, by hand
     "leakage": ("split",),
     "likelihood": ("train",),
     "loggers": ("train",),
+    "memory": ("train",),
     "methods": ("train",),
     "near_duplicates": ("clean", "split"),
     "packing": ("train", "predict_base", "predict_tuned"),

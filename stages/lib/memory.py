@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from stages.lib.attention import LONGEST_IN_FLOAT32
 from stages.lib.errors import ReprotuneError
 from stages.lib.likelihood import LOGITS_AT_ONCE
 from stages.lib.methods import add_adapter
@@ -22,9 +23,9 @@ FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)
 MOMENTS = 8  # bytes a trained parameter: AdamW's two float32 tensors
 # What lies idle in the blocks of CUDA's allocator, 2 and 20 MiB large.
 IDLE_ON_CUDA = 0.1
-# On CPUs glibc's heap: a freed tensor's place is a few bytes too small for the next one of its size (aligned memory is asked for
-# with room to spare). So of what a layer frees in passing a part is lost between what it keeps, if the neighbours stay: about a
-# third. With MALLOC_MMAP_THRESHOLD_=65536 nothing is lost, and processes take what autograd keeps to 1%.
+# On CPUs glibc's heap: of what a layer frees in passing a part is lost between what it keeps, about a third (chosen by runs of
+# benchmarks/preflight.py), probably since a freed place is too small for the next tensor of its size. In the one run tried
+# with MALLOC_MMAP_THRESHOLD_=65536 (default model, float32) nothing was lost: activations were what autograd keeps, to 1%.
 LOST_ON_CPU = 1 / 3
 LIBRARIES = 500 * MIB  # resident of Python, torch, transformers, peft and pyarrow once they have loaded a model, CPU builds
 CUDA_CONTEXT = 512 * MIB
@@ -316,6 +317,8 @@ def count_attention(shape: Shape, size: int, device: str, load: Load) -> float:
     """Bytes a token: query, key, value, output and the logarithm of each row's sum."""
     if device == "cuda" and size == 2:  # torch's packed attention takes as many key heads as query heads
         return size * 4 * shape.queries + 4 * shape.heads
+    if device == "cpu" and load.longest <= LONGEST_IN_FLOAT32:
+        size = 4
     scores = 4 * shape.heads * load.longest if device == "cuda" and shape.keys != shape.queries else 0  # no fused kernel
     return size * 2 * (shape.queries + shape.keys) + 4 * shape.heads + scores
 

@@ -19,7 +19,9 @@ def check_installed_for(method: Method) -> None:
         ReprotuneError: the method needs a package that is not installed.
     """
     if method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
-        raise ReprotuneError("params.yaml: train.method: qlora needs bitsandbytes; `pip install bitsandbytes==0.50.2`, or take lora")
+        raise ReprotuneError(
+            "params.yaml: train.method: qlora needs bitsandbytes; `pip install bitsandbytes==0.50.2`, or take lora"
+        )
 
 
 def check_targets(model: Any, targets: str | list[str]) -> None:

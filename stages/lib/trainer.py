@@ -258,6 +258,12 @@ class Trainer:
                     DTensor.from_local(placed, parameter.device_mesh, parameter.placements) if same_kind else placed
                 )
 
+    def _restore_from(self, folder: Path) -> bool:
+        state = checkpoints.read_state(folder, self.ranks.rank)
+        if state:
+            self.restore(state)
+        return state is not None
+
     def write_checkpoint(self, folder: Path) -> None:
         checkpoints.write_state(folder, self.step, self.ranks.rank, self.state())
         wait_for_all(self.ranks)
@@ -288,8 +294,7 @@ class Trainer:
         Raises:
             Stopped: a signal came, or the process that started this one is gone.
         """
-        if state := checkpoints.read_state(folder, self.ranks.rank):
-            self.restore(state)
+        if self._restore_from(folder):
             if self.ranks.first:
                 print(f"train: goes on after step {self.step:,} of {self.plan.steps:,}", file=sys.stderr, flush=True)
         else:
