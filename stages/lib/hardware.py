@@ -46,9 +46,14 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def use_deterministic_algorithms(wanted: bool) -> None:
-    """On CUDA some operations add up in another order each time; with this none does. To be called before CUDA is used."""
+    """On CUDA some operations add up in another order each time; with this none does. To be called before CUDA is used.
+
+    On a CPU all that is used here gives the same bytes anyway.
+    """
+    wanted = wanted and torch.cuda.is_available()
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it would write each new tensor twice
     torch.use_deterministic_algorithms(wanted)
 
 
