@@ -37,6 +37,8 @@ def load_models(options: argparse.Namespace) -> tuple[list[str], Any, Any]:
     model = load_base_model(hardware.precision, hardware.device)
     if not options.base:
         model = load_adapter(model)
+        if options.both and not hasattr(model, "disable_adapter"):
+            raise ReprotuneError(f"{ADAPTER}: trained in full, so that no adapter can be switched off; talk to one at a time")
     names = ["base"] if options.base else ["base", "tuned"] if options.both else ["tuned"]
     model.generation_config = GenerationConfig(do_sample=False)  # the model's own may hold penalties, as predictions.py says
     return names, model, load_tokenizer()
