@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,7 +23,6 @@ from stages.lib.base_model import PIN, BaseModelParams, fetch, project_root
 from stages.lib.errors import ReprotuneError, describe_os_error
 from stages.lib.json_file import read_json
 from stages.lib.params import read_params
-from tools.preview.wording import paragraph, plural
 
 GIB, MIB = 1 << 30, 1 << 20
 RECOMMENDED = 16  # GiB
@@ -34,6 +34,19 @@ GPUS = {
     "RTX 4090": 24, "RTX 5090": 31.8, "RTX A6000": 48,
 }  # fmt: skip
 WITHOUT_BFLOAT16 = ("T4", "P100", "V100", "V100 32", "RTX 2080 Ti")
+
+
+def paragraph(title: str, text: str) -> Iterator[str]:
+    """A title and a paragraph beside it, as one piece."""
+    indent = 11
+    yield textwrap.fill(
+        text, 100, initial_indent=f"{title:<{indent}}", subsequent_indent=" " * indent, break_long_words=False,
+        break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def plural(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 class Device(NamedTuple):
