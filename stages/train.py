@@ -27,6 +27,7 @@ from stages.lib.methods import Method, add_adapter, check_installed_for, checkpo
 from stages.lib.packing import pack
 from stages.lib.params import Section, read_params
 from stages.lib.plan import Document, Pack, Plan, count_labels
+from stages.lib.quick_layers import quicken
 from stages.lib.ranks import Ranks, join, processes_wanted, shards_wanted, start_processes
 from stages.lib.requirements import check_installed
 from stages.lib.trainer import Outcome, Settings, Trainer
@@ -125,6 +126,7 @@ def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Any:
             model, params.method, params.lora_rank, params.lora_alpha, params.lora_dropout, params.lora_rslora,
             params.lora_targets, params.seed,
         )  # fmt: skip
+        quicken(model)
     if shards_wanted(model, ranks):
         shard(model)
     return model

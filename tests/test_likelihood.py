@@ -119,7 +119,7 @@ def assert_equal(found: tuple, expected: tuple, tolerance: float = 1e-5) -> None
 @pytest.mark.parametrize("trains", ["everything", "adapter", "adapter_checkpointed"])
 @pytest.mark.parametrize("case", QUICK)
 def test_a_pack_gives_values_and_gradients_of_its_documents_alone(case, trains, monkeypatch):
-    monkeypatch.setattr(likelihood, "LOGITS_AT_ONCE", 10 * VOCABULARY)  # several pieces, the last one shorter
+    monkeypatch.setitem(likelihood.LOGITS_AT_ONCE, "cpu", 10 * VOCABULARY)  # several pieces, the last one shorter
     model = make_model(*QUICK[case])
     if "checkpointed" in trains:
         checkpoint_activations(model)
@@ -227,15 +227,15 @@ def test_without_borders_or_window_the_quick_way_would_be_another(mistake, monke
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("trained", [False, True])
-@pytest.mark.parametrize("labels", [0, 1, 7])
+@pytest.mark.parametrize("labels", [0, 1, 7, 33])
 def test_the_head_in_pieces_is_the_head_at_once(bias, trained, labels, monkeypatch):
     torch.manual_seed(0)
     head = torch.nn.Linear(8, VOCABULARY, bias=bias).requires_grad_(trained)
     targets = torch.randint(VOCABULARY, (labels,))
     weights = torch.rand(labels)
     results = []
-    for at_once in (1, 3 * VOCABULARY, 1 << 25):
-        monkeypatch.setattr(likelihood, "LOGITS_AT_ONCE", at_once)
+    for at_once in (1, 3 * VOCABULARY, 32 * VOCABULARY, 1 << 25):
+        monkeypatch.setitem(likelihood.LOGITS_AT_ONCE, "cpu", at_once)
         hidden = torch.linspace(-2, 2, labels * 8).view(labels, 8).requires_grad_()
         head.zero_grad()
         losses = head_nll(hidden, head, targets)

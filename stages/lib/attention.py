@@ -1,6 +1,7 @@
 """Attention within each document of a pack, by the documents' borders instead of a mask over the whole pack."""
 
 import inspect
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -35,8 +36,11 @@ def packed_attention(
     if query.is_cuda and dropout == 0 and query.dtype in (torch.bfloat16, torch.float16) and _varlen_takes("window_size"):
         return _varlen(query, key, value, cu_seq_lens_q, scaling, sliding_window), None
     lengths = cu_seq_lens_q.diff().tolist()
-    dtype = query.dtype
-    in_float32 = query.device.type == "cpu" and max(lengths) <= LONGEST_IN_FLOAT32
+    dtype, longest = query.dtype, max(lengths)
+    in_float32 = query.device.type == "cpu" and longest <= LONGEST_IN_FLOAT32
+    windowed = sliding_window and longest > sliding_window
+    if in_float32 and not windowed and dropout == 0 and query.shape[-1] == value.shape[-1]:
+        return ShortDocuments.apply(query, key, value, lengths, scaling), None
     if in_float32:
         query, key, value = query.float(), key.float(), value.float()
     with torch.autocast("cpu", enabled=False) if in_float32 else nullcontext():  # it would cast back to bfloat16
@@ -55,6 +59,48 @@ def packed_attention(
             )
         ]
     return torch.cat(documents, dim=2).transpose(1, 2).to(dtype).contiguous(), None
+
+
+class ShortDocuments(torch.autograd.Function):
+    """Causal attention on a CPU in float32, by torch's own kernels. Keeps query, key, value and result as they came.
+
+    scaled_dot_product_attention would keep all of them in float32, once for the whole row.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int], scaling: float | None
+    ) -> torch.Tensor:
+        """query (1, heads, T, D), key and value (1, key heads, T, D) -> (1, T, heads, D)."""
+        result = query.new_empty(query.transpose(1, 2).shape)
+        sums = []
+        for place, *parts in _documents(lengths, result.transpose(1, 2), query, key, value):
+            out, logsumexp = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+                *(part.float() for part in parts), is_causal=True, scale=scaling
+            )
+            place.copy_(out)
+            sums.append(logsumexp)
+        ctx.lengths, ctx.scaling = lengths, scaling
+        ctx.save_for_backward(query, key, value, result, *sums)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
+        query, key, value, result, *sums = ctx.saved_tensors
+        found = [torch.empty_like(each) for each in (query, key, value)]
+        rows = _documents(ctx.lengths, *found, gradients[0].transpose(1, 2), query, key, value, result.transpose(1, 2))
+        for logsumexp, (to_query, to_key, to_value, *parts) in zip(sums, rows, strict=True):
+            of_document = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward(
+                *(part.float() for part in parts), logsumexp, 0.0, True, scale=ctx.scaling
+            )
+            for place, gradient in zip((to_query, to_key, to_value), of_document, strict=True):
+                place.copy_(gradient)
+        return *found, None, None
+
+
+def _documents(lengths: list[int], *tensors: torch.Tensor) -> Iterator[tuple[torch.Tensor, ...]]:
+    """Each document's parts of the tensors, which have the tokens on axis 2."""
+    return zip(*(tensor.split(lengths, 2) for tensor in tensors), strict=True)
 
 
 def _varlen_takes(parameter: str) -> bool:

@@ -17,7 +17,10 @@ from stages.lib.chat_template import IGNORE_INDEX, Example
 from stages.lib.hardware import Hardware
 from stages.lib.packing import Batch, collate_pack, label_nll
 
-LOGITS_AT_ONCE = 1 << 25  # 128 MB in float32
+LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 25}  # 16 MB in float32, within a CPU's cache; a GPU is faster with more
+# On CPUs oneDNN prepares its products for each number of rows anew, and keeps what it prepared: so there are few such numbers.
+TOKENS_IN_A_ROW = 64
+LABELS_IN_A_ROW = 32
 # Nats a label, mean. In bfloat16 each way of a 135M model is 0.03 from float32; documents that see each other make 0.3.
 LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.1}
 DOCUMENTS_COMPARED = 8
@@ -33,40 +36,62 @@ class FrozenHeadNll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: torch.Tensor, weight: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """`hidden` (N, D), `weight` (V, D), `targets` (N,) -> nats, float32 (N,)."""
-        rows = max(1, LOGITS_AT_ONCE // len(weight))
-        losses, gradients = [], []
-        for part, target in zip(hidden.to(weight.dtype).split(rows), targets.split(rows), strict=True):
-            logs = torch.log_softmax(part @ weight.T, dim=-1, dtype=torch.float32)
-            losses.append(-logs.gather(1, target[:, None])[:, 0])
-            if ctx.needs_input_grad[0]:
-                gradient = logs.exp_()
-                gradient[torch.arange(len(target), device=target.device), target] -= 1
-                gradients.append(gradient.to(weight.dtype) @ weight)
+        rows = rows_at_once(weight)
+        wanted = ctx.needs_input_grad[0]
+        pieces = zip(hidden.to(weight.dtype).split(rows), targets.split(rows), strict=True)
+        losses, gradients = zip(*(FrozenHeadNll.piece(part, weight, target, wanted) for part, target in pieces), strict=True)
         ctx.dtype = hidden.dtype
-        ctx.save_for_backward(*gradients)
+        ctx.save_for_backward(*gradients if wanted else ())
         return torch.cat(losses)
+
+    @staticmethod
+    def piece(part: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, wanted: bool) -> tuple[torch.Tensor, Any]:
+        """Nats, and the gradient to `part` if it is wanted."""
+        logs = torch.log_softmax(part @ weight.T, dim=-1, dtype=torch.float32)
+        loss = -logs.gather(1, target[:, None])[:, 0]
+        if not wanted:
+            return loss, None
+        gradient = logs.exp_()
+        gradient[torch.arange(len(target), device=target.device), target] -= 1
+        return loss, gradient.to(weight.dtype) @ weight
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return (torch.cat(ctx.saved_tensors) * gradients[0][:, None]).to(ctx.dtype), None, None
 
 
+def rows_at_once(weight: torch.Tensor) -> int:
+    """Of `weight` (V, D), an output layer's: how many rows have LOGITS_AT_ONCE."""
+    rows = LOGITS_AT_ONCE[weight.device.type] // len(weight)
+    return max(1, rows // LABELS_IN_A_ROW * LABELS_IN_A_ROW or rows)
+
+
 def head_nll(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:
     """NLL in nats of each target, float32 (N,), in pieces of LOGITS_AT_ONCE; `head` is the model's output layer."""
+    number = len(targets)
+    missing = -number % LABELS_IN_A_ROW
+    hidden, targets = functional.pad(hidden, (0, 0, 0, missing)), functional.pad(targets, (0, missing))
     trains = any(parameter.requires_grad for parameter in head.parameters())
     if type(head) is torch.nn.Linear and head.bias is None and not trains:  # another class may do more: an adapter's, say
-        return FrozenHeadNll.apply(hidden, head.weight, targets)
-    rows = max(1, LOGITS_AT_ONCE // len(head.weight))
+        return FrozenHeadNll.apply(hidden, head.weight, targets)[:number]
+    rows = rows_at_once(head.weight)
 
     def nll(part: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return functional.cross_entropy(head(part).float(), target, reduction="none")
 
     pieces = zip(hidden.split(rows), targets.split(rows), strict=True)
-    return torch.cat([checkpoint(nll, part, target, use_reentrant=False) for part, target in pieces])
+    return torch.cat([checkpoint(nll, part, target, use_reentrant=False) for part, target in pieces])[:number]
+
+
+def fill_up(examples: Sequence[Example]) -> list[Example]:
+    """With one more, if need be, that has no label: a multiple of TOKENS_IN_A_ROW tokens."""
+    missing = -sum(len(example.input_ids) for example in examples) % TOKENS_IN_A_ROW
+    return [*examples, *[Example([0] * missing, [IGNORE_INDEX] * missing)] * (missing > 0)]
 
 
 def packed_nll(model: Any, examples: Sequence[Example]) -> torch.Tensor:
     """NLL in nats of each label, in order, float32 (N,), with the examples in one row; under `packed_attention_of`."""
+    examples = fill_up(examples)
     batch = move(collate_pack(examples), model.device)
     causal = model.get_base_model() if hasattr(model, "get_base_model") else model
     following = batch["labels"][0, 1:]

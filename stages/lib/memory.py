@@ -16,6 +16,7 @@ from stages.lib.attention import LONGEST_IN_FLOAT32
 from stages.lib.errors import ReprotuneError
 from stages.lib.likelihood import LOGITS_AT_ONCE
 from stages.lib.methods import add_adapter
+from stages.lib.quick_layers import is_rms_norm, looks_gated, looks_like_norm
 
 MIB, GIB = 1 << 20, 1 << 30
 # NF4 holds half a byte a parameter and a scale for each 64; the scales have 8 bits and for each 256 of them a float32.
@@ -42,12 +43,16 @@ class Layer(NamedTuple):
     in_linears: int  # of the parameters, those that 4 bits hold
     trained: int  # of the adapter
     norms: int  # features that norms read
+    quick_norms: int  # of them, those of norms that stages.lib.quick_layers has a function for
     norm_calls: int
     read: int  # features that trained linear layers read, what several of them read counted once
     read_by_each: int  # the same, counted for each of them
     written: int  # features that trained linear layers write
     ranks: int  # of the adapter's matrices, summed
     elementwise: int  # features between the MLP's linear layers
+    products: int  # features that a quick gated MLP computes again, and its last layer does not keep
+    fused_attention: bool  # query, key and value come from one linear layer: the value keeps all of its output
+    last_of_attention: bool  # whether it is trained, and so keeps what attention gives
     widest: int  # features of the widest tensor
     largest: int  # parameters of the largest linear layer
     largest_square: int  # features that the widest trained linear layer reads
@@ -161,11 +166,13 @@ def describe_layer(layer: Any, linears: set[int], full: bool, queries: int, keys
     # Attention's first layers read the same norm's output, as do the MLP's; what their last ones read is each one's own.
     read = {(parent_of(name), module.in_features) for name, module in trained.items()}
     # A norm of each head reads all heads, though its weight has one head's features.
-    norms = [
-        {"q_norm": queries, "k_norm": keys}.get(name.rpartition(".")[2], module.weight.shape[-1])
+    norms = {
+        name: {"q_norm": queries, "k_norm": keys}.get(name.rpartition(".")[2], module.weight.shape[-1])
         for name, module in modules.items()
         if "Norm" in type(module).__name__ and hasattr(module, "weight")
-    ]
+    }
+    quick = [name for name in norms if looks_like_norm(modules[name]) and is_rms_norm(modules[name])]
+    gated = [module.down_proj.in_features for module in modules.values() if looks_gated(module)]
     attention = [name for name in own if "att" in name]
     mlp = [module for name, module in own.items() if name not in attention]
     inner = sum(module.out_features for module in mlp) - max((module.out_features for module in mlp[-1:]), default=0)
@@ -174,14 +181,18 @@ def describe_layer(layer: Any, linears: set[int], full: bool, queries: int, keys
         parameters=count(layer) - sum(parameter.numel() for parameter in adapter),
         in_linears=sum(module.weight.numel() for module in own.values()),
         trained=sum(parameter.numel() for parameter in adapter),
-        norms=sum(norms),
+        norms=sum(norms.values()),
+        quick_norms=sum(norms[name] for name in quick),
         norm_calls=len(norms),
         read=sum(width for _, width in read),
         read_by_each=sum(module.in_features for module in trained.values()),
         written=sum(module.out_features for module in trained.values()),
         ranks=sum(parameter.shape[0] for name, parameter in layer.named_parameters() if ".lora_A." in name),
         # gate, its activation and up; without a gate what goes into the activation alone
-        elementwise=inner * 3 // 2 if len(mlp) != 2 or is_fused(mlp) else inner,
+        elementwise=inner if gated or (len(mlp) == 2 and not is_fused(mlp)) else inner * 3 // 2,
+        products=sum(gated),
+        fused_attention=any(own[name].out_features == queries + 2 * keys for name in attention),
+        last_of_attention=attention[-1:] != [] and attention[-1] in trained,
         widest=max((max(module.in_features, module.out_features) for module in own.values()), default=0),
         largest=max((module.weight.numel() for module in own.values()), default=0),
         largest_square=max((module.in_features for module in trained.values()), default=0),
@@ -268,7 +279,7 @@ def estimate(
         optimizer=round(MOMENTS * trained),
         activations=round(activations),
         layer_at_work=round(at_work),
-        logits=round(count_logits(shape, full, size, load)),
+        logits=round(count_logits(shape, full, size, device, load)),
         best_state=round(4 * trained * copies) if device == "cpu" else 0,
         fixed=LIBRARIES if device == "cpu" else CUDA_CONTEXT,
     )
@@ -298,27 +309,34 @@ def count_activations(shape: Shape, params: Any, precision: str, device: str, lo
 def count_kept(shape: Shape, layer: Layer, params: Any, precision: str, device: str, load: Load) -> float:
     """Bytes that autograd keeps of a layer for its backward pass."""
     full, size = params.method == "full", 2 if precision == "bfloat16" else 4
-    # A norm keeps its input in float32 and the root of its variance; trained, also what its weight is multiplied with.
-    a_token = layer.norms * (8 if full else 4) + 4 * layer.norm_calls
+    # A norm keeps its input in float32 and the root of its variance; trained, also what its weight is multiplied with. A quick
+    # one keeps its input as it came.
+    a_token = layer.norms * (8 if full else 4) - layer.quick_norms * (4 - size) + 4 * layer.norm_calls
     if full and size == 2:
         a_token += 2 * layer.read_by_each  # cast for each layer anew
     elif params.method != "full" and params.lora_dropout:
         mask = 1 if device == "cuda" else size
         a_token += (size + mask) * layer.read_by_each
     else:
-        a_token += size * layer.read
+        a_token += size * (layer.read - layer.products)
     a_token += size * layer.ranks + size * layer.elementwise
     if params.method == "dora":
         a_token += 2 * size * layer.written  # the base layer's output and the adapter's, for the magnitudes
-    return load.tokens * (a_token + count_attention(shape, size, device, load))
+    if device == "cpu" and load.longest <= LONGEST_IN_FLOAT32:
+        kept_already = layer.last_of_attention and not (full and size == 2) and (full or not params.lora_dropout)
+        query = 4 if full else size  # autocast leaves the positions' factors in float32, and so what they multiply
+        a_token += query * (shape.queries + shape.keys) + size * shape.keys + 4 * shape.heads
+        a_token += query * shape.queries * (not kept_already)  # the result
+        a_token += size * (shape.queries + shape.keys) * layer.fused_attention
+    else:
+        a_token += count_attention(shape, size, device, load)
+    return load.tokens * a_token
 
 
 def count_attention(shape: Shape, size: int, device: str, load: Load) -> float:
-    """Bytes a token: query, key, value, output and the logarithm of each row's sum."""
+    """Bytes a token: query, key, value, output and the logarithm of each row's sum; by others than ShortDocuments."""
     if device == "cuda" and size == 2:  # torch's packed attention takes as many key heads as query heads
         return size * 4 * shape.queries + 4 * shape.heads
-    if device == "cpu" and load.longest <= LONGEST_IN_FLOAT32:
-        size = 4
     scores = 4 * shape.heads * load.longest if device == "cuda" and shape.keys != shape.queries else 0  # no fused kernel
     return size * 2 * (shape.queries + shape.keys) + 4 * shape.heads + scores
 
@@ -331,14 +349,14 @@ def count_passing(shape: Shape, layer: Layer, params: Any, size: int, load: Load
     return load.tokens * (linears + norms + 3 * size * (shape.queries + shape.keys))  # rotated, and both summands
 
 
-def count_logits(shape: Shape, full: bool, size: int, load: Load) -> float:
+def count_logits(shape: Shape, full: bool, size: int, device: str, load: Load) -> float:
     """Bytes of the pieces in which stages.lib.likelihood computes the loss, and of the gradient to what the head reads."""
     logits = load.labels * shape.vocabulary
-    at_once = min(logits, max(LOGITS_AT_ONCE, shape.vocabulary))
+    at_once = min(logits, max(LOGITS_AT_ONCE[device], shape.vocabulary))
     hidden = load.labels * shape.hidden * size
     if not full and not shape.head_has_bias:
-        # The product, if it is no float32 a float32 copy, log-softmax; and the last piece's, until the next one is there.
-        piece = 4 + 4 + (2 if size == 2 else 0) + (4 if logits > at_once else 0)
+        # The product, if it is no float32 a float32 copy, and log-softmax.
+        piece = 4 + 4 + (2 if size == 2 else 0)
         return at_once * piece + 3 * hidden
     head = shape.vocabulary * shape.hidden
     # Logits in float32, log-softmax and two gradients. The head's own gradient, once more for the sum over the pieces.
