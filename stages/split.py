@@ -107,7 +107,7 @@ def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
         ReprotuneError: something crosses still.
     """
     rows = np.arange(len(traits.ids))
-    strata = pool_small_strata(traits.strata, smallest=round(2 / min(params.validation, params.test)))
+    strata = pool_small_strata(traits.strata, smallest=round(1 / min(params.validation, params.test)))
     pairs = ties(traits, params)
     if locked:
         pairs = np.concatenate([pairs, *find_crossings(traits, rows[:locked], rows[locked:], params.leak).values()])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-SLACK = 0.2  # of the square root of a stratum's share, which is about what pure chance would be off
+SLACK = 0.3  # of the square root of a stratum's share, which is about what pure chance would be off
 
 
 class Group(NamedTuple):

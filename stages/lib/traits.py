@@ -32,14 +32,14 @@ class Traits(NamedTuple):
 
 
 def stratum_of(conversation: Conversation, stratify_by: Sequence[str]) -> str:
-    """Turns in the classes 1, 2-3, 4 and more; length in powers of four characters. No tokenizer: the same for each model."""
+    """Turns in the classes 1, 2-3, 4 and more; length in powers of 16 characters. No tokenizer: the same for each model."""
     turns = sum(message["role"] == "assistant" for message in conversation["messages"])
     characters = sum(len(message["content"]) for message in conversation["messages"])
     parts = {
         "label": conversation["label"] or "",
         "language": conversation["language"],
         "turns": "1 turn" if turns == 1 else "2-3 turns" if turns < 4 else "4+ turns",
-        "length": f"{4 ** ((characters.bit_length() + 1) // 2)} characters",
+        "length": f"under {16 ** ((characters.bit_length() + 3) // 4):,} characters",
     }
     return " / ".join(parts[name] for name in stratify_by)
 
