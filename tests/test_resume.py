@@ -1,5 +1,6 @@
 """A run that was stopped, however, ends with the bytes of one that was not."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -29,6 +30,7 @@ from stages.train import TrainParams, make_plan, make_settings
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 EVERY_STEP = {"REPROTUNE_CHECKPOINT_SECONDS": "0"}
+LONG = 120  # steps
 
 
 @pytest.fixture(scope="module")
@@ -109,17 +111,18 @@ def test_a_checkpoint_goes_on_from_its_step_and_a_half_written_one_is_none(
     assert capsys.readouterr().err.strip().endswith("train: goes on after step 3 of 8")
 
 
+@pytest.mark.parametrize("step", [3, 8])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
-    number: signal.Signals, documents: list[Document], tiny_model_folder: Path, tmp_path: Path
+    number: signal.Signals, step: int, documents: list[Document], tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     packs = [documents[start : start + 5] for start in range(0, 30, 5)]
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match=f"stopped by {number.name} after step 3 of 8; `dvc repro` goes on from there"):
+    with pytest.raises(Stopped, match=f"stopped by {number.name} after step {step} of 8; `dvc repro` goes on from there"):
         make_trainer(tiny_model_folder, train_params(), packs).run(
-            [documents[30:]], tmp_path, lambda row: os.kill(os.getpid(), number) if row["step"] == 3 else None
+            [documents[30:]], tmp_path, lambda row: os.kill(os.getpid(), number) if row["step"] == step else None
         )
-    assert checkpoints.read_state(tmp_path, 0)["step"] == 3
+    assert checkpoints.read_state(tmp_path, 0)["step"] == step
     assert signal.getsignal(number) == before
 
 
@@ -184,6 +187,12 @@ def wait_for(condition: Any, seconds: float = 90) -> None:
         time.sleep(0.02)
 
 
+def checkpoint_step(folder: Path) -> int:
+    """Of the train stage's checkpoint; 0 if there is none."""
+    found = (folder / ".scratch/train").glob("*/step-[0-9]*")
+    return max((int(path.name.removeprefix("step-")) for path in found if not path.suffix), default=0)
+
+
 def bytes_of(folder: Path) -> str:
     files = sorted(
         [*(folder / "models/adapter").iterdir(), folder / "models/loss_history.jsonl", folder / "models/environment.json"]
@@ -196,7 +205,7 @@ def long_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Pa
     """A project up to tokenize whose training takes some seconds."""
     folder = make_project(tmp_path_factory.mktemp("long") / "project", tiny_model_folder)
     params = tiny_params()
-    params["train"] |= {"max_steps": 120, "epochs": 100, "validations": 3, "lora_dropout": 0.1}
+    params["train"] |= {"max_steps": LONG, "epochs": 100, "validations": 3, "lora_dropout": 0.1}
     write_params(folder, params)
     run(["dvc", "repro", "-q", "tokenize"], folder)
     return folder
@@ -241,10 +250,14 @@ def test_under_dvc_a_stopped_run_goes_on_to_the_same_bytes(
     folder = (tmp_path / "project").resolve()
     shutil.copytree(long_project, folder, symlinks=True)
     repro = start(folder, ["dvc", "repro", "-q", "train"])
-    wait_for(lambda: list((folder / ".scratch/train").glob("*/step-[0-9]*")))
-    time.sleep(random.Random(stop.__name__).uniform(0, 0.5))
+    moment = random.Random(stop.__name__).randint(1, LONG // 2)
+    wait_for(lambda: checkpoint_step(folder) >= moment)
     [trainer] = trainers(folder)
+    os.kill(trainer, signal.SIGSTOP)  # so that it can't end meanwhile
+    assert checkpoint_step(folder) < LONG
     stop(repro, trainer)
+    with contextlib.suppress(ProcessLookupError):  # it is dead
+        os.kill(trainer, signal.SIGCONT)
     if stop is not kill_dvc:
         assert repro.wait(60) != 0
     repro.wait(60)

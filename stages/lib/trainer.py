@@ -319,7 +319,7 @@ class Trainer:
                     started = time.monotonic()
                     self.write_checkpoint(folder)
                     pace.wrote(started)
-                if stop and self.step < self.plan.steps:
+                if stop:  # after the last step too: DVC, interrupted or gone, would not save what is exported
                     raise Stopped(
                         f"train: {asked() or 'stopped'} after step {self.step:,} of {self.plan.steps:,}; "
                         "`dvc repro` goes on from there"
