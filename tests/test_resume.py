@@ -305,3 +305,34 @@ def test_an_experiment_in_a_folder_of_its_own_goes_on_too(long_project: Path, un
     run(["dvc", "exp", "apply", "resumed"], folder, check=False)  # it minds that the stages after train have no results yet
     run(["dvc", "checkout", "train"], folder)
     assert bytes_of(folder) == undisturbed
+
+
+def queue_status(folder: Path, name: str) -> str:
+    """Of the experiment's task: Queued, Running, Success or Failed."""
+    table = run(["dvc", "queue", "status"], folder).stdout
+    return next((line.split()[-1] for line in table.splitlines() if f" {name} " in line), "")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+def test_a_queued_experiment_goes_on_in_the_next_one(long_project: Path, undisturbed: str, tmp_path: Path) -> None:
+    folder = (tmp_path / "project").resolve()
+    shutil.copytree(long_project, folder, symlinks=True)
+    run(["git", "add", "-A"], folder)
+    run(["git", "commit", "-qm", "up to tokenize"], folder)
+    try:
+        run(["dvc", "exp", "run", "--queue", "--name", "killed", "train"], folder)
+        assert start(folder, ["dvc", "queue", "start"]).wait(60) == 0  # its worker goes on, with the same output
+        wait_for(lambda: checkpoint_step(folder) and trainers(folder))
+        os.kill(trainers(folder)[0], signal.SIGKILL)
+        wait_for(lambda: queue_status(folder, "killed") == "Failed")
+        [checkpoint] = (folder / ".scratch/train").glob("*/step-[0-9]*")
+        run(["dvc", "exp", "run", "--queue", "--name", "resumed", "train"], folder)
+        assert start(folder, ["dvc", "queue", "start"]).wait(60) == 0  # its worker goes on, with the same output
+        wait_for(lambda: queue_status(folder, "resumed") == "Success")
+    finally:
+        run(["dvc", "queue", "stop", "--kill"], folder, check=False)
+    assert [lock.stem for lock in (folder / ".scratch/train").iterdir()] == [checkpoint.parent.name]
+    run(["dvc", "exp", "apply", "resumed"], folder, check=False)  # it minds that the stages after train have no results yet
+    run(["dvc", "checkout", "train"], folder)
+    assert bytes_of(folder) == undisturbed
