@@ -27,7 +27,14 @@ SHAPES = {  # hidden, intermediate, layers, heads, key heads, vocabulary
 PACK_LENGTH = 4096
 PACKS_PER_STEP = 4
 WARM_UP = 3
-CONTESTANTS = ("ours", "ours, deterministic", "ours, gradient checkpointing", "TRL, packed", "TRL, packed, liger")
+CONTESTANTS = (
+    "ours",
+    "ours, deterministic",
+    "ours, gradient checkpointing",
+    "ours, peft's layers",
+    "TRL, packed",
+    "TRL, packed, liger",
+)
 
 
 def make_documents(number: int, vocabulary: int) -> list[tuple[list[int], list[int]]]:
@@ -63,6 +70,7 @@ def run_ours(shape: str, steps: int, device: str, options: str) -> dict[str, flo
     from stages.lib.methods import add_adapter, checkpoint_activations
     from stages.lib.packing import pack
     from stages.lib.plan import Document, Plan
+    from stages.lib.quick_layers import quicken
     from stages.lib.ranks import Ranks
     from stages.lib.trainer import Settings, Trainer
 
@@ -71,6 +79,8 @@ def run_ours(shape: str, steps: int, device: str, options: str) -> dict[str, flo
     if "checkpointing" in options:
         checkpoint_activations(model)
     model = add_adapter(model, "lora", 16, 32, 0.0, False, "all-linear", 0)
+    if "peft" not in options:
+        quicken(model)
     documents = [Document(str(at), *row) for at, row in enumerate(make_documents(40 * (steps + WARM_UP) * 2, SHAPES[shape][-1]))]
     groups = pack([len(document.input_ids) for document in documents], PACK_LENGTH)
     packs = [[documents[at] for at in group] for group in groups]

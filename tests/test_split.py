@@ -179,7 +179,13 @@ def test_strata_too_small_for_a_row_in_each_split_are_pooled(folder: Path) -> No
 
 @pytest.mark.parametrize(
     ("stratify_by", "expected"),
-    [(["label"], "a"), (["turns"], "2-3 turns"), (["language", "label"], "en / a"), (["length"], "under 256 characters"), ([], "")],
+    [
+        (["label"], "a"),
+        (["turns"], "2-3 turns"),
+        (["language", "label"], "en / a"),
+        (["length"], "under 256 characters"),
+        ([], ""),
+    ],
 )
 def test_a_stratum_is_made_of_the_chosen_properties(stratify_by: list[str], expected: str) -> None:
     assert stratum_of(conversation(1, "a", prompt="x" * 20, turns=2), stratify_by) == expected
