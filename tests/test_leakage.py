@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stages.lib import leakage, traits
 from stages.lib.conversations import to_line
-from stages.lib.leakage import covered_share, find_crossings, nearest_others, similar_pairs
+from stages.lib.leakage import covered_share, find_crossings, nearest_others, parities, similar_pairs
 from stages.lib.near_duplicates import BANDS
 from stages.lib.shingles import Shingles
 from stages.lib.traits import Traits, describe_all, describe_lines, equal_pairs
@@ -106,6 +106,31 @@ def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
     assert by_pair(*similar) == {(row, row): 1.0 for row in range(number)} | twins | {
         (b, a): index for (a, b), index in twins.items()
     }
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=st.lists(st.frozensets(st.integers(0, 2**32 - 1), max_size=400), max_size=6))
+def test_bits_differ_no_more_than_sets_and_about_as_much_where_these_are_small(rows: list[frozenset[int]]) -> None:
+    bits = parities(sets_of(rows))
+    assert bits.shape == (len(rows), 4)
+    for one, its_bits in zip(rows, bits, strict=True):
+        for other, other_bits in zip(rows, bits, strict=True):
+            different = int(np.bitwise_count(its_bits ^ other_bits).sum())
+            assert different <= len(one ^ other)
+            assert different % 2 == len(one ^ other) % 2
+    assert np.bitwise_count(parities(sets_of([range(256), []]))).sum() == 256
+
+
+def test_pairs_that_share_too_little_are_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty rare elements in common, as in dialogues of one template, and forty frequent ones: an index of about 0.3."""
+    choose = np.random.Generator(np.random.PCG64(0))
+    frequent = choose.integers(0, 2**32, 200).tolist()
+    templates = choose.integers(0, 2**32, (10, 20)).tolist()
+    sets = [frozenset(templates[row % 10]) | frozenset(choose.choice(frequent, 40, False).tolist()) for row in range(60)]
+    verified = []
+    monkeypatch.setattr(leakage, "jaccard", lambda _, pairs: verified.extend(pairs.tolist()) or np.zeros(len(pairs)))
+    similar_pairs(sets_of(sets), np.arange(30), np.arange(30, 60), 0.5)
+    assert len(verified) < 0.2 * 30 * 3
 
 
 def test_sides_without_rows_or_tokens_are_like_nothing() -> None:

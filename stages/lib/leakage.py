@@ -2,8 +2,9 @@
 
 Two sets with a Jaccard index of at least t share an element among the first n - ceil(t n) + 1 of each, in any one order of all
 elements (the prefix filter of S. Chaudhuri, V. Ganti, R. Kaushik, A primitive operator for similarity joins, 2006). With rare
-elements first few pairs share one, and fewer share enough; each of these is verified. Unlike in stages/lib/near_duplicates.py
-nothing is left to chance.
+elements first few pairs share one. What each pair can share at most is then told by a few bits of each set, in which every
+element turns one over: what differs between the bits differs between the sets (the bitmap filter of E. Sandes et al., 2017). The
+pairs that are left are verified. Unlike in stages/lib/near_duplicates.py nothing is left to chance.
 """
 
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from stages.lib.traits import Traits, equal_pairs
 BUCKETS_BITS = 22  # n-grams are counted and matched by their upper bits; two in one bucket cost time, never a pair
 ROWS_AT_ONCE = 1 << 13
 PRODUCTS_AT_ONCE = 4_000_000  # some 100 MB
+WORDS = 4  # of 64 bits, for each set
 
 
 class Prefixes(NamedTuple):
@@ -63,6 +65,24 @@ def frequency_steps(shingles: Shingles) -> np.ndarray:
     return np.minimum(np.log2(counts + 1) * 2048, 65535).astype(np.uint16)
 
 
+def parities(shingles: Shingles) -> np.ndarray:
+    """WORDS * 64 bits for each set, of which each element turns over one; uint64 (N, WORDS)."""
+    bits = np.zeros((len(shingles.offsets) - 1, WORDS), np.uint64)
+    for first in range(0, len(bits), 1 << 15):
+        sizes = shingles.sizes()[first : first + (1 << 15)]
+        filled = np.flatnonzero(sizes)
+        if not len(filled):
+            continue
+        starts = shingles.offsets[first : first + (1 << 15)]
+        values = shingles.values[starts[0] : starts[filled[-1]] + sizes[filled[-1]]]
+        turned = np.left_shift(np.uint64(1), (values & np.uint32(63)).astype(np.uint64))
+        word_of = (values >> np.uint32(6)) % np.uint32(WORDS)
+        for word in range(WORDS):
+            of_word = np.where(word_of == word, turned, np.uint64(0))
+            bits[first + filled, word] = np.bitwise_xor.reduceat(of_word, starts[filled] - starts[0])
+    return bits
+
+
 def similar_pairs(shingles: Shingles, queries: np.ndarray, others: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """All pairs (row of `queries`, row of `others`) with a Jaccard index of at least `threshold`, (P, 2), and the index of each.
 
@@ -72,6 +92,8 @@ def similar_pairs(shingles: Shingles, queries: np.ndarray, others: np.ndarray, t
     left, right = (find_prefixes(shingles, rows, frequencies, threshold) for rows in (queries, others))
     left_sizes, right_sizes = shingles.sizes()[queries], shingles.sizes()[others]
     columns = right.buckets.T.tocsr()
+    bits = parities(shingles)
+    left_bits, right_bits = bits[queries], bits[others]
     found, similarities = [np.empty((0, 2), np.int64)], [np.empty(0)]
     for first, last in _batches(left.buckets, columns):
         shared = (left.buckets[first:last] @ columns).tocoo()
@@ -79,7 +101,10 @@ def similar_pairs(shingles: Shingles, queries: np.ndarray, others: np.ndarray, t
         # What the set whose prefix ends first shares with the other one is in both prefixes, or behind its own.
         behind = np.where(left.last[i] <= right.last[j], left_sizes[i] - left.lengths[i], right_sizes[j] - right.lengths[j])
         needed = threshold / (1 + threshold) * (left_sizes[i] + right_sizes[j])
-        possible = shared.data + behind >= needed - 1e-6
+        possible = np.flatnonzero(shared.data + behind >= needed - 1e-6)
+        i, j = i[possible], j[possible]
+        different = np.bitwise_count(left_bits[i] ^ right_bits[j]).sum(axis=1, dtype=np.int64)
+        possible = (left_sizes[i] + right_sizes[j] - different) / 2 >= needed[possible] - 1e-6
         pairs = np.column_stack([queries[i[possible]], others[j[possible]]]).astype(np.int64)
         similarity = jaccard(shingles, pairs)
         alike = similarity >= threshold
