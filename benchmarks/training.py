@@ -126,9 +126,7 @@ def make_project(folder: Path, tokens: int) -> None:
     shutil.copy(REPO / "models" / "base.json", folder / "models")
     if (REPO / ".base_models").is_dir():
         (folder / ".base_models").symlink_to(REPO / ".base_models")
-    params = read_yaml(REPO / PARAMS)
-    params["train"]["validations"] = 1
-    (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    write_params(folder, {})
     (folder / TOKENIZED).mkdir(parents=True)
     shutil.copy(REPO / TOKENIZED / "validation.parquet", folder / TOKENIZED)
     table = pq.read_table(REPO / TOKENIZED / "train.parquet")
@@ -139,6 +137,13 @@ def make_project(folder: Path, tokens: int) -> None:
             break
         kept.append(row)
     pq.write_table(table.take(kept), folder / TOKENIZED / "train.parquet")
+
+
+def write_params(folder: Path, changes: dict[str, Any]) -> None:
+    """The repo's, with changes to the section train."""
+    params = read_yaml(REPO / PARAMS)
+    params["train"] |= {"validations": 1} | changes
+    (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
 
 
 def read_yaml(path: Path) -> Any:
@@ -177,9 +182,7 @@ def run_stage(around: Callable[[Any, Callable[[], Any]], Any]) -> Path:
 
 
 def train_ours(changes: dict[str, Any], meter: Meter) -> Path:
-    params = read_yaml(PARAMS)
-    params["train"] |= changes
-    PARAMS.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+    write_params(Path(), changes)
 
     def around(tokens: int, step: Callable[[], Any]) -> Any:
         row = step()

@@ -250,6 +250,14 @@ def test_the_head_in_pieces_is_the_head_at_once(bias, trained, labels, monkeypat
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("vocabulary", [100, 32_000, 49_152, 151_936, 262_144, 10_000_000])
+def test_pieces_of_labels_have_few_lengths(vocabulary):
+    """Each length is prepared for on a CPU; whatever multiple of 32 there is, what is left after pieces is of few lengths."""
+    rows = likelihood.rows_at_once(torch.empty(vocabulary, 1))
+    assert rows * vocabulary <= max(vocabulary, likelihood.LOGITS_AT_ONCE["cpu"])
+    assert rows % likelihood.LABELS_IN_A_ROW == 0 or likelihood.LABELS_IN_A_ROW % rows == 0
+
+
 def test_an_adapter_on_the_head_is_trained_too():
     """It begins as no change, so the comparison at the start cannot tell whether it is used."""
     model = add_adapter(make_model(*QUICK["llama"]), "lora", 2, 4, 0.0, False, ["q_proj", "lm_head"], seed=0).train()

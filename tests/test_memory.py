@@ -186,6 +186,13 @@ def test_on_a_gpu_attention_repeats_keys_and_in_float32_keeps_the_scores():
     assert on_gpu - on_cpu == 128 * (4 * 4 * 50 + 4 * (128 + 64 + 64 + 128) - 4 * (128 + 2 * 64))
 
 
+def test_on_weights_in_4_bits_layers_keep_what_peft_s_do():
+    lora, qlora = (train_params(method=method) for method in ("lora", "qlora"))
+    kept = [count_kept(shape, shape.layers[0], lora, "bfloat16", "cpu", LOAD) for shape in
+            (describe_model(config(), params) for params in (lora, qlora))]  # fmt: skip
+    assert kept[1] - kept[0] == 128 * 2 * 2 * 160  # the activation of the gate, and what down reads
+
+
 def test_dropout_keeps_a_mask_of_bytes_on_a_gpu_and_of_the_precision_on_a_cpu():
     params = train_params(lora_dropout=0.1)
     shape = describe_model(config(), params)

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from test_likelihood import EXAMPLES, SIZES, assert_equal, make_model, value_and_gradients
+from test_likelihood import EXAMPLES, FLOAT32, SIZES, assert_equal, make_model, value_and_gradients
+from transformers.models.bamba.modeling_bamba import BambaRMSNormGated
 
 from stages.lib.hardware import Hardware
-from stages.lib.likelihood import separate_nll
+from stages.lib.likelihood import choose_nll, packed_nll, separate_nll
 from stages.lib.methods import add_adapter, checkpoint_activations
-from stages.lib.quick_layers import is_gated, quicken
+from stages.lib.quick_layers import is_gated, looks_like_norm, quicken
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -23,6 +24,7 @@ MODELS = {
     "gemma3_text": SIZES,  # norms of another formula, MLPs with another activation
     "phi3": SIZES,  # gate and up are one layer
     "gpt_neox": SIZES,  # LayerNorm, an MLP without a gate
+    "olmo": SIZES | {"clip_qkv": 0.5},  # changes what linear layers return, in place
 }
 
 
@@ -53,7 +55,10 @@ def quickened(model: Any) -> set[str]:
 @pytest.mark.parametrize("kind", MODELS)
 def test_values_and_gradients_are_those_of_the_model_s_own_layers(kind, checkpointing):
     own, quick = both_ways(kind, checkpointing=checkpointing)
-    assert_equal(value_and_gradients(quick, separate_nll, EXAMPLES), value_and_gradients(own, separate_nll, EXAMPLES))
+    expected = value_and_gradients(own, separate_nll, EXAMPLES)
+    assert_equal(value_and_gradients(quick, separate_nll, EXAMPLES), expected)
+    assert choose_nll(quick, EXAMPLES, FLOAT32) is packed_nll
+    assert_equal(value_and_gradients(quick, packed_nll, EXAMPLES), expected)
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma3_text"])
@@ -99,8 +104,43 @@ def test_layers_without_an_adapter_keep_their_own_way():
 
 
 def test_an_mlp_of_the_same_names_that_does_more_is_found_out():
-    model = add_adapter(make_model("llama", SIZES), "lora", 2, 4, 0.0, False, "all-linear", seed=0)
+    model = add_adapter(make_model("llama", SIZES), "lora", 2, 4, 0.0, False, "all-linear", seed=0).eval()
     mlp = next(module for name, module in model.named_modules() if name.endswith("mlp"))
     assert is_gated(mlp)
-    mlp.forward = lambda rows: mlp.down_proj(mlp.act_fn(mlp.gate_proj(rows)).clamp(max=0.1) * mlp.up_proj(rows))
+    mlp.forward = lambda rows: mlp.down_proj(mlp.act_fn(mlp.gate_proj(rows)).clamp(max=10) * mlp.up_proj(rows))
     assert not is_gated(mlp)
+    dropout = torch.nn.Dropout(0.5)
+    mlp.dropout = dropout.eval()
+    mlp.forward = lambda rows: dropout(mlp.down_proj(mlp.act_fn(mlp.gate_proj(rows)) * mlp.up_proj(rows)))
+    assert not is_gated(mlp)
+    assert not dropout.training
+
+
+def test_a_norm_that_takes_a_gate_is_none_of_these():
+    assert looks_like_norm(make_model("llama", SIZES).requires_grad_(False).model.norm)
+    assert not looks_like_norm(BambaRMSNormGated(8, 1).requires_grad_(False))
+
+
+def test_a_layer_that_stays_in_float32_in_a_model_in_bfloat16_does_so():
+    models = []
+    for way in (lambda _: None, quicken):
+        model = make_model("llama", SIZES).to(torch.bfloat16)
+        model.model.layers[0].mlp.gate_proj.float()
+        model = add_adapter(model, "lora", 2, 4, 0.0, False, "all-linear", seed=0)
+        way(model)
+        models.append(model.train())
+    with torch.no_grad():
+        for own, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            if own.requires_grad:
+                other.copy_(own.normal_(std=0.1))
+    expected, found = (value_and_gradients(model, separate_nll, EXAMPLES, Hardware("cpu", "bfloat16")) for model in models)
+    assert_equal(found, expected, tolerance=0.2)
+
+
+def test_no_rows_give_no_rows():
+    layer = next(module for name, module in both_ways("llama")[1].named_modules() if name.endswith("q_proj"))
+    nothing = torch.zeros(0, SIZES["hidden_size"], requires_grad=True)
+    result = layer(nothing)
+    assert result.shape == (0, 32)
+    result.sum().backward()
+    assert layer.lora_B["default"].weight.grad.abs().sum() == 0

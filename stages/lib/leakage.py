@@ -103,7 +103,9 @@ def similar_pairs(shingles: Shingles, queries: np.ndarray, others: np.ndarray, t
         needed = threshold / (1 + threshold) * (left_sizes[i] + right_sizes[j])
         possible = np.flatnonzero(shared.data + behind >= needed - 1e-6)
         i, j = i[possible], j[possible]
-        different = np.bitwise_count(left_bits[i] ^ right_bits[j]).sum(axis=1, dtype=np.int64)
+        different = np.zeros(len(i), np.int64)
+        for word in range(WORDS):
+            different += np.bitwise_count(left_bits[i, word] ^ right_bits[j, word])
         possible = (left_sizes[i] + right_sizes[j] - different) / 2 >= needed[possible] - 1e-6
         pairs = np.column_stack([queries[i[possible]], others[j[possible]]]).astype(np.int64)
         similarity = jaccard(shingles, pairs)

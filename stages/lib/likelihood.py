@@ -62,8 +62,8 @@ class FrozenHeadNll(torch.autograd.Function):
 
 def rows_at_once(weight: torch.Tensor) -> int:
     """Of `weight` (V, D), an output layer's: how many rows have LOGITS_AT_ONCE."""
-    rows = LOGITS_AT_ONCE[weight.device.type] // len(weight)
-    return max(1, rows // LABELS_IN_A_ROW * LABELS_IN_A_ROW or rows)
+    rows = max(1, LOGITS_AT_ONCE[weight.device.type] // len(weight))
+    return rows // LABELS_IN_A_ROW * LABELS_IN_A_ROW or 1 << (rows.bit_length() - 1)
 
 
 def head_nll(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Tensor:

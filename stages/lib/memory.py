@@ -15,7 +15,7 @@ import torch
 from stages.lib.attention import LONGEST_IN_FLOAT32
 from stages.lib.errors import ReprotuneError
 from stages.lib.likelihood import LOGITS_AT_ONCE
-from stages.lib.methods import add_adapter
+from stages.lib.methods import Method, add_adapter
 from stages.lib.quick_layers import is_rms_norm, looks_gated, looks_like_norm
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -137,7 +137,7 @@ def describe_model(config: Any, params: Any, trust_remote_code: bool = False) ->
         heads = text.num_attention_heads
         size = getattr(text, "head_dim", None) or text.hidden_size // heads
         queries, keys = heads * size, (getattr(text, "num_key_value_heads", None) or heads) * size
-        described = tuple(describe_layer(layer, linears, params.method == "full", queries, keys) for layer in layers)
+        described = tuple(describe_layer(layer, linears, params.method, queries, keys) for layer in layers)
         sizes = text.hidden_size, text.vocab_size
     except (AttributeError, NotImplementedError, RuntimeError, StopIteration, TypeError, ValueError, ImportError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
@@ -156,12 +156,14 @@ def describe_model(config: Any, params: Any, trust_remote_code: bool = False) ->
     )
 
 
-def describe_layer(layer: Any, linears: set[int], full: bool, queries: int, keys: int) -> Layer:
+def describe_layer(layer: Any, linears: set[int], method: Method, queries: int, keys: int) -> Layer:
     """`linears`: ids of the model's own linear layers; those in an adapter are none of them."""
     modules = dict(layer.named_modules())
     own = {name: module for name, module in modules.items() if id(module) in linears}
     trained = {
-        name: module for name, module in own.items() if full or hasattr(modules[name.removesuffix(".base_layer")], "lora_A")
+        name: module
+        for name, module in own.items()
+        if method == "full" or hasattr(modules[name.removesuffix(".base_layer")], "lora_A")
     }
     # Attention's first layers read the same norm's output, as do the MLP's; what their last ones read is each one's own.
     read = {(parent_of(name), module.in_features) for name, module in trained.items()}
@@ -172,7 +174,7 @@ def describe_layer(layer: Any, linears: set[int], full: bool, queries: int, keys
         if "Norm" in type(module).__name__ and hasattr(module, "weight")
     }
     quick = [name for name in norms if looks_like_norm(modules[name]) and is_rms_norm(modules[name])]
-    gated = [module.down_proj.in_features for module in modules.values() if looks_gated(module)]
+    gated = [module.down_proj.in_features for module in modules.values() if method == "lora" and looks_gated(module)]
     attention = [name for name in own if "att" in name]
     mlp = [module for name, module in own.items() if name not in attention]
     inner = sum(module.out_features for module in mlp) - max((module.out_features for module in mlp[-1:]), default=0)
@@ -343,8 +345,10 @@ def count_attention(shape: Shape, size: int, device: str, load: Load) -> float:
 
 def count_passing(shape: Shape, layer: Layer, params: Any, size: int, load: Load) -> float:
     """Bytes of the tensors that a layer's parts make and free again on the way forward, the most of each part at once."""
-    # The base layer's output, the adapter's and the scaled one; with DoRA, what the float32 magnitudes were multiplied with.
-    linears = {"full": 0, "dora": 3 * 4}.get(params.method, 3 * size) * layer.written
+    # The base layer's output, the adapter's and the scaled one, or one for all; with DoRA, what the float32 magnitudes were
+    # multiplied with.
+    outputs = size if params.method == "lora" and not params.lora_dropout else 3 * size
+    linears = {"full": 0, "dora": 3 * 4}.get(params.method, outputs) * layer.written
     norms = (4 + 4 + (size if size == 2 else 0)) * layer.norms  # squares, the product, and that in the stream's precision
     return load.tokens * (linears + norms + 3 * size * (shape.queries + shape.keys))  # rotated, and both summands
 

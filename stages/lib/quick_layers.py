@@ -6,6 +6,7 @@ of gated MLPs (N. Shazeer, 2020), differentiated by hand. A norm or an MLP that 
 """
 
 import copy
+import inspect
 from functools import partial
 from typing import Any
 
@@ -13,20 +14,17 @@ import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
 from torch.nn import functional
 
-PROBED_ROWS = 4
+PROBED_SCALES = (1e-3, 1.0, 1e2, 1e4)  # of normal numbers: some functions begin to differ at large values
 
 
 def quicken(model: Any) -> None:
     """Replace the forward functions of the layers for which this file has one; weights, names and hooks stay."""
-    known: dict[type, bool] = {}
     for module in model.modules():
-        if type(module) not in known and (looks_like_norm(module) or looks_gated(module)):
-            known[type(module)] = is_rms_norm(module) if looks_like_norm(module) else is_gated(module)
         if is_plain_lora(module):
             module.forward = partial(adapted, module)
-        elif looks_like_norm(module) and known[type(module)]:
+        elif looks_like_norm(module) and is_rms_norm(module):
             module.forward = partial(normalized, module)
-        elif looks_gated(module) and known[type(module)]:
+        elif looks_gated(module) and is_gated(module):  # of one class, too, some layers may do more than others
             module.forward = partial(gated, module)
 
 
@@ -43,8 +41,11 @@ def is_plain_lora(module: Any) -> bool:
 
 
 def looks_like_norm(module: Any) -> bool:
-    frozen = "Norm" in type(module).__name__ and not any(parameter.requires_grad for parameter in module.parameters())
-    return frozen and [name for name, _ in module.named_parameters()] == ["weight"] and epsilon(module) is not None
+    """A frozen norm with a weight, of nothing but the features: some take a gate too."""
+    if "Norm" not in type(module).__name__ or [name for name, _ in module.named_parameters()] != ["weight"]:
+        return False
+    takes = inspect.signature(type(module).forward).parameters
+    return len(takes) == 2 and not module.weight.requires_grad and epsilon(module) is not None
 
 
 def epsilon(norm: Any) -> float | None:
@@ -62,18 +63,29 @@ def is_rms_norm(module: Any) -> bool:
     probe = copy.deepcopy(module).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     probe.weight.copy_(torch.randn(probe.weight.shape, generator=generator))
-    rows = torch.randn(PROBED_ROWS, *probe.weight.shape, generator=generator).to(probe.weight.dtype)
+    rows = draw_rows(probe.weight, probe.weight.numel(), generator)
     return torch.equal(probe(rows), normalized(probe, rows))
 
 
 @torch.no_grad()
 def is_gated(module: Any) -> bool:
-    """Whether the module gives what `gated` gives; both call the same layers, so that rounding can't differ."""
+    """Whether the module gives in training what `gated` gives, to the bit: while the adapter is new, and so adds zeros."""
     weight = module.down_proj.base_layer.weight
-    generator = torch.Generator(weight.device).manual_seed(0)
-    features = module.gate_proj.in_features
-    rows = torch.randn(PROBED_ROWS, features, generator=generator, device=weight.device).to(weight.dtype)
-    return torch.equal(module(rows), gated(module, rows))
+    rows = draw_rows(weight, module.gate_proj.in_features, torch.Generator(weight.device).manual_seed(0))
+    training = module.training
+    module.train()  # so that a dropout of its own is seen
+    try:
+        return torch.equal(module(rows), gated(module, rows))
+    except (IndexError, RuntimeError, TypeError, ValueError):  # it takes other shapes or further arguments
+        return False
+    finally:
+        module.train(training)
+
+
+def draw_rows(like: torch.Tensor, features: int, generator: torch.Generator) -> torch.Tensor:
+    """(scales, features), in the precision and on the device of `like`."""
+    scales = torch.tensor(PROBED_SCALES, device=like.device)[:, None]
+    return (torch.randn(len(scales), features, generator=generator, device=like.device) * scales).to(like.dtype)
 
 
 # --- What they compute ------------------------------------------------------------------------------------------------
@@ -87,7 +99,9 @@ def tensors_of(module: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Te
 
 
 def adapted(module: Any, features: torch.Tensor) -> torch.Tensor:
-    return AdaptedLinear.apply(features, *tensors_of(module))
+    rows = AdaptedLinear.apply(features, *tensors_of(module))
+    # The shape is given here, since torch forbids to change a view in place that a function of one's own returns.
+    return rows.view(*features.shape[:-1], module.out_features)
 
 
 def normalized(module: Any, features: torch.Tensor) -> torch.Tensor:
@@ -96,26 +110,28 @@ def normalized(module: Any, features: torch.Tensor) -> torch.Tensor:
 
 def gated(module: Any, features: torch.Tensor) -> torch.Tensor:
     gate, up = module.gate_proj(features), module.up_proj(features)
-    return AdaptedGatedLinear.apply(module.act_fn, gate, up, *tensors_of(module.down_proj))
+    rows = AdaptedGatedLinear.apply(module.act_fn, gate, up, *tensors_of(module.down_proj))
+    return rows.view(*features.shape[:-1], module.down_proj.out_features)
 
 
 def linear(rows: torch.Tensor, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
     """`rows` (N, in) -> rows @ (weight + scale * b @ a).T + bias (N, out), and rows @ a.T (N, rank), which backward needs."""
-    lowered = rows @ a.T
-    return functional.linear(rows, weight, bias).addmm_(lowered, b.T, alpha=scale), lowered
+    with torch.autocast(rows.device.type, enabled=False):  # all are in the weight's precision, in which some models keep float32
+        lowered = rows @ a.T
+        return functional.linear(rows, weight, bias).addmm_(lowered, b.T, alpha=scale), lowered
 
 
 def linear_backward(
-    gradient: torch.Tensor, rows: torch.Tensor, lowered: torch.Tensor, weight: Any, a: Any, b: Any, scale: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients to rows, a and b; those to the adapter in float32."""
+    gradient: torch.Tensor, rows: torch.Tensor, lowered: torch.Tensor, weight: Any, a: Any, b: Any, scale: float, wanted: bool
+) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """Gradients to rows, if `wanted`, and to a and b, these in float32."""
     through = (gradient @ b).mul_(scale)
-    to_rows = (gradient @ weight).addmm_(through, a)
+    to_rows = (gradient @ weight).addmm_(through, a) if wanted else None
     return to_rows, (through.T @ rows).float(), (gradient.T @ lowered).float().mul_(scale)
 
 
 class AdaptedLinear(torch.autograd.Function):
-    """A linear layer with its adapter, in the precision of the weight. Keeps its input, once in the adapter's rank too."""
+    """A linear layer with its adapter, in the precision of the weight: (..., in) -> (N, out). Keeps its input, and rows @ a.T."""
 
     @staticmethod
     def forward(ctx: Any, features: torch.Tensor, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
@@ -124,13 +140,13 @@ class AdaptedLinear(torch.autograd.Function):
         out, lowered = linear(rows, weight, bias, a, b, scale)
         ctx.save_for_backward(rows, lowered, weight, a, b)
         ctx.scale, ctx.shape, ctx.dtype = scale, features.shape, features.dtype
-        return out.view(*features.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
-        gradient = gradients[0].reshape(-1, gradients[0].shape[-1])
-        to_rows, to_a, to_b = linear_backward(gradient, *ctx.saved_tensors, ctx.scale)
-        return to_rows.view(ctx.shape).to(ctx.dtype), None, None, to_a, to_b, None
+        wanted = ctx.needs_input_grad[0]  # not of the first layer, which reads frozen embeddings
+        to_rows, to_a, to_b = linear_backward(gradients[0], *ctx.saved_tensors, ctx.scale, wanted)
+        return to_rows.view(ctx.shape).to(ctx.dtype) if wanted else None, None, None, to_a, to_b, None
 
 
 class AdaptedGatedLinear(torch.autograd.Function):
@@ -145,7 +161,7 @@ class AdaptedGatedLinear(torch.autograd.Function):
         out, lowered = linear(product.reshape(-1, product.shape[-1]), weight, bias, a, b, scale)
         ctx.save_for_backward(gate, up, lowered, weight, a, b)
         ctx.activation, ctx.scale = activation, scale
-        return out.view(*gate.shape[:-1], -1)
+        return out
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
@@ -154,9 +170,8 @@ class AdaptedGatedLinear(torch.autograd.Function):
         with torch.enable_grad():
             activated = ctx.activation(gate)
         product = activated.detach() * up
-        gradient = gradients[0].reshape(-1, gradients[0].shape[-1])
         rows = product.to(weight.dtype).reshape(-1, product.shape[-1])
-        to_rows, to_a, to_b = linear_backward(gradient, rows, lowered, weight, a, b, ctx.scale)
+        to_rows, to_a, to_b = linear_backward(gradients[0], rows, lowered, weight, a, b, ctx.scale, True)
         to_product = to_rows.view(gate.shape).to(gate.dtype)
         to_up = activated.detach() * to_product
         [to_gate] = torch.autograd.grad(activated, gate, to_product.mul_(up))
