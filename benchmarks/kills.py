@@ -19,7 +19,7 @@ import yaml
 from benchmarks.training import REPO, make_project, read_yaml
 from stages.lib.params import PARAMS
 
-TOKENS = 4000
+TOKENS = 2000
 CHANGES = {"pack_length": 384, "validations": 2, "lora_dropout": 0.05}
 
 
