@@ -14,12 +14,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.training import REPO, make_project, read_yaml
+from benchmarks.training import REPO, TOKENIZED, make_project, read_yaml
 from stages.lib.params import PARAMS
 
-TOKENS = 2000
+TOKENS = 2500
+VALIDATION_ROWS = 10
 CHANGES = {"pack_length": 384, "validations": 2, "lora_dropout": 0.05}
 
 
@@ -46,6 +48,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         prepared = Path(name) / "prepared"
         make_project(prepared, TOKENS)
+        validation = prepared / TOKENIZED / "validation.parquet"
+        pq.write_table(pq.read_table(validation).slice(0, VALIDATION_ROWS), validation)
         params = read_yaml(prepared / PARAMS)
         params["train"] |= CHANGES
         (prepared / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
