@@ -198,6 +198,7 @@ CODE = {  # a library module -> the stages that run it, by hand
     "params": STAGES,
     "personal_data": ("clean",),
     "plan": ("train",),
+    "quick_layers": ("train",),
     "predictions": ("predict_base", "predict_tuned"),
     "processes": ("clean", "split"),
     "ranks": ("train",),
