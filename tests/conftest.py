@@ -163,7 +163,7 @@ def make_project(folder: Path, model_folder: Path) -> Path:
 
 def environment(**extra: str) -> dict[str, str]:
     """The environment of a user: this Python first on PATH, nothing of an outer `dvc repro` or `make test`."""
-    outer = ("DVC_ROOT", "PYTHONHASHSEED", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV")
+    outer = ("DVC_ROOT", "DVC_STAGE", "PYTHONHASHSEED", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV")
     inherited = {key: value for key, value in os.environ.items() if key not in outer}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
     return inherited | {"PATH": path, "HF_HUB_OFFLINE": "1"} | extra

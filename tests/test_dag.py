@@ -210,6 +210,7 @@ CODE = {  # a library module -> the stages that run it, by hand
     "rows": ("collect",),
     "shingles": ("clean", "split"),
     "sources": ("collect",),
+    "stop_requests": ("train",),
     "tables": ("collect",),
     "text_encoding": ("collect",),
     "text_metrics": ("evaluate",),

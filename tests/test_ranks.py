@@ -126,6 +126,11 @@ def test_two_machines_train_together_as_docs_training_md_says(prepared: Path, tm
     assert_alike(one, results(folder))
 
 
+def checkpoint_names(folder: Path) -> set[str]:
+    """Of those that are written whole."""
+    return {path.name for path in (folder / ".scratch/train").glob("*/step-[0-9]*") if not path.suffix}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_process(prepared: Path, tmp_path: Path) -> None:
@@ -137,10 +142,10 @@ def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_
     whole, stopped = prepared_long("whole"), prepared_long("stopped")
     subprocess.run(command, cwd=whole, env=variables(**two), check=True, timeout=300)
     for number in (signal.SIGKILL, signal.SIGTERM):
-        before = {path.name for path in (stopped / ".scratch/train").glob("*/step-[0-9]*")}
+        before = checkpoint_names(stopped)
         process = subprocess.Popen(command, cwd=stopped, env=variables(**two), stderr=subprocess.PIPE, text=True)
         end = time.monotonic() + 120
-        while {path.name for path in (stopped / ".scratch/train").glob("*/step-[0-9]*")} <= before and time.monotonic() < end:
+        while checkpoint_names(stopped) <= before and time.monotonic() < end:
             time.sleep(0.02)
         os.kill(process.pid, number)
         told = process.communicate(timeout=60)[1]

@@ -159,10 +159,11 @@ def test_scratch_goes_after_success_stays_after_an_error_and_old_runs_are_pruned
 # --- Under DVC, with the real processes ---------------------------------------------------------------------------------
 
 
-def start(folder: Path, command: list[str]) -> subprocess.Popen:
+def start(folder: Path, command: list[str], **variables: str) -> subprocess.Popen:
     """In a process group of its own, as a terminal does it."""
     log = (folder.parent / f"{folder.name}.log").open("ab")
-    return subprocess.Popen(command, cwd=folder, env=environment(**EVERY_STEP), stdout=log, stderr=log, start_new_session=True)
+    variables = environment(**EVERY_STEP, **variables)
+    return subprocess.Popen(command, cwd=folder, env=variables, stdout=log, stderr=log, start_new_session=True)
 
 
 def trainers(project: Path) -> list[int]:
@@ -191,6 +192,11 @@ def checkpoint_step(folder: Path) -> int:
     """Of the train stage's checkpoint; 0 if there is none."""
     found = (folder / ".scratch/train").glob("*/step-[0-9]*")
     return max((int(path.name.removeprefix("step-")) for path in found if not path.suffix), default=0)
+
+
+def fingerprints(folder: Path) -> list[str]:
+    """Of the runs that the project has, or had, a scratch folder for."""
+    return [lock.stem for lock in (folder / ".scratch/train").glob("*.lock")]
 
 
 def bytes_of(folder: Path) -> str:
@@ -224,10 +230,6 @@ def kill_trainer(_repro: subprocess.Popen, trainer: int) -> None:
     os.kill(trainer, signal.SIGKILL)
 
 
-def kill_dvc(repro: subprocess.Popen, _trainer: int) -> None:
-    os.kill(repro.pid, signal.SIGKILL)
-
-
 def kill_both(repro: subprocess.Popen, trainer: int) -> None:
     os.kill(repro.pid, signal.SIGKILL)
     os.kill(trainer, signal.SIGKILL)
@@ -243,7 +245,7 @@ def interrupt_all(repro: subprocess.Popen, _trainer: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-@pytest.mark.parametrize("stop", [kill_trainer, kill_dvc, kill_both, terminate_trainer, interrupt_all])
+@pytest.mark.parametrize("stop", [kill_trainer, kill_both, terminate_trainer, interrupt_all])
 def test_under_dvc_a_stopped_run_goes_on_to_the_same_bytes(
     stop: Any, long_project: Path, undisturbed: str, tmp_path: Path
 ) -> None:
@@ -258,9 +260,11 @@ def test_under_dvc_a_stopped_run_goes_on_to_the_same_bytes(
     stop(repro, trainer)
     with contextlib.suppress(ProcessLookupError):  # it is dead
         os.kill(trainer, signal.SIGCONT)
-    if stop is not kill_dvc:
-        assert repro.wait(60) != 0
-    repro.wait(60)
+    assert repro.wait(60) != 0
+    check_that_it_goes_on(folder, undisturbed)
+
+
+def check_that_it_goes_on(folder: Path, undisturbed: str) -> None:
     assert not (folder / "models/adapter").exists(), "a half-trained adapter was exported"
     again = run(["dvc", "repro", "train"], folder, **EVERY_STEP)
     assert "train: goes on after step" in again.stdout + again.stderr
@@ -271,11 +275,33 @@ def test_under_dvc_a_stopped_run_goes_on_to_the_same_bytes(
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
+@pytest.mark.parametrize(("shell", "processes"), [("sh", "1"), ("bash", "1"), ("sh", "2")])
+def test_a_trainer_whose_dvc_was_killed_stops(
+    shell: str, processes: str, long_project: Path, undisturbed: str, tmp_path: Path
+) -> None:
+    """Bash makes way for its command; dash, which is Debian's sh, stays between DVC and the trainer, as torchrun does."""
+    folder = (tmp_path / "project").resolve()
+    shutil.copytree(long_project, folder, symlinks=True)
+    variables = {"SHELL": shutil.which(shell), "REPROTUNE_TRAIN_PROCESSES": processes}
+    repro = start(folder, ["dvc", "repro", "-q", "train"], **variables)
+    wait_for(lambda: checkpoint_step(folder))
+    os.kill(repro.pid, signal.SIGKILL)
+    repro.wait(60)
+    wait_for(lambda: not trainers(folder))
+    told = (tmp_path / "project.log").read_text()
+    assert "error: train: stopped, since the process that started it is gone, after step" in told
+    assert "Traceback" not in told
+    if processes == "1":
+        check_that_it_goes_on(folder, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 def test_a_changed_param_starts_afresh(long_project: Path, tmp_path: Path) -> None:
     folder = (tmp_path / "project").resolve()
     shutil.copytree(long_project, folder, symlinks=True)
     repro = start(folder, ["dvc", "repro", "-q", "train"])
-    wait_for(lambda: list((folder / ".scratch/train").glob("*/step-[0-9]*")))
+    wait_for(lambda: checkpoint_step(folder))
     os.killpg(repro.pid, signal.SIGKILL)
     repro.wait(60)
     params = tiny_params()
@@ -294,14 +320,16 @@ def test_an_experiment_in_a_folder_of_its_own_goes_on_too(long_project: Path, un
     run(["git", "add", "-A"], folder)
     run(["git", "commit", "-qm", "up to tokenize"], folder)
     experiment = start(folder, ["dvc", "exp", "run", "--temp", "-q", "train"])
-    wait_for(lambda: list((folder / ".scratch/train").glob("*/step-[0-9]*")))
+    wait_for(lambda: checkpoint_step(folder))
     [trainer] = trainers(folder)
     os.kill(trainer, signal.SIGKILL)
     assert experiment.wait(60) != 0
-    [checkpoint] = (folder / ".scratch/train").glob("*/step-[0-9]*")
+    killed = fingerprints(folder)
+    assert checkpoint_step(folder)
     run(["dvc", "exp", "run", "--temp", "--name", "resumed", "train"], folder, **EVERY_STEP)
     # DVC shows nothing of what the stage says here; but it has used up the checkpoint, and has no other fingerprint.
-    assert [lock.stem for lock in (folder / ".scratch/train").iterdir()] == [checkpoint.parent.name]
+    assert fingerprints(folder) == killed
+    assert not checkpoint_step(folder)
     run(["dvc", "exp", "apply", "resumed"], folder, check=False)  # it minds that the stages after train have no results yet
     run(["dvc", "checkout", "train"], folder)
     assert bytes_of(folder) == undisturbed
@@ -326,13 +354,15 @@ def test_a_queued_experiment_goes_on_in_the_next_one(long_project: Path, undistu
         wait_for(lambda: checkpoint_step(folder) and trainers(folder))
         os.kill(trainers(folder)[0], signal.SIGKILL)
         wait_for(lambda: queue_status(folder, "killed") == "Failed")
-        [checkpoint] = (folder / ".scratch/train").glob("*/step-[0-9]*")
+        killed = fingerprints(folder)
+        assert checkpoint_step(folder)
         run(["dvc", "exp", "run", "--queue", "--name", "resumed", "train"], folder)
         assert start(folder, ["dvc", "queue", "start"]).wait(60) == 0  # its worker goes on, with the same output
         wait_for(lambda: queue_status(folder, "resumed") == "Success")
     finally:
         run(["dvc", "queue", "stop", "--kill"], folder, check=False)
-    assert [lock.stem for lock in (folder / ".scratch/train").iterdir()] == [checkpoint.parent.name]
+    assert fingerprints(folder) == killed
+    assert not checkpoint_step(folder)
     run(["dvc", "exp", "apply", "resumed"], folder, check=False)  # it minds that the stages after train have no results yet
     run(["dvc", "checkout", "train"], folder)
     assert bytes_of(folder) == undisturbed

@@ -1,12 +1,9 @@
 """The training loop: losses summed over labels and divided by their number in the global batch, and a run that can go on."""
 
 import math
-import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +18,8 @@ from stages.lib.hardware import Hardware
 from stages.lib.likelihood import LabelNll
 from stages.lib.plan import Document, Pack, Plan, count_labels, micro_batches
 from stages.lib.ranks import Ranks, add_up, wait_for_all
+from stages.lib.stop_requests import requests_to_stop
 
-PARENT = os.getppid()
 Tensors = dict[str, torch.Tensor]
 Row = dict[str, Any]
 
@@ -334,29 +331,3 @@ class Trainer:
 def local(tensor: torch.Tensor) -> torch.Tensor:
     """This process's shard, or the tensor itself."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-@contextmanager
-def requests_to_stop() -> Iterator[Callable[[], str | None]]:
-    """Says why the run should end, if it should, at the next step: a signal, or the death of the parent under DVC.
-
-    A second signal ends the process at once.
-    """
-    reasons: list[str] = []
-    watched = "DVC_ROOT" in os.environ
-
-    def note(number: int, _frame: Any) -> None:
-        reasons.append(f"stopped by {signal.Signals(number).name}")
-        signal.signal(number, before[number])
-
-    def asked() -> str | None:
-        if watched and os.getppid() != PARENT:
-            reasons.append("stopped, since the process that started it is gone,")
-        return reasons[0] if reasons else None
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
