@@ -78,7 +78,7 @@ TAGS = frozenset(INLINE_TAGS.split()) | LINES | PARAGRAPH_TAGS | CELL_TAGS | LON
 HTML_TOKEN = re.compile(
     r"""(?P<markdown>```.*?(?:```|\Z)|`[^`\n]++`)
     |(?P<comment><!--)
-    |<(?P<slash>/?)(?P<name>[a-zA-Z][a-zA-Z0-9]{0,9}+)(?=[\s/>])(?:[^<>"']|"[^"<]*+"|'[^'<]*+')*+>""",
+    |<(?P<slash>/?)(?P<name>[a-zA-Z][a-zA-Z0-9]{0,9}+)(?=[\s/>])(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*>""",
     re.DOTALL | re.VERBOSE,
 )
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
@@ -89,10 +89,11 @@ ESCAPED_MESSAGE = re.compile(r"\s*&lt;([a-zA-Z][a-zA-Z0-9]*)(?=\s|/|&gt;).*&lt;/
 
 # A host in ASCII, then a path; Chinese in a path only where it begins a part of it, or the sentence behind a URL would go too.
 URL = re.compile(
-    r"(?:https?://|(?<![A-Za-z0-9@./\\_-])www\.)[A-Za-z0-9\[](?:[A-Za-z0-9._~:@%\[\]!$&'()*+,;=/?#|\\^{}-]"
-    r"|(?<=[/=])[\u00c0-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]+)*+",
+    r"(?:https?://|(?<![A-Za-z0-9@./\\_-])www\.)[A-Za-z0-9\[](?:[A-Za-z0-9._~:@%\[\]!$&'()*+,;=/?#|\\^{}-]++"
+    r"|(?<=[/=])[\u00c0-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]++)*",
     re.IGNORECASE,
 )
+INDENTED_LINE = re.compile(r"\n[ \t]+\S")
 KANA = re.compile(r"[\u3041-\u306d\u306f-\u3096\u30a1-\u30fa]")  # but for の, which Chinese uses as an ornament
 
 
@@ -166,13 +167,15 @@ def remove_control_characters(text: str) -> str:
 def fix_whitespace(text: str) -> str:
     """Strip both ends of the text and the right end of each line; indentation stays, it is code's.
 
-    >>> fix_whitespace("\\n\\n  if x:  \\n      y\\n\\n\\n\\nz ")
-    'if x:\\n      y\\n\\nz'
+    >>> fix_whitespace("\\n\\n  if x:  \\n      y\\n\\n\\n\\nz "), fix_whitespace(" a\\nb")
+    ('  if x:\\n      y\\n\\nz', 'a\\nb')
     """
-    text = text.strip()
-    if "\n" in text:
-        text = re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.rstrip, text.split("\n"))))
-    return text
+    stripped = text.strip()
+    if "\n" not in stripped:
+        return stripped
+    lines = re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.rstrip, stripped.split("\n"))))
+    before = text[: text.index(stripped[0])].rpartition("\n")[2] if INDENTED_LINE.search(lines) else ""
+    return before + lines if not before.strip(" \t") else lines  # the first line is indented like those below it
 
 
 def strip_html(text: str) -> str:
