@@ -1,7 +1,7 @@
 """One source in params.yaml -> data/collected/<name>.jsonl: its conversations in one schema, nothing judged.
 
-The ledger, data/ledger/collect/<name>.jsonl, has one row for every conversation and every unreadable row: id, place, the number
-of source rows it stands for, fate and reason.
+The ledger, data/ledger/collect/<name>.jsonl, has one row for every conversation and every unreadable row: id, place, the
+numbers of the further source rows it stands for, how many these are in all, fate and reason.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class Collected(NamedTuple):
 
     id: str
     place: str
-    rows: int
+    further: tuple[int, ...]
     line: bytes
 
 
@@ -67,7 +67,7 @@ def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tu
             key = content + (f"-{seen[content]}" if seen[content] > 1 else "")
         if key in places:
             reason = f"id {key!r} stands already at {places[key]}; ids must be unique (or leave id out of the source's `columns`)"
-            unreadable.append(UnreadableRow(row.place, reason, content_hash(row), row.rows))
+            unreadable.append(UnreadableRow(row.place, reason, content_hash(row), row.further))
             continue
         places[key] = row.place
         conversation: Conversation = {
@@ -77,7 +77,7 @@ def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tu
             "group": row.group and f"{name}/{row.group}",
             "messages": row.messages,
         }
-        collected.append(Collected(conversation["id"], row.place, row.rows, to_line(conversation)))
+        collected.append(Collected(conversation["id"], row.place, row.further, to_line(conversation)))
     return collected, unreadable
 
 
@@ -89,15 +89,17 @@ def pick_ids(ids: Collection[str], limit: int | None) -> set[str]:
 
 
 def ledger_rows(name: str, collected: list[Collected], picked: set[str], unreadable: list[UnreadableRow]) -> list[tuple]:
-    """(id, place, rows, fate, reason), sorted by id. An unreadable row's id is a hash of what it holds."""
+    """(id, place, further, rows, fate, reason), sorted by id. An unreadable row's id is a hash of what it holds."""
     rows: list[tuple] = [
-        (row.id, row.place, row.rows, "collected" if row.id in picked else "over_limit", None) for row in collected
+        (row.id, row.place, row.further, 1 + len(row.further), "collected" if row.id in picked else "over_limit", None)
+        for row in collected
     ]
     seen: Counter[str] = Counter()
-    for row in sorted(unreadable, key=lambda row: row[1:]):  # all but the place
+    for row in sorted(unreadable, key=lambda row: (row.reason, row.digest, row.rows)):
         seen[row.digest] += 1
         number = f"-{seen[row.digest]}" if seen[row.digest] > 1 else ""
-        rows.append((f"{name}/unreadable-{row.digest}{number}", row.place, row.rows, "unreadable", row.reason))
+        id = f"{name}/unreadable-{row.digest}{number}"
+        rows.append((id, row.place, row.further, row.rows, "unreadable", row.reason))
     return sorted(rows, key=lambda row: row[0])
 
 
@@ -116,7 +118,7 @@ def main(name: str) -> None:
     picked = pick_ids([row.id for row in collected], limit)
     collected.sort()
     write_lines(COLLECTED / f"{name}.jsonl", (row.line for row in collected if row.id in picked))
-    keys = ("id", "place", "rows", "fate", "reason")
+    keys = ("id", "place", "further", "rows", "fate", "reason")
     ledger = ledger_rows(name, collected, picked, unreadable)
     write_jsonl(LEDGER / f"{name}.jsonl", (dict(zip(keys, row, strict=True)) for row in ledger))
     dropped = f", {sum(row.rows for row in unreadable):,} rows unreadable" if unreadable else ""

@@ -163,7 +163,7 @@ UNREADABLE = st.builds(UnreadableRow, st.sampled_from("ab"), st.sampled_from("xy
 @given(rows=st.lists(UNREADABLE, max_size=6), seed=st.integers(0, 99))
 def test_unreadable_rows_have_ids_that_no_order_changes_and_no_two_share(rows: list, seed: int) -> None:
     def without_places(some: list) -> list:
-        return [(id, *rest) for id, _, *rest in ledger_rows("pairs", [], set(), some)]
+        return [(id, *rest) for id, _place, _further, *rest in ledger_rows("pairs", [], set(), some)]
 
     assert without_places(rows) == without_places(random.Random(seed).sample(rows, len(rows)))
     assert len({id for id, *_ in without_places(rows)}) == len(rows)
@@ -209,8 +209,8 @@ def test_the_ledger_names_file_line_and_fate_of_each_id() -> None:
     write_csv("question,answer,n", ["one\ntwo", "a", "first"], ["b", "c", "second"])
     collect_folder({"pairs": {"format": "csv", "path": "raw.csv", "columns": PAIRS | {"id": "n"}}})
     assert ledger("pairs") == [
-        {"id": "pairs/first", "place": "raw.csv:2", "rows": 1, "fate": "collected", "reason": None},
-        {"id": "pairs/second", "place": "raw.csv:4", "rows": 1, "fate": "collected", "reason": None},
+        {"id": "pairs/first", "place": "raw.csv:2", "further": [], "rows": 1, "fate": "collected", "reason": None},
+        {"id": "pairs/second", "place": "raw.csv:4", "further": [], "rows": 1, "fate": "collected", "reason": None},
     ]
 
 

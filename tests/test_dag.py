@@ -192,6 +192,7 @@ CODE = {  # a library module -> the stages that run it, by hand
     "likelihood": ("train",),
     "loggers": ("train",),
     "memory": ("train",),
+    "message_order": ("collect",),
     "methods": ("train",),
     "near_duplicates": ("clean", "split"),
     "packing": ("train", "predict_base", "predict_tuned"),

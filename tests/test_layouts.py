@@ -190,10 +190,10 @@ def test_messages_are_sorted_by_number_or_by_text() -> None:
     write_csv("ticket,from,text,at", *(["1", "user", at, at] for at in ("10", "9", "1e1", "-1")))
     (row,) = read(format="csv", path="raw.csv", columns=columns)
     assert [text for _, text in turns(row)] == ["-1", "9", "10", "1e1"]
-    dates = ["2026-01-10", "2026-01-09", "9"]
-    write_csv("ticket,from,text,at", *(["1", "user", at, at] for at in dates))
+    texts = ["m10", "m9", "m1"]
+    write_csv("ticket,from,text,at", *(["1", "user", at, at] for at in texts))
     (row,) = read(format="csv", path="raw.csv", columns=columns)
-    assert [text for _, text in turns(row)] == sorted(dates)
+    assert [text for _, text in turns(row)] == ["m1", "m9", "m10"]
     ids = [str(2**62 + number) for number in (2, 0, 1)]
     write_csv("ticket,from,text,at", *(["1", "user", at, at] for at in ids))
     (row,) = read(format="csv", path="raw.csv", columns=columns)
@@ -204,6 +204,56 @@ def test_with_an_order_the_conversation_takes_its_label_and_place_from_its_first
     write_csv("ticket,from,text,at,topic", ["1", "assistant", "a", "2", "late"], ["1", "user", "q", "1", "early"])
     (row,) = read(format="csv", path="raw.csv", columns=MESSAGES | {"order": "at", "label": "topic"})
     assert (turns(row), row.label, row.place, row.rows) == ([("user", "q"), ("assistant", "a")], "early", "raw.csv:3", 2)
+
+
+def test_messages_are_sorted_by_time_and_a_conversation_with_something_else_is_unreadable() -> None:
+    columns = MESSAGES | {"order": "at"}
+    tickets = [["1", "user", "q", "2024-03-01 9:50"], ["1", "assistant", "a", "2024-03-01 10:05"]]
+    tickets += [["2", "assistant", "b", "2024-03-01 10:05"], ["2", "user", "r", "unknown"]]
+    write_csv("ticket,from,text,at", *tickets)
+    first, second = read_all(format="csv", path="raw.csv", columns=columns)
+    assert turns(first) == [("user", "q"), ("assistant", "a")]
+    assert (second.place, second.further) == ("raw.csv:4", (5,))
+    assert second.reason == "'unknown' is no time, as '2024-03-01 10:05' is; its messages can't be sorted"
+
+
+def test_a_column_whose_days_and_months_can_t_be_told_apart_is_an_error_where_the_order_depends_on_it() -> None:
+    write_csv("ticket,from,text,at", ["1", "user", "q", "3/4/2024"], ["1", "assistant", "a", "4/3/2024"])
+    with pytest.raises(ReprotuneError, match=r"^raw\.csv: column 'at': '3/4/2024' has the day or the month first, and the order"):
+        read(format="csv", path="raw.csv", columns=MESSAGES | {"order": "at"})
+
+
+def test_label_group_language_and_system_come_from_the_first_row_that_has_them() -> None:
+    columns = MESSAGES | {"group": "customer", "label": "topic", "language": "lang", "system": "prompt"}
+    rows = [["1", "assistant", "hello", "", "", "", ""], ["1", "user", "q", "C1", "billing", "zh", "be kind"]]
+    rows += [["1", "assistant", "a", "C1", "closed", "en", ""], ["2", "user", "q", "", "", "", ""]]
+    write_csv("ticket,from,text,customer,topic,lang,prompt", *rows)
+    one, two = read(format="csv", path="raw.csv", columns=columns, label="other", language="fr")
+    assert (one.label, one.language, one.group, turns(one)[0]) == ("billing", "zh", "C1", ("system", "be kind"))
+    assert (two.label, two.language, two.group, len(two.messages)) == ("other", "fr", None, 1)
+
+
+def test_a_conversation_of_two_groups_is_unreadable() -> None:
+    write_csv("ticket,from,text,customer", ["1", "user", "q", "C1"], ["1", "assistant", "a", "C2"], ["2", "user", "q", "C1"])
+    bad, good = read_all(format="csv", path="raw.csv", columns=MESSAGES | {"group": "customer"})
+    assert (bad.place, bad.further, good.key) == ("raw.csv:2", (3,), "2")
+    assert (
+        bad.reason
+        == "conversation '1' has rows of the groups 'C1' and 'C2'; expected one (see `group` in the source's `columns`)"
+    )
+
+
+def test_a_reply_not_to_learn_from_makes_its_row_unreadable() -> None:
+    for weight, readable in ((0, False), (1, True), (None, True)):
+        messages = pair("q", "a")
+        messages[1]["weight"] = weight
+        write_jsonl({"messages": messages})
+        (row,) = read_all(format="jsonl", path="raw.jsonl")
+        assert isinstance(row, RawConversation) == readable
+    messages[0]["weight"], messages[1]["weight"] = 0, 0
+    write_jsonl({"messages": messages})
+    (row,) = read_all(format="jsonl", path="raw.jsonl")
+    assert row.reason == "messages[1] has weight 0, a reply not to learn from; here all are, so take it out"
 
 
 def test_a_message_without_its_order_is_unreadable() -> None:
@@ -286,5 +336,5 @@ def test_a_jsonl_row_keeps_its_messages_and_its_own_fields() -> None:
         {"id": 7, "label": 3, "language": "zh", "group": 5, "messages": [{"role": "bot", "content": "👋"}], "more": 1},
     )
     bare, full = read(format="jsonl", path="raw.jsonl", roles={"bot": "assistant"}, label="other", language="en")
-    assert bare == ("raw.jsonl:1", None, "other", "en", None, pair("hi", "hello"), 1)
-    assert full == ("raw.jsonl:2", "7", "3", "zh", "5", [{"role": "assistant", "content": "👋"}], 1)
+    assert bare == ("raw.jsonl:1", None, "other", "en", None, pair("hi", "hello"), ())
+    assert full == ("raw.jsonl:2", "7", "3", "zh", "5", [{"role": "assistant", "content": "👋"}], ())

@@ -266,6 +266,10 @@ def test_an_id_that_repeats_and_an_order_that_is_no_order_are_not_mapped(look) -
     assert "id" not in pasted(look(pairs))["p"]["columns"]
     rows = [[1, "user", "a", "3/12/2024"], [1, "assistant", "b", "11/12/2024"]]
     chats = write_csv("c.csv", ["chat", "role", "text", "date"], *rows)
+    assert pasted(look(chats))["c"]["columns"]["order"] == "date"
+    chats = write_csv(
+        "c.csv", ["chat", "role", "text", "date"], *([*row[:3], date] for row, date in zip(rows, "ab", strict=True))
+    )
     assert "order" not in pasted(look(chats))["c"]["columns"]
 
 

@@ -1,12 +1,12 @@
 """A source -> conversations: a list of messages in a row, a row a pair, or a row a message."""
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from stages.lib.conversations import Message
 from stages.lib.errors import ReprotuneError
 from stages.lib.layouts import columns_of_row, find_columns, names_in, watch_optional_keys
+from stages.lib.message_order import Reading, find_reading, sort_positions
 from stages.lib.raw_messages import (
     ROLE_NAMES,
     field_text,
@@ -23,7 +23,10 @@ from stages.lib.sources import Columns, MappedSource, Source
 
 
 class RawConversation(NamedTuple):
-    """`place`: file and line, for the ledger. `key`: the source's own id, if it has one. `rows`: of how many it is made."""
+    """`place`: file and line, for the ledger. `key`: the source's own id, if it has one.
+
+    `further`: the numbers, in the file, of the rows that it is made of besides the one at `place`.
+    """
 
     place: str
     key: str | None
@@ -31,7 +34,20 @@ class RawConversation(NamedTuple):
     language: str | None
     group: str | None
     messages: list[Message]
-    rows: int = 1
+    further: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return 1 + len(self.further)
+
+
+class Fields(NamedTuple):
+    """What a row says about its conversation, besides the messages."""
+
+    label: str | None
+    language: str | None
+    group: str | None
+    system: str | None
 
 
 class Mapping(NamedTuple):
@@ -40,6 +56,7 @@ class Mapping(NamedTuple):
     `required`: keys that each row is asked for, where no header told that all have them.
     """
 
+    path: str
     columns: Columns | None
     roles: dict[str, str]
     label: str | None
@@ -65,9 +82,9 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
 
 def mapping_of(source: Source) -> Mapping:
     if not isinstance(source, MappedSource):  # a packaged corpus
-        return Mapping(None, ROLE_NAMES, None, None)
+        return Mapping(source.path, None, ROLE_NAMES, None, None)
     required = tuple(name for name, required in names_in(source.columns) if required) if source.columns else ()
-    return Mapping(source.columns, ROLE_NAMES | source.roles, source.label, source.language, required)
+    return Mapping(source.path, source.columns, ROLE_NAMES | source.roles, source.label, source.language, required)
 
 
 def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
@@ -96,7 +113,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation:
         messages = read_messages(value, columns.messages, columns.role or "role", columns.content or "content", mapping.roles)
     else:
         messages = _read_pair(values, columns, mapping.roles)
-    label, language, group, system = _read_fields(values, columns, mapping)
+    label, language, group, system = _with_defaults(_read_fields(values, columns), mapping)
     return RawConversation(row.place, field_text(values, columns.id), label, language, group, system + messages)
 
 
@@ -112,29 +129,27 @@ def _read_pair(values: dict[str, Any], columns: Columns, roles: dict[str, str]) 
     return sides
 
 
-def _read_fields(
-    values: dict[str, Any], columns: Columns, mapping: Mapping
-) -> tuple[str | None, str | None, str | None, list[Message]]:
+def _read_fields(values: dict[str, Any], columns: Columns) -> Fields:
+    names = (columns.label, columns.language, columns.group, columns.system)
+    return Fields(*(field_text(values, name) for name in names))
+
+
+def _with_defaults(fields: Fields, mapping: Mapping) -> tuple[str | None, str | None, str | None, list[Message]]:
     """Label, language, group, and the system message, if there is one."""
-    system = field_text(values, columns.system)
-    return (
-        field_text(values, columns.label) or mapping.label,
-        field_text(values, columns.language) or mapping.language,
-        field_text(values, columns.group),
-        [{"role": "system", "content": system}] if system else [],
-    )
+    system: list[Message] = [{"role": "system", "content": fields.system}] if fields.system else []
+    return fields.label or mapping.label, fields.language or mapping.language, fields.group, system
 
 
 # A row a message
 
 
 class _Turn(NamedTuple):
-    """One message's row. `start`: what its conversation takes from its first row."""
+    """One message's row. `fields`: what it says about its conversation."""
 
     order: str | None
     place: str
     message: Message
-    start: tuple[str | None, str | None, str | None, list[Message]]
+    fields: Fields
 
 
 def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
@@ -152,15 +167,47 @@ def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Ite
             yield UnreadableRow(row.place, str(error), digest_of(row.values))
         else:
             conversations.setdefault(key, []).append(turn)
+    reading = _find_reading(list(conversations.values()), mapping) if mapping.columns.order else None
     for key, turns in conversations.items():
-        turns = _in_order(turns)  # noqa: PLW2901
-        label, language, group, system = turns[0].start
-        messages = system + [turn.message for turn in turns]
-        if key in damaged:
-            reason = f"another row of conversation {shorten(repr(key))} is unreadable"
-            yield UnreadableRow(turns[0].place, reason, digest_of([key, messages]), len(turns))
-        else:
-            yield RawConversation(turns[0].place, key, label, language, group, messages, len(turns))
+        try:
+            if key in damaged:
+                raise ReprotuneError(f"another row of conversation {shorten(repr(key))} is unreadable")
+            yield _join(key, turns, reading, mapping)
+        except ReprotuneError as error:
+            digest = digest_of([key, [turn.message for turn in turns]])
+            yield UnreadableRow(turns[0].place, str(error), digest, _numbers(turns[1:]))
+
+
+def _find_reading(conversations: list[list[_Turn]], mapping: Mapping) -> Reading:
+    try:
+        return find_reading([[str(turn.order) for turn in turns] for turns in conversations])
+    except ReprotuneError as error:
+        raise ReprotuneError(f"{mapping.path}: column {mapping.columns.order!r}: {error}") from None
+
+
+def _join(key: str, turns: list[_Turn], reading: Reading | None, mapping: Mapping) -> RawConversation:
+    """One conversation. Its label, language, group and system message are the first that a row of it has.
+
+    Raises:
+        ReprotuneError: its rows can't be sorted, or belong to several groups.
+    """
+    if reading:
+        turns = [turns[position] for position in sort_positions([str(turn.order) for turn in turns], reading)]
+    stated = [[value for value in values if value] for values in zip(*(turn.fields for turn in turns), strict=True)]
+    first = Fields(*(next(iter(values), None) for values in stated))
+    if other := next((group for group in stated[Fields._fields.index("group")] if group != first.group), None):
+        raise ReprotuneError(
+            f"conversation {shorten(repr(key))} has rows of the groups {shorten(repr(first.group))} and {shorten(repr(other))}; "
+            "expected one (see `group` in the source's `columns`)"
+        )
+    label, language, group, system = _with_defaults(first, mapping)
+    messages = system + [turn.message for turn in turns]
+    return RawConversation(turns[0].place, key, label, language, group, messages, _numbers(turns[1:]))
+
+
+def _numbers(turns: list[_Turn]) -> tuple[int, ...]:
+    """Of the rows, in the file: what their places end with."""
+    return tuple(int(turn.place.rpartition(":")[2].rpartition(" ")[2]) for turn in turns)
 
 
 def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
@@ -176,7 +223,7 @@ def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
     if columns.order and order is None:
         raise ReprotuneError(f"nothing in column {columns.order!r}, by which messages are sorted")
     message: Message = {"role": find_role(values[columns.role], mapping.roles), "content": content}
-    return key, _Turn(order, row.place, message, _read_fields(values, columns, mapping))
+    return key, _Turn(order, row.place, message, _read_fields(values, columns))
 
 
 def _key_of(row: Row, columns: Columns) -> str | None:
@@ -185,28 +232,3 @@ def _key_of(row: Row, columns: Columns) -> str | None:
         return field_text(row.values, columns.conversation)
     except ReprotuneError:
         return None
-
-
-def _in_order(turns: list[_Turn]) -> list[_Turn]:
-    """By number if all are numbers, else by text; the order of the file among equals, and without an order column."""
-    if turns[0].order is None:
-        return turns
-    numbers = [_number(str(turn.order)) for turn in turns]
-    if None in numbers:
-        return sorted(turns, key=lambda turn: str(turn.order))
-    return [turns[place] for place in sorted(range(len(turns)), key=numbers.__getitem__)]
-
-
-def _number(text: str) -> int | float | None:
-    """The number; whole ones exactly, since 18-digit message ids differ in their last digit.
-
-    >>> _number("12"), _number("1e3"), _number("2026-01-01"), _number("nan")
-    (12, 1000.0, None, None)
-    """
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else None
-    return None

@@ -77,7 +77,10 @@ def read_messages(value: Any, name: str, role_key: str, content_key: str, roles:
         content = message_text(message, content_key) if isinstance(message, dict) else None
         if content is None:
             raise ReprotuneError(f'{name}[{position}] is {show(message)}; expected "{role_key}" and a text "{content_key}"')
-        messages.append({"role": find_role(message.get(role_key), roles), "content": content})
+        role = find_role(message.get(role_key), roles)
+        if role == "assistant" and message.get("weight") == 0:  # OpenAI's sign
+            raise ReprotuneError(f"{name}[{position}] has weight 0, a reply not to learn from; here all are, so take it out")
+        messages.append({"role": role, "content": content})
     return messages
 
 

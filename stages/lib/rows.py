@@ -15,12 +15,19 @@ class Row(NamedTuple):
 
 
 class UnreadableRow(NamedTuple):
-    """`digest`: 16 hex digits that depend on what the row holds, not on where it stands. `rows`: how many rows it stands for."""
+    """`digest`: 16 hex digits that depend on what the row holds, not on where it stands.
+
+    `further`: the numbers, in the file, of the other rows that it stands for.
+    """
 
     place: str
     reason: str
     digest: str
-    rows: int = 1
+    further: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        return 1 + len(self.further)
 
 
 Rows = Iterator[Row | UnreadableRow]

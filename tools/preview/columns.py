@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from stages.lib.layouts import recognize_layout
+from stages.lib.message_order import is_order
 from stages.lib.sources import Columns
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of
@@ -115,8 +116,8 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
 def cells_fit(field: str, values: list[Any]) -> bool:
     """Whether a column's cells are what its name says: labels that repeat, ids that do not, language codes, an order.
 
-    >>> cells_fit("id", [1, 2]), cells_fit("id", [1, 1]), cells_fit("order", ["3/12/2024"])
-    (True, False, False)
+    >>> cells_fit("id", [1, 2]), cells_fit("id", [1, 1]), cells_fit("order", ["3/12/2024"]), cells_fit("order", ["soon"])
+    (True, False, True, False)
     """
     texts = [str(value).strip() for value in values if value is not None and str(value).strip()]
     if field == "label":
@@ -126,6 +127,5 @@ def cells_fit(field: str, values: list[Any]) -> bool:
     if field == "language":
         return bool(texts) and all(re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]+)?", text) for text in texts)
     if field == "order":
-        numbers = all(re.fullmatch(r"\d+(\.\d+)?", text) for text in texts)
-        return len(texts) == len(values) and (numbers or all(re.match(r"\d{4}-\d\d-\d\d", text) for text in texts))
+        return len(texts) == len(values) and is_order(texts)
     return bool(texts)
