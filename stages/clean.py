@@ -103,6 +103,7 @@ def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[dict]:
                 "similarity": similarity,
                 "repaired_by": verdict.repaired_by,
                 "tags": verdict.tags,
+                **verdict.counts._asdict(),
             }
         )
     return ledger

@@ -16,7 +16,7 @@ from stages.lib.json_file import read_json
 def cleaned(id: str, reason: str | None = None, repaired_by: tuple = (), tags: tuple = ()) -> dict:
     fate = "dropped" if reason else "repaired" if repaired_by else "kept"
     row = {"id": id, "fate": fate, "reason": reason, "repaired_by": list(repaired_by), "tags": list(tags)}
-    return row | {"duplicate_of": None, "similarity": None}
+    return row | {"duplicate_of": None, "similarity": None, "messages": 4, "messages_joined": 1, "messages_left_out": 0}
 
 
 def assigned(id: str, split: str, stratum: str = "en", similarity: float | None = None, ngrams: float | None = None) -> dict:
@@ -60,6 +60,9 @@ def test_fates_reasons_steps_and_tags_of_cleaning_are_counted():
         "kept": 2,
         "repaired": 2,
         "dropped": 3,
+        "messages": 16,
+        "messages_joined": 4,
+        "messages_left_out": 0,
         "dropped_exact_duplicate": 2,
         "dropped_near_duplicate": 1,
         "repaired_html": 1,
@@ -70,7 +73,15 @@ def test_fates_reasons_steps_and_tags_of_cleaning_are_counted():
 
 
 def test_fates_without_rows_are_there_and_reasons_without_rows_are_not():
-    assert accounts.count_cleaned([cleaned("a")]) == {"collected": 1, "kept": 1, "repaired": 0, "dropped": 0}
+    assert accounts.count_cleaned([cleaned("a")]) == {
+        "collected": 1,
+        "kept": 1,
+        "repaired": 0,
+        "dropped": 0,
+        "messages": 4,
+        "messages_joined": 1,
+        "messages_left_out": 0,
+    }
 
 
 # Split

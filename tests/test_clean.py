@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from stages import clean
 from stages.clean import judge_all
-from stages.lib.cleaning import CleanedChunk, CleanParams, clean_conversation, clean_lines, repair_roles, steps_switched_on
+from stages.lib.cleaning import (
+    CleanedChunk,
+    CleanParams,
+    clean_conversation,
+    clean_lines,
+    drop_loose_ends,
+    join_sides,
+    steps_switched_on,
+)
 from stages.lib.conversations import (
     Conversation,
     Message,
@@ -119,7 +127,7 @@ def test_a_known_failure_still_fails_or_belongs_among_the_golden_cases(case: dic
 @cases("roles")
 def test_roles_are_put_in_turn(case: dict) -> None:
     before, after = ([message(*pair) for pair in case[name]] for name in ("input", "expected"))
-    assert repair_roles(before) == after
+    assert join_sides(drop_loose_ends(before)) == after
 
 
 # Switches. Each input is one that this step alone changes.
@@ -320,6 +328,25 @@ def test_the_ledger_adds_up_and_has_one_row_for_each_conversation(rows: list[Con
     assert all(row["reason"] for row in fates["dropped"])
     assert all(row["repaired_by"] and not row["reason"] for row in fates["repaired"])
     assert not any(row["repaired_by"] or row["reason"] for row in fates["kept"])
+    left = {row["id"]: len(row["messages"]) for row in kept}
+    for row in ledger:
+        if row["fate"] != "dropped":
+            assert row["messages"] == left[row["id"]] + row["messages_joined"] + row["messages_left_out"]
+
+
+def test_the_ledger_counts_messages_that_were_joined_and_left_out() -> None:
+    sides = [
+        ("assistant", "hi"),
+        ("system", "be kind"),
+        ("user", "a"),
+        ("user", "b"),
+        ("assistant", "c"),
+        ("user", " "),
+        ("user", "d"),
+    ]
+    [kept], [row] = clean_all([conversation("r", *(message(*side) for side in sides))], only("roles"))
+    assert [one["content"] for one in kept["messages"]] == ["be kind", "a\nb", "c"]
+    assert (row["messages"], row["messages_joined"], row["messages_left_out"]) == (7, 1, 3)
 
 
 @settings(deadline=None)

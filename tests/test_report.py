@@ -55,6 +55,7 @@ def write_ledgers() -> None:
     """Of each source 60 conversations are read, and some more that clean or split leaves out; details quote texts."""
     write_json(report.SOURCES, {"chats": {"collected": 123, "unreadable": 2}, "pairs": {"collected": 63, "over_limit": 8}})
     plain = {"fate": "kept", "reason": None, "duplicate_of": None, "similarity": None, "repaired_by": [], "tags": []}
+    plain |= {"messages": 2, "messages_joined": 0, "messages_left_out": 0}
     cleaned = [plain | {"id": row["id"]} for row in CONVERSATIONS]
     cleaned[0] |= {"fate": "repaired", "repaired_by": ["html", "whitespace"], "tags": ["refusal"]}
     dropped = {"fate": "dropped", "reason": "exact_duplicate", "duplicate_of": "pairs/01"}

@@ -10,6 +10,7 @@ import yaml
 
 from stages import clean, collect, split
 from stages.lib.conversations import read_jsonl, write_jsonl
+from stages.lib.errors import ReprotuneError
 from stages.lib.params import Yaml12Loader
 from tools import trace
 
@@ -179,6 +180,7 @@ def test_a_duplicate_names_the_row_that_stayed_and_where_that_one_is(told) -> No
 def test_a_duplicate_of_a_duplicate_leads_to_the_row_that_stayed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     kept = {"fate": "kept", "reason": None, "duplicate_of": None, "similarity": None, "repaired_by": [], "tags": []}
+    kept |= {"messages": 2, "messages_joined": 0, "messages_left_out": 0}
     near = kept | {"fate": "dropped", "reason": "near_duplicate", "duplicate_of": "s/a", "similarity": 0.875}
     exact = near | {"reason": "exact_duplicate", "duplicate_of": "s/b", "similarity": None}
     write_jsonl(trace.CLEAN_LEDGER, [{"id": "s/a"} | kept, {"id": "s/b"} | near, {"id": "s/c"} | exact])
@@ -223,7 +225,8 @@ def test_a_locked_row_of_no_source_is_told_from_the_split_on(told) -> None:
 def test_a_stage_that_has_not_run_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told) -> None:
     monkeypatch.chdir(tmp_path)
     write_jsonl(
-        Path("data/ledger/collect/s.jsonl"), [{"id": "s/1", "place": "a.csv:2", "rows": 3, "fate": "collected", "reason": None}]
+        Path("data/ledger/collect/s.jsonl"),
+        [{"id": "s/1", "place": "a.csv:2", "further": [4, 5], "rows": 3, "fate": "collected", "reason": None}],
     )
     said = story(told("s/1"))
     assert said["collect"] == "3 rows, the first of them at a.csv:2\n"
@@ -286,9 +289,34 @@ def test_what_stands_in_a_row_but_not_in_its_id_finds_nothing() -> None:
 
 def test_a_line_where_nothing_begins_names_the_row_before() -> None:
     assert complaint("pairs.csv:99") == (
-        "pairs.csv:99: no conversation begins there; the nearest before it is "
+        "pairs.csv:99: no row begins there; the nearest conversation before it is "
         f"{next(r['id'] for r in read_jsonl(Path('data/ledger/collect/pairs.jsonl')) if r['place'].endswith(':19'))} at 19"
     )
+
+
+def test_each_row_of_a_conversation_is_found_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"rows": 3, "fate": "collected", "reason": None}
+    rows = [{"id": "s/1", "place": "a.csv:4", "further": [2, 7], **row}, {"id": "s/2", "place": "a.csv:3", "further": [], **row}]
+    write_jsonl(Path("data/ledger/collect/s.jsonl"), rows)
+    assert [trace.find_id(f"a.csv:{number}") for number in (2, 3, 4, 7)] == ["s/1", "s/2", "s/1", "s/1"]
+    with pytest.raises(ReprotuneError, match="no row begins there; the nearest conversation before it is s/1 at 4"):
+        trace.find_id("a.csv:5")
+
+
+def test_messages_that_were_joined_or_left_out_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {
+        "id": "s/1",
+        "fate": "repaired",
+        "reason": None,
+        "duplicate_of": None,
+        "similarity": None,
+        "repaired_by": ["roles"],
+        "tags": [],
+    }
+    write_jsonl(trace.CLEAN_LEDGER, [row | {"messages": 6, "messages_joined": 1, "messages_left_out": 3}])
+    assert trace.tell_clean("s/1")[0] == ["repaired by roles", "of 6 messages 1 joined to the one before and 3 left out"]
 
 
 def test_an_unknown_id_brings_the_nearest_ones_and_no_others() -> None:

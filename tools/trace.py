@@ -29,6 +29,7 @@ TOKENIZE_LEDGER = Path("data/ledger/tokenize.jsonl")
 EXAMPLES = Path("data/evaluation/examples.parquet")
 MOST_SHOWN = 5
 MOST_COUNTED = 1000
+MESSAGES_TOLD = {"messages_joined": "joined to the one before", "messages_left_out": "left out"}
 LINE_FEED, SHOWN_LINE_FEED = "\n", "\\n\n"
 MOST_TOKENS_COMPARED = 4000  # of either text: comparing takes quadratic time
 TOKEN = re.compile(r"[a-zA-Z0-9]+|\s+|.", re.DOTALL)
@@ -103,7 +104,7 @@ def find_at_place(wanted: str) -> dict[str, None]:
     """Ids of the rows that begin at FILE:LINE.
 
     Raises:
-        ReprotuneError: the file was collected, but no row begins at this line.
+        ReprotuneError: the file was collected, but no row of a conversation begins at this line.
     """
     if not (asked := PLACE.fullmatch(wanted)):
         return {}
@@ -116,12 +117,12 @@ def find_at_place(wanted: str) -> dict[str, None]:
             if not place or not same_file(place["file"], file):
                 continue
             start = int(place["number"])
-            if start == number:
+            if start == number or number in row["further"]:
                 at[row["id"]] = None
             elif start < number and (before is None or start > before[0]):
                 before = (start, row["id"])
     if not at and before:
-        raise ReprotuneError(f"{wanted}: no conversation begins there; the nearest before it is {before[1]} at {before[0]}")
+        raise ReprotuneError(f"{wanted}: no row begins there; the nearest conversation before it is {before[1]} at {before[0]}")
     return at
 
 
@@ -186,12 +187,19 @@ def tell_clean(id: str) -> tuple[list[str], bool]:
         said[0] += f"{' after repair' if row['fate'] == 'dropped' else ''} by {', '.join(row['repaired_by'])}"
     if row["reason"]:
         said[0] += f": {row['reason']}"
+    said += tell_messages(row)
     if row["duplicate_of"]:
         likeness = f", Jaccard index {row['similarity']:.2f}" if row["similarity"] is not None else ""
         said += [f"of {row['duplicate_of']}{likeness}", *tell_original(row["duplicate_of"])]
     if row["tags"]:
         said.append(f"tagged {', '.join(row['tags'])}")
     return said, row["fate"] != "dropped"
+
+
+def tell_messages(row: dict[str, Any]) -> list[str]:
+    """What became of single messages, if anything did."""
+    done = [f"{row[name]:,} {what}" for name, what in MESSAGES_TOLD.items() if row[name]]
+    return [f"of {row['messages']:,} messages {' and '.join(done)}"] if done else []
 
 
 def tell_original(id: str) -> list[str]:

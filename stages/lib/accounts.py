@@ -1,6 +1,7 @@
 """Ledgers -> counts: where each source row went, and what the splits are like. Everything adds up:
 
 rows read = conversations' rows + unreadable + over the limit; collected = kept + repaired + dropped;
+messages of what is kept or repaired = those after cleaning + joined + left out;
 kept + repaired = train + validation + test + left out, but for locked test rows that are no longer among them;
 train = tokenised + left out of training.
 """
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 Ledger = list[dict]
+MESSAGES = ("messages", "messages_joined", "messages_left_out")
 SPLITS = ("train", "validation", "test")
 
 
@@ -26,6 +28,7 @@ def count_collected(sources: dict[str, dict[str, int]]) -> dict[str, int]:
 def count_cleaned(ledger: Ledger) -> dict[str, int]:
     fates = Counter(row["fate"] for row in ledger)
     counts = {"collected": len(ledger), **{fate: fates[fate] for fate in ("kept", "repaired", "dropped")}}
+    counts |= {name: sum(row[name] for row in ledger if row["fate"] != "dropped") for name in MESSAGES}
     counts |= prefixed("dropped", (row["reason"] for row in ledger if row["reason"]))
     counts |= prefixed("repaired", (step for row in ledger for step in row["repaired_by"]))
     return counts | prefixed("tagged", (tag for row in ledger for tag in row["tags"]))

@@ -76,6 +76,14 @@ class CleanParams(Section):
         return self
 
 
+class MessageCounts(NamedTuple):
+    """Messages as collected, and of these those that were joined to the one before, and those that were left out."""
+
+    messages: int
+    messages_joined: int
+    messages_left_out: int
+
+
 class Verdict(NamedTuple):
     """What became of one conversation, judged by itself. `reason`: why it has to go, or None."""
 
@@ -83,6 +91,7 @@ class Verdict(NamedTuple):
     reason: str | None
     repaired_by: list[str]
     tags: list[str]
+    counts: MessageCounts
     language: str
     user_characters: int
     assistant_characters: int
@@ -143,25 +152,26 @@ def clean_texts(messages: list[Message], params: CleanParams, steps: list[str]) 
     return kept, changed_by
 
 
-def repair_roles(messages: list[Message]) -> list[Message]:
-    """System first, then user and assistant in turn, the assistant last: what every chat template accepts.
-
-    Several messages in a row from one side become one, joined by a line feed; assistant messages before the first user
-    message and user messages after the last assistant message go.
-    """
+def drop_loose_ends(messages: list[Message]) -> list[Message]:
+    """System first, then a user, an assistant last: what comes before the first question, or after the last reply, goes."""
     system = [message for message in messages if message["role"] == "system"]
     turns = [message for message in messages if message["role"] != "system"]
     while turns and turns[0]["role"] == "assistant":
         turns.pop(0)
     while turns and turns[-1]["role"] == "user":
         turns.pop()
-    repaired: list[Message] = []
-    for message in system + turns:
-        if repaired and repaired[-1]["role"] == message["role"]:
-            repaired[-1] = {"role": message["role"], "content": f"{repaired[-1]['content']}\n{message['content']}"}
+    return system + turns
+
+
+def join_sides(messages: list[Message]) -> list[Message]:
+    """Several messages in a row from one side as one, a line feed between: chat templates want sides in turn."""
+    joined: list[Message] = []
+    for message in messages:
+        if joined and joined[-1]["role"] == message["role"]:
+            joined[-1] = {"role": message["role"], "content": f"{joined[-1]['content']}\n{message['content']}"}
         else:
-            repaired.append(message)
-    return repaired
+            joined.append(message)
+    return joined
 
 
 def missing_side(messages: list[Message]) -> str | None:
@@ -185,7 +195,8 @@ def find_faults(messages: list[Message], params: CleanParams) -> list[str]:
 def clean_conversation(conversation: Conversation, params: CleanParams, steps: list[str]) -> tuple[Verdict, str]:
     """The verdict, and the normalised text for the search of near duplicates (empty if the conversation has to go)."""
     filled, changed_by = clean_texts(conversation["messages"], params, steps)
-    messages = repair_roles(filled) if params.roles else filled
+    ordered = drop_loose_ends(filled) if params.roles else filled
+    messages = join_sides(ordered) if params.roles else filled
     if messages != filled:
         changed_by.add("roles")
     reason = missing_side(messages)
@@ -208,6 +219,7 @@ def clean_conversation(conversation: Conversation, params: CleanParams, steps: l
         reason,
         sorted(changed_by),
         tags,
+        MessageCounts(len(conversation["messages"]), len(ordered) - len(messages), len(conversation["messages"]) - len(ordered)),
         language,
         length_of["user"],
         length_of["assistant"],
