@@ -233,6 +233,12 @@ def test_label_group_language_and_system_come_from_the_first_row_that_has_them()
     assert (two.label, two.language, two.group, len(two.messages)) == ("other", "fr", None, 1)
 
 
+def test_en_and_capital_en_are_one_language() -> None:
+    write_csv("question,answer,lang", ["q", "a", "EN"], ["q", "b", "zh-Hant"])
+    rows = read(format="csv", path="raw.csv", columns=PAIRS | {"language": "lang"})
+    assert [row.language for row in rows] == ["en", "zh-Hant"]
+
+
 def test_a_conversation_of_two_groups_is_unreadable() -> None:
     write_csv("ticket,from,text,customer", ["1", "user", "q", "C1"], ["1", "assistant", "a", "C2"], ["2", "user", "q", "C1"])
     bad, good = read_all(format="csv", path="raw.csv", columns=MESSAGES | {"group": "customer"})

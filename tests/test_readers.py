@@ -106,7 +106,9 @@ def test_a_row_with_more_or_fewer_cells_spoils_itself_alone() -> None:
     assert few.digest != many.digest
 
 
-@pytest.mark.parametrize(("rest", "what"), [('"3,4\n5,6\n', "is a quote left open?"), ('"3"x,4\n', "expected after")])
+@pytest.mark.parametrize(
+    ("rest", "what"), [('"3,4\n5,6\n', "is a quote left open?"), ('"3"x,4\n', "a quote within a quoted cell must be doubled")]
+)
 def test_after_a_mistake_in_quoting_no_row_is_certain_so_it_stops(rest: str, what: str) -> None:
     message = complaint(f"a,b\n1,2\n{rest}", "csv")
     assert message.startswith("raw:3: not readable as CSV: ")

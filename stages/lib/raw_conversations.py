@@ -137,7 +137,10 @@ def _read_fields(values: dict[str, Any], columns: Columns) -> Fields:
 def _with_defaults(fields: Fields, mapping: Mapping) -> tuple[str | None, str | None, str | None, list[Message]]:
     """Label, language, group, and the system message, if there is one."""
     system: list[Message] = [{"role": "system", "content": fields.system}] if fields.system else []
-    return fields.label or mapping.label, fields.language or mapping.language, fields.group, system
+    language = fields.language or mapping.language
+    if language and language.isalpha():  # EN and en are one language; zh-Hant has its case
+        language = language.lower()
+    return fields.label or mapping.label, language, fields.group, system
 
 
 # A row a message

@@ -88,7 +88,8 @@ def _csv_records(path: Path, source: CsvSource) -> Iterator[tuple[int, list[str]
         except StopIteration:
             return
         except csv.Error as error:  # from here on nobody knows where a row begins, so this stops under `drop` too
-            hint = "; is a quote left open?" if "end of data" in str(error) else ""
+            hints = {"end of data": "; is a quote left open?", "expected after": "; a quote within a quoted cell must be doubled"}
+            hint = next((hint for sign, hint in hints.items() if sign in str(error)), "")
             raise ReprotuneError(f"{path}:{start}: not readable as CSV: {error}{hint}") from None
         if cells:
             yield start, cells
