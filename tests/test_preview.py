@@ -440,6 +440,54 @@ def test_lines_of_json_and_a_document_are_told_apart(text: str, format: str | No
     assert tell_json(text, whole=True) == format
 
 
+ONE_CONVERSATION = [
+    '{"dialog_id":7,"dialog":[{"speaker":"customer","text":"hi"},{"speaker":"agent","text":"hello"}]}\n',
+    '{"conversation":[{"human":"a","assistant":"b"},{"human":"c","assistant":"d"}]}\n',
+    '{"prompt":"a","comple',
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "format"),
+    [
+        *((text, "jsonl", "jsonl") for text in ONE_CONVERSATION),
+        *((text, "json", "json") for text in ONE_CONVERSATION),
+        ('{"prompt":"a","completion":"b"}\n{"prompt":"c","completion":NaN}\n', "jsonl", "jsonl"),
+        ('{"prompt":"a","completion":NaN}\n{"prompt":"c","completion":"d"}\n', "jsonl", "jsonl"),
+        ('{"prompt":"a","completion":"b"}\n{"prompt":"c","compl', "jsonl", "jsonl"),
+        ('{"prompt":"a","completion":"b"}\n{"prompt":"c","completion":"d"}\n', "json", "jsonl"),
+        ('{\n  "data": [\n    {"a": 1},\n    {"a": 2}\n  ]\n}\n', "jsonl", "json"),
+        ('{"data": [\n{"a": 1}\n]}\n', "jsonl", "json"),
+        ('[{"a": 1}, {"a": 2}]\n', "jsonl", "json"),
+    ],
+)
+def test_the_suffix_jsonl_tells_where_the_lines_leave_it_open(text: str, suffix: str, format: str) -> None:
+    assert tell_json(text, whole=True, suffix=suffix) == format
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.ndjson", "x.jsonl.gz", "x.json"])
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u0085"])
+def test_what_only_unicode_calls_the_end_of_a_line_ends_no_row_of_jsonl(name: str, separator: str, look) -> None:
+    line = json.dumps(
+        {"prompt": f"How many{separator} boxes", "completion": f"There are 3.{separator}Anything else?"}, ensure_ascii=False
+    )
+    path = write(name, [line] * 50, pack="gzip" if name.endswith(".gz") else None)
+    output = look(path)
+    assert pasted(output)["x"]["format"] == "jsonl"
+    assert "rows       50\n" in output
+
+
+def test_a_bad_row_of_a_short_jsonl_is_one_bad_row(look) -> None:
+    path = write("x.jsonl", ['{"prompt":"a","completion":"b"}', '{"prompt":"c","completion":NaN}'])
+    assert "1 row can't be read:\n  ../mine/x.jsonl:2: not a JSON object" in look(path)
+
+
+def test_one_conversation_on_the_one_line_of_a_jsonl_is_a_row(look) -> None:
+    output = look(write("x.jsonl", [ONE_CONVERSATION[0].strip()]))
+    assert "rows       1\n" in output
+    assert pasted(output)["x"]["columns"]["messages"] == "dialog"
+
+
 @pytest.mark.parametrize(
     "text", ["question", "no", "On", "null", "5e-05", "1", "-", "a: b", "a #b", "[a]", "{a}", "a, b", "问题", "a\\b",
              'a"b', "'", "\ta",

@@ -32,6 +32,7 @@ BINARY = {
 OFFICE = {".xlsx": "an Excel workbook; save it as CSV (UTF-8)", ".docx": "a Word document; save its table as CSV (UTF-8)"}
 # "[12.03.24, 14:05:33] Anna: hi", "2024/3/12 14:05 - 张三: 你好"
 CHAT_EXPORT = re.compile(r"\W{0,3}\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s.{0,12}?\d{1,2}[:.]\d{2}.{0,12}?[\])-]?\s.{1,40}?(:\s|：)")
+OBJECT_LINE = re.compile(r'\{\s*(".*)?\}')  # a row of JSONL, also one that is no valid JSON
 TRANSCRIPT = re.compile(r"[^\W\d][\w .'-]{0,30}(:\s|：)")
 
 
@@ -70,7 +71,7 @@ def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
     text = decode_head(path, head, told.codec, whole)
     compression = COMPRESSIONS.get(path.suffix.lower())
     suffix = Path(path.stem if compression else path.name).suffix.lower().lstrip(".").replace("ndjson", "jsonl")
-    format = format or tell_json(text, whole) or (suffix if suffix in ("json", "jsonl") else None)
+    format = format or tell_json(text, whole, suffix) or (suffix if suffix in ("json", "jsonl") else None)
     if format not in (None, "csv", "tsv"):
         return FileKind(format, compression, told)
     delimiter = tell_delimiter(text)
@@ -145,23 +146,35 @@ def decode_head(path: Path, head: bytes, codec: str, whole: bool) -> str:
     return text if whole or "\n" not in text else text[: text.rindex("\n") + 1]
 
 
-def tell_json(text: str, whole: bool) -> str | None:
-    """`jsonl` if most of the first lines are objects by themselves, `json` if it begins like a document, else None (a table)."""
-    if not text.lstrip().startswith(("[", "{")):
+def tell_json(text: str, whole: bool, suffix: str = "") -> str | None:
+    """`jsonl` if its lines are objects, `json` if it begins like a document, else None (a table).
+
+    One object on one line may be either: a document, unless its keys are a standard format's or the suffix is `jsonl`.
+    """
+    text = text.lstrip()
+    if not text.startswith(("[", "{")):
         return None
-    lines = [line for line in text.splitlines()[:20] if line.strip()]
-    objects = 0
-    for line in lines:
-        try:
-            value = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            continue
-        objects += isinstance(value, dict)
-        if whole and len(lines) == 1 and isinstance(value, dict):
-            return "jsonl" if recognize_layout(list(value)) else "json"
-    if 2 * objects > len(lines):
+    # At line feeds alone, as the reader does: str.splitlines would part texts that hold U+2028 or U+0085.
+    first, *others = [line for line in text.split("\n")[:20] if line.strip()]
+    row = read_object(first)
+    if others:  # the first line of a document is no object by itself
+        alike = sum(bool(OBJECT_LINE.fullmatch(line.strip())) for line in (first, *others))
+        rows = row is not None or 2 * alike > len(others) + 1
+    elif suffix == "jsonl":
+        rows = first.startswith("{")
+    else:
+        rows = row is not None and (not whole or recognize_layout(list(row)) is not None)
+    if rows:
         return "jsonl"
-    return "json" if re.match(r'\s*(\[\s*[\[{"\]]|\{\s*["}])', text) else None
+    return "json" if re.match(r'(\[\s*[\[{"\]]|\{\s*["}])', text) else None
+
+
+def read_object(line: str) -> dict | None:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return value if isinstance(value, dict) else None
 
 
 def tell_delimiter(text: str) -> str | None:
