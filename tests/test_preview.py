@@ -4,8 +4,10 @@ import csv
 import gzip
 import itertools
 import json
+import pickle
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +55,19 @@ def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
             preview.main()
         assert end.value.code == code, end.value.code
         return capsys.readouterr().out
+
+    return run
+
+
+@pytest.fixture
+def complaint(monkeypatch: pytest.MonkeyPatch):
+    """The error that the command ends with."""
+
+    def run(*arguments: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", ["preview", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            preview.main()
+        return str(end.value.code)
 
     return run
 
@@ -205,6 +220,32 @@ def test_conversations_that_cleaning_drops_are_counted_and_all_of_them_is_a_ques
     assert "cleaning   drops no_reply 3\n" in look(path, "--roles", "Anna=assistant", "Bert=user")
     assert "Are the columns and roles the right ones?" in look(path, "--roles", "Anna=assistant", "Bert=user")
     assert "no_reply" not in look(path)
+
+
+@pytest.mark.parametrize("place", [0, 150])
+def test_a_few_nuls_in_a_text_are_said_with_the_first_line_that_has_one(place: int, look) -> None:
+    rows = [[f"How late is it in city {number}?", "Noon, I think."] for number in range(200)]
+    rows[place] = ["who are\0 you?", "I am\0 fine"]
+    output = look(write_csv("nuls.csv", ["question", "answer"], *rows))
+    assert f"It holds NUL characters, the first in line {place + 2}." in output
+    assert "200 conversations of 400 messages" in output
+    assert "control_characters 1" in output
+    assert "NUL" not in look(write_csv("none.csv", ["question", "answer"], *rows[:place], *rows[place + 1 :]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        bytes(16) + b"text, in fixed fields" * 9,
+        pickle.dumps(["a text, long enough to look like one\n" * 20] * 3),
+        b"texts/one.csv" + bytes(400) + b"question,answer\n" * 300,
+        struct.pack("<400d", *range(400)),
+    ],
+    ids=["fields", "pickle", "tar", "numbers"],
+)
+def test_a_binary_file_that_holds_texts_is_refused(content: bytes, complaint) -> None:
+    Path("x.csv").write_bytes(content)
+    assert complaint("x.csv").startswith("error: x.csv: is a binary file; expected CSV")
 
 
 # Columns

@@ -15,7 +15,8 @@ from stages.lib.raw_file import BYTE_ORDER_MARKS, COMPRESSIONS, open_raw
 from stages.lib.text_encoding import excerpt, likely_encodings, utf16_without_mark
 
 HEAD = 2**22  # bytes from which encoding, format and delimiter are told
-START = 4096  # bytes in which NULs are looked for, as the reader does
+START = 4096  # bytes that tell text from binary files, and UTF-16 without a mark, as for the reader
+MOST_CONTROLS = 0.05  # share of control characters in a text; a tar archive of texts has more NULs than that
 
 BINARY = {
     b"%PDF": "a PDF; copy its conversations into a CSV, a row for each message",
@@ -69,6 +70,7 @@ def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
         whole = not raw.read(1)
     told = tell_encoding(path, head, encoding)
     text = decode_head(path, head, told.codec, whole)
+    told = told._replace(notes=told.notes + tell_nuls(text))
     compression = COMPRESSIONS.get(path.suffix.lower())
     suffix = Path(path.stem if compression else path.name).suffix.lower().lstrip(".").replace("ndjson", "jsonl")
     format = format or tell_json(text, whole, suffix) or (suffix if suffix in ("json", "jsonl") else None)
@@ -105,19 +107,44 @@ def tell_encoding(path: Path, head: bytes, stated: str | None) -> Encoding:
     for mark, codec in BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
             return Encoding(None, codec, f"{codec.removesuffix('-le').removesuffix('-be')} with a byte-order mark", [])
-    utf8 = Encoding(None, "utf-8", "utf-8", [])
-    if b"\0" in head[:START]:
-        if not utf16_without_mark(head[:START]):
-            raise ReprotuneError(f"{path}: is a binary file; expected CSV, TSV, JSON, JSONL or Parquet")
-        likely, what = likely_encodings(head[:START]), "has no byte-order mark"
+    start = head[:START]
+    if utf16_without_mark(start):
+        likely, what = likely_encodings(start), "has no byte-order mark"
+    elif b"\0" in start and not is_text(start):
+        raise ReprotuneError(f"{path}: is a binary file; expected CSV, TSV, JSON, JSONL or Parquet")
     else:
         likely, what = likely_encodings(lines_not_utf8(head)), "is not UTF-8"
     if not likely:
-        return utf8  # or else the reader says where it is not
+        return Encoding(None, "utf-8", "utf-8", [])  # or else the reader says where it is not
     (first, text), *others = likely
     notes = [f"It {what}. As {first} it reads: {excerpt(text)}"]
     notes += [f"As {encoding}: {excerpt(text)}" for encoding, text in others[:2]]
     return Encoding(first, first, first, [*notes, "Judge for yourself, and state another by --encoding NAME if that is wrong."])
+
+
+def is_text(start: bytes) -> bool:
+    """Whether bytes that hold NULs are UTF-8 with few control characters: a text that has a NUL by mistake.
+
+    >>> is_text("caf\u00e9,who are\\0 you?, I am fine".encode()), is_text(b"name" + bytes(96)), is_text(b"\\x80\\0text" * 9)
+    (True, False, False)
+    """
+    controls = sum(byte < 32 and byte not in b"\t\n\v\f\r\x1b" for byte in start)
+    return controls <= MOST_CONTROLS * len(start) and not lines_not_utf8(start)
+
+
+def tell_nuls(text: str) -> list[str]:
+    """What there is to say of NULs in a text, if it has any.
+
+    >>> tell_nuls("question,answer\\na\\0,b\\n")
+    ['It holds NUL characters, the first in line 2. They belong in no text: look there whether the file is damaged.']
+    """
+    before, nul, _ = text.partition("\0")
+    if not nul:
+        return []
+    number = before.count("\n") + 1
+    return [
+        f"It holds NUL characters, the first in line {number:,}. They belong in no text: look there whether the file is damaged."
+    ]
 
 
 def lines_not_utf8(head: bytes) -> bytes:
