@@ -104,7 +104,7 @@ def do_as_told(output: str) -> None:
     params["collect"]["sources"] = pasted(output)
     Path("params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     commands = [line.strip() for line in output.partition("\nand type:\n")[2].splitlines() if line.strip()]
-    assert [command.split()[0] for command in commands if not command.startswith("cp ")] == ["dvc", "dvc"]
+    assert [command.split()[0] for command in commands if not command.startswith(("cp ", "dvc add "))] == ["dvc"]
     for command in commands:
         if command.startswith("cp "):
             subprocess.run(shlex.split(command), check=True)
@@ -332,6 +332,43 @@ def test_another_file_of_the_same_name_gets_another_name(look) -> None:
     output = look(write_csv("own.csv", ["question", "answer"], ["other", "text"]))
     assert "cp ../mine/own.csv data/raw/own_2.csv" in output
     assert pasted(output)["own_2"]["path"] == "data/raw/own_2.csv"
+
+
+def test_a_link_that_leads_out_of_the_project_is_read_as_pasted(look) -> None:
+    path = write_csv("one.csv", ["question", "answer"], ["a", "b"])
+    Path("data/raw/link.csv").symlink_to(path.resolve())
+    output = look("data/raw/link.csv")
+    assert pasted(output)["link"]["outside"] is True
+    assert "since data/raw/link.csv is a link that leads out of the project" in output
+    do_as_told(output)
+    assert [row["messages"][0][1] for row in read_pasted()] == ["a"]
+
+
+def test_a_folder_of_raw_files_that_is_a_link_leads_out_too(look) -> None:
+    path = write_csv("one.csv", ["question", "answer"], ["a", "b"])
+    Path("data/raw").rmdir()
+    Path("data/raw").symlink_to(Path("../mine").resolve())
+    for file in ("data/raw/one.csv", path):
+        output = look(file)
+        assert pasted(output)["one"]["outside"] is True
+        assert "dvc add" not in output  # DVC adds nothing in such a folder
+    do_as_told(output)
+    assert [row["messages"][0][1] for row in read_pasted()] == ["a"]
+
+
+def test_a_link_inside_the_project_and_one_to_the_cache_of_dvc_need_no_leave(look) -> None:
+    path = write_csv("one.csv", ["question", "answer"], ["a", "b"])
+    cached = Path("../mine/files/md5/00") / ("0" * 30)
+    cached.parent.mkdir(parents=True)
+    shutil.copy(path, cached)
+    shutil.copy(path, "own.csv")
+    for number, file in enumerate((cached, Path("own.csv"))):
+        Path(f"data/raw/link{number}.csv").symlink_to(file.resolve())
+        output = look(f"data/raw/link{number}.csv")
+        assert "outside" not in output
+        assert "dvc add data/raw/link" in output
+        do_as_told(output)
+        assert len(read_pasted()) == 1
 
 
 def test_the_source_gets_a_name_that_is_free_or_the_one_that_is_wanted(look) -> None:

@@ -84,7 +84,7 @@ def preview(options: argparse.Namespace) -> int:
     kind = tell_kind(path, options.format, options.encoding)
     target = destination(path)
     name = choose_name(path, target, options.name, sources)
-    entry = make_entry(kind, str(target))
+    entry = make_entry(kind, target)
     sample = read_sample(check_entry(entry | {"path": str(path), "outside": True}))
     print_all(tell_file(path, kind, sample))
     proposal = map_columns(stated_columns, sample, entry)

@@ -13,7 +13,7 @@ from tools.preview.columns import Proposal
 from tools.preview.file_kind import FileKind
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
-from tools.preview.source_entry import yaml_entry
+from tools.preview.source_entry import leads_out, yaml_entry
 from tools.preview.wording import MOST_SHOWN, counted, paragraph, plural, shorten_cell, visible
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
@@ -120,9 +120,13 @@ def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, Any], 
     yield ""
     yield from yaml_entry(name, entry)
     yield ""
+    if entry.get("outside"):
+        yield visible(f"(`outside: true`, since {target} is a link that leads out of the project)")
+        yield ""
     yield "and type:"
     yield ""
     if not target.exists():
         yield f"    cp {shlex.quote(str(path))} {shlex.quote(str(target))}"
-    yield f"    dvc add {shlex.quote(str(target))}   # optional: DVC keeps the file, git its hash"
+    if not leads_out(target.parent):  # where DVC adds nothing
+        yield f"    dvc add {shlex.quote(str(target))}   # optional: DVC keeps the file, git its hash"
     yield "    dvc repro"

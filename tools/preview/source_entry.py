@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from stages.lib.errors import ReprotuneError
-from stages.lib.raw_file import COMPRESSIONS
+from stages.lib.raw_file import COMPRESSIONS, DVC_CACHE
 from stages.lib.readers import DELIMITERS
 from stages.lib.sources import Source
 from tools.preview.file_kind import FileKind
@@ -21,8 +21,11 @@ SUFFIXES = (*COMPRESSIONS, ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parqu
 YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
-def make_entry(kind: FileKind, path: str) -> dict[str, Any]:
-    entry: dict[str, Any] = {"format": kind.format, "path": path}
+def make_entry(kind: FileKind, target: Path) -> dict[str, Any]:
+    """`target`: where the file is to lie."""
+    entry: dict[str, Any] = {"format": kind.format, "path": str(target)}
+    if leads_out(target):
+        entry["outside"] = True
     if kind.delimiter and kind.delimiter != DELIMITERS[kind.format]:
         entry["delimiter"] = kind.delimiter
     return entry | ({"encoding": kind.encoding.stated} if kind.encoding and kind.encoding.stated else {})
@@ -84,6 +87,12 @@ def destination(path: Path) -> Path:
     return target
 
 
+def leads_out(target: Path) -> bool:
+    """Whether it, or its folder, is a link to what lies outside the project, which the reader refuses unless told otherwise."""
+    real = Path(os.path.realpath(target))
+    return not real.is_relative_to(os.path.realpath(".")) and not DVC_CACHE.search(real.as_posix())
+
+
 def is_copy(path: Path, target: Path) -> bool:
     """Whether it was copied already: sizes and beginnings are the same, which is enough to propose a command."""
     if path.stat().st_size != target.stat().st_size:
@@ -102,7 +111,7 @@ def yaml_entry(name: str, entry: dict[str, Any]) -> list[str]:
             short = len(inline) <= WIDTH and not any(sign in pair for pair in pairs for sign in '[]{},"')
             lines += [inline] if short else [f"      {key}:", *(f"        {pair}" for pair in pairs)]
         else:
-            lines.append(f"      {key}: {yaml_text(value)}")
+            lines.append(f"      {key}: {'true' if value is True else yaml_text(value)}")
     return lines
 
 
