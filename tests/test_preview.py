@@ -206,11 +206,26 @@ def test_a_role_that_no_one_knows_is_asked_for(look) -> None:
     assert pasted(told)["roles"]["roles"] == roles
 
 
-def test_nothing_readable_at_all_still_shows_what_to_do(look) -> None:
-    rows = [[number, f"person {number}", "hi"] for number in range(5)]
-    output = look(write_csv("people.csv", ["chat", "from", "text"], *rows))
+@pytest.mark.parametrize(
+    ("name", "rows", "problem", "typed"),
+    [
+        (
+            "people.csv",
+            [["chat", "from", "text"], [1, "Al", "hi"], [1, "Bo", "hi"], [1, "Cy", "hi"]],
+            "role 'Al'",
+            "--roles NAME=",
+        ),
+        ("parts.csv", [["messages"], ['[{"role": "user", "content": 3}]']], 'expected "role" and a text', "--columns messages="),
+    ],
+)
+def test_a_file_of_which_nothing_can_be_read_is_not_to_be_pasted(name: str, rows: list, problem: str, typed: str, look) -> None:
+    output = look(write_csv(name, *rows), code=1)
     assert "reads as   no conversation" in output
-    assert "role 'person 0'" in output
+    assert problem in output
+    assert "No conversation comes out of it, so there is nothing to train on yet." in output
+    assert f"\n  python -m tools.preview ../mine/{name} {typed}" in output
+    for absent in ("paste", "dvc repro", "bad_rows: drop"):
+        assert absent not in output
 
 
 def test_conversations_that_cleaning_drops_are_counted_and_all_of_them_is_a_question(look) -> None:

@@ -25,6 +25,7 @@ from tools.preview.description import (
     tell_columns,
     tell_conversations,
     tell_file,
+    tell_nothing_read,
     tell_problems,
     tell_roles,
     tell_unmapped,
@@ -78,7 +79,7 @@ def print_conversations(rows: list[Collected], problems: list[str]) -> None:
 
 
 def preview(options: argparse.Namespace) -> int:
-    """Print it all; 1 if a person has to map the columns first."""
+    """Print it all; 1 if a person has to say first which columns or roles these are."""
     path, stated_columns = options.file, parse_pairs(options.columns, "--columns")
     stated_roles, sources = parse_pairs(options.roles, "--roles"), read_params("collect", SourceNames).sources
     kind = tell_kind(path, options.format, options.encoding)
@@ -100,7 +101,10 @@ def preview(options: argparse.Namespace) -> int:
     roles = guess.roles | stated_roles
     entry |= {key: value for key, value in (("columns", proposal.columns), ("roles", roles)) if value}
     rows, unreadable = convert(sample, check_entry(entry), name)
-    print_conversations(rows, list(tell_problems(unreadable, sample.stopped)))
+    print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
+    if not rows:
+        print_all(tell_nothing_read(path, bool(names)))
+        return 1
     print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources))))
     return 0
 

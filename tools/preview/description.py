@@ -40,18 +40,31 @@ def tell_unmapped(path: Path, sample: Sample) -> Iterator[str]:
     yield ""
     for key in sample.keys[:40]:
         yield visible(f"  {key}: {' | '.join(map(shorten_cell, sample.cells(key)[:3]))}")
-    command = f"  python -m tools.preview {shlex.quote(str(path))} --columns"
+    yield from ("", "Say it, and look again (FIELD=COLUMN; also label, id, language, group, system):", "")
+    yield from mapping_commands(path)
     yield from (
-        "",
-        "Say it, and look again (FIELD=COLUMN; also label, id, language, group, system):",
-        "",
-        f"{command} user=COLUMN assistant=COLUMN",
-        f"{command} conversation=COLUMN role=COLUMN content=COLUMN",
-        f"{command} messages=COLUMN role=KEY content=KEY",
         "",
         "A row is a question with its answer, one message, or a list of messages. If the first line is a row already,",
         "put a line of names above it.",
     )
+
+
+def mapping_commands(path: Path) -> Iterator[str]:
+    command = f"  python -m tools.preview {shlex.quote(str(path))} --columns"
+    yield f"{command} user=COLUMN assistant=COLUMN"
+    yield f"{command} conversation=COLUMN role=COLUMN content=COLUMN"
+    yield f"{command} messages=COLUMN role=KEY content=KEY"
+
+
+def tell_nothing_read(path: Path, has_roles: bool) -> Iterator[str]:
+    """`has_roles`: whether the rows name the roles of their messages."""
+    yield ""
+    yield "No conversation comes out of it, so there is nothing to train on yet. Mend these rows, or say which column"
+    yield f"holds what{' and who is who' if has_roles else ''}, and look again:"
+    yield ""
+    if has_roles:
+        yield f"  python -m tools.preview {shlex.quote(str(path))} --roles NAME=ROLE"
+    yield from mapping_commands(path)
 
 
 def tell_columns(keys: list[str], proposal: Proposal) -> Iterator[str]:
@@ -99,13 +112,15 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     yield from paragraph("cleaning", "; ".join(went or ["finds nothing to do"]))
 
 
-def tell_problems(unreadable: list[UnreadableRow], stopped: str | None) -> Iterator[str]:
+def tell_problems(unreadable: list[UnreadableRow], stopped: str | None, any_read: bool) -> Iterator[str]:
+    """`any_read`: whether there is a conversation; without one, dropping the rows is no remedy."""
     if unreadable:
         rows = plural(sum(row.rows for row in unreadable), "row")
         yield ""
         yield f"{rows} can't be read{':' if len(unreadable) <= MOST_SHOWN else f', the first {MOST_SHOWN}:'}"
         yield from (visible(f"  {row.place}: {row.reason}") for row in unreadable[:MOST_SHOWN])
-        yield "They stop `dvc repro`: mend them, or set `collect.bad_rows: drop`."
+        if any_read:
+            yield "They stop `dvc repro`: mend them, or set `collect.bad_rows: drop`."
     if stopped:
         yield ""
         yield visible(f"After these rows the file can't be read, which stops `dvc repro`:\n  {stopped}")
