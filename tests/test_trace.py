@@ -216,10 +216,25 @@ def test_a_row_over_the_limit_and_a_row_that_is_left_out_end_there(told) -> None
 
 def test_a_locked_row_of_no_source_is_told_from_the_split_on(told) -> None:
     said = story(told("old/1"))
-    assert said["collect"] == "data/ledger/collect/old.jsonl: not there; `dvc repro` makes it\n"
-    assert said["clean"].startswith("not in data/ledger/clean.jsonl")
+    assert said["collect"] == "in no file of today's sources: split.locked_test (data/locked.jsonl) keeps it\n"
+    assert said["clean"] == "not among the rows that are cleaned: split.locked_test (data/locked.jsonl) keeps it\n"
+    assert "`dvc repro`" not in "".join(said[name] for name in ("collect", "clean", "split"))
     assert said["split"].startswith("test, ")
     assert "base: not scored: too long" in said["evaluate"]
+
+
+def test_a_row_that_is_in_no_file_any_more_is_kept_by_the_locked_test_or_of_an_earlier_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_jsonl(Path("data/ledger/collect/s.jsonl"), [{"id": "s/1"}])
+    write_jsonl(trace.CLEAN_LEDGER, [{"id": "s/1"}])
+    Path("locked.jsonl").write_text('\n{"id": "s/2"}\n')
+    Path("params.yaml").write_text("split: {seed: 1, locked_test: locked.jsonl}\n")
+    assert trace.tell_collect("s/2")[0] == ["in no file of today's sources: split.locked_test (locked.jsonl) keeps it"]
+    assert trace.tell_collect("s/3")[0] == ["in no file of today's sources: a row of split.locked_test, or of an earlier run"]
+    assert trace.tell_clean("s/3")[0] == [trace.outdated(trace.CLEAN_LEDGER)]
+    assert trace.tell_collect("t/1")[0] == [trace.absent(Path("data/ledger/collect/t.jsonl"))]
 
 
 def test_a_stage_that_has_not_run_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told) -> None:

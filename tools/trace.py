@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from pydantic import ConfigDict
 
 from stages.lib.conversations import Message
 from stages.lib.errors import ReprotuneError, describe_os_error
+from stages.lib.params import PARAMS, Section, read_params
 
 COLLECT_LEDGERS = Path("data/ledger/collect")
 COLLECTED = Path("data/collected")
@@ -148,6 +150,24 @@ def find_nearest(wanted: str, ledgers: list[Path]) -> list[str]:
     return [id for id in dict.fromkeys(nearest) if likeness(id)[0]][:MOST_SHOWN]
 
 
+# The locked test, which split reads beside what clean wrote
+
+
+class LockedTest(Section):
+    """Of `split`, only where the locked test is."""
+
+    model_config = ConfigDict(extra="ignore")
+    locked_test: str
+
+
+def tell_locked(id: str) -> str | None:
+    """What keeps the row if it is one of the locked test, else None."""
+    if not PARAMS.exists():
+        return None
+    path = Path(read_params("split", LockedTest).locked_test)
+    return f"split.locked_test ({path}) keeps it" if find_row(path, id) else None
+
+
 # The story, a paragraph a stage
 
 
@@ -162,9 +182,11 @@ def outdated(path: Path) -> str:
 def tell_collect(id: str) -> tuple[list[str], bool]:
     """What became of it, and whether the story goes on."""
     path = COLLECT_LEDGERS / f"{id.partition('/')[0]}.jsonl"
+    row = find_row(path, id)
+    if row is None and (locked := tell_locked(id)):
+        return [f"in no file of today's sources: {locked}"], True
     if not path.exists():
         return [absent(path)], True
-    row = find_row(path, id)
     if row is None:
         return ["in no file of today's sources: a row of split.locked_test, or of an earlier run"], True
     rows = "1 row" if row["rows"] == 1 else f"{row['rows']:,} rows, the first of them"
@@ -181,7 +203,8 @@ def tell_clean(id: str) -> tuple[list[str], bool]:
         return [absent(CLEAN_LEDGER)], True
     row = find_row(CLEAN_LEDGER, id)
     if row is None:
-        return [outdated(CLEAN_LEDGER)], True
+        locked = tell_locked(id)
+        return [f"not among the rows that are cleaned: {locked}" if locked else outdated(CLEAN_LEDGER)], True
     said = ["kept, unchanged" if row["fate"] == "kept" else row["fate"]]
     if row["repaired_by"]:
         said[0] += f"{' after repair' if row['fate'] == 'dropped' else ''} by {', '.join(row['repaired_by'])}"
