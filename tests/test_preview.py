@@ -329,6 +329,27 @@ def test_an_id_that_repeats_and_an_order_that_is_no_order_are_not_mapped(look) -
     assert "order" not in pasted(look(chats))["c"]["columns"]
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": "a", "name": "Al"}, {"role": "assistant", "content": "b", "weight": 0}]},
+        {"turns": [{"role": "user", "text": "a", "name": "Al"}, {"role": "assistant", "text": "b", "weight": 0}]},
+        {
+            "prompt": [{"role": "user", "content": "a", "name": "Al"}],
+            "completion": [{"role": "assistant", "content": "b", "weight": 0}],
+        },
+    ],
+    ids=lambda row: next(iter(row)),
+)
+def test_keys_of_messages_that_are_not_read_are_listed(row: dict, look) -> None:
+    assert "\n           not used in the messages: name, weight\n" in look(write("x.jsonl", [json.dumps(row)]))
+
+
+def test_where_all_keys_of_messages_are_read_none_is_listed(look) -> None:
+    row = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
+    assert "not used" not in look(write("x.jsonl", [json.dumps(row)]))
+
+
 # What to paste and type
 
 

@@ -92,7 +92,7 @@ def preview(options: argparse.Namespace) -> int:
     if proposal is None:
         print_all(tell_unmapped(path, sample))
         return 1
-    print_all(tell_columns(sample.keys, proposal))
+    print_all(tell_columns(sample, proposal))
     if proposal.mapping.conversation:
         sample = without_last_conversation(sample, proposal.mapping.conversation)
     names, openers = role_names(sample, proposal.mapping)

@@ -99,6 +99,17 @@ def list_of_messages(value: Any) -> list[dict] | None:
     return value if isinstance(value, list) and value and all(isinstance(one, dict) for one in value) else None
 
 
+def lists_of_messages(sample: Sample, columns: Columns) -> list[list[dict]]:
+    """The lists of messages in a mapping's columns; a row a pair may hold two: a prompt's and a completion's."""
+    if columns.messages:
+        found = [list_of_messages(value) for value in sample.cells(columns.messages)]
+    else:
+        names = [name for name in (columns.user, columns.assistant) if name]
+        values = [row.values.get(name) for row in sample.rows for name in names]
+        found = [list_of_messages(value) for value in values if isinstance(value, list)]
+    return [messages for messages in found if messages]
+
+
 def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bool) -> Proposal:
     """The mapping with the other fields that the names and the cells tell."""
     columns = dict(columns)

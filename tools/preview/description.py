@@ -9,7 +9,8 @@ from typing import Any
 from stages.lib.cleaning import CleanedChunk
 from stages.lib.conversations import ROLES, Conversation
 from stages.lib.rows import UnreadableRow
-from tools.preview.columns import Proposal
+from stages.lib.sources import Columns
+from tools.preview.columns import Proposal, lists_of_messages
 from tools.preview.file_kind import FileKind
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
@@ -67,7 +68,7 @@ def tell_nothing_read(path: Path, has_roles: bool) -> Iterator[str]:
     yield from mapping_commands(path)
 
 
-def tell_columns(keys: list[str], proposal: Proposal) -> Iterator[str]:
+def tell_columns(sample: Sample, proposal: Proposal) -> Iterator[str]:
     mapped = [(field, name) for field, name in proposal.mapping if name is not None]
     mapped.sort(key=lambda pair: pair[0] != "messages")
     inner = ("role", "content") if proposal.mapping.messages else ()
@@ -76,10 +77,21 @@ def tell_columns(keys: list[str], proposal: Proposal) -> Iterator[str]:
         for field, name in mapped
     ]
     yield from paragraph("columns", ", ".join(shown))
-    unused = [key for key in keys if key not in [name for _, name in mapped]]
-    if unused:
-        yield from paragraph("", f"not used: {', '.join(unused[:20])}{' ...' if len(unused) > 20 else ''}")
+    yield from tell_unused("not used", [key for key in sample.keys if key not in [name for _, name in mapped]])
+    yield from tell_unused("not used in the messages", unused_keys(sample, proposal.mapping))
     yield from paragraph("layout", proposal.how)
+
+
+def tell_unused(title: str, names: list[str]) -> Iterator[str]:
+    if names:
+        yield from paragraph("", f"{title}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
+
+
+def unused_keys(sample: Sample, columns: Columns) -> list[str]:
+    """The keys of messages that neither tell a role nor hold a text."""
+    read = (columns.role or "role", columns.content or "content")
+    found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
+    return [key for key in dict.fromkeys(found) if key not in read]
 
 
 def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, str]) -> Iterator[str]:
