@@ -206,6 +206,32 @@ def test_a_role_that_no_one_knows_is_asked_for(look) -> None:
     assert pasted(told)["roles"]["roles"] == roles
 
 
+CHATS = [["chat", "from", "text"], *([n, who, f"text {n}"] for n in range(3) for who in ("Anna", "Bert"))]
+
+
+def test_a_stated_role_that_no_row_has_is_refused(complaint) -> None:
+    path = write_csv("chats.csv", *CHATS)
+    said = complaint(path, "--roles", "Anna=user", "Bob=assistant")
+    assert said == "error: --roles: no row has the role 'Bob'; found 'Anna', 'Bert'"
+    pairs = write_csv("pairs.csv", ["question", "answer"], ["a", "b"])
+    assert complaint(pairs, "--roles", "Bob=user") == "error: --roles: no row has the role 'Bob'; its rows name no roles"
+
+
+def test_a_stated_role_may_stand_in_later_rows(look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MOST_ROWS", 4)
+    output = look(write_csv("chats.csv", *CHATS), "--roles", "Bob=user")
+    assert "no row of these has the role 'Bob' of --roles; found 'Anna', 'Bert'." in output
+    assert pasted(output)["chats"]["roles"] == {"Anna": "user", "Bert": "assistant", "Bob": "user"}
+
+
+def test_roles_in_the_lists_of_a_prompt_and_its_completion_are_names_too(look) -> None:
+    row = {"prompt": [{"role": "Anna", "content": "a"}], "completion": [{"role": "Bert", "content": "b"}]}
+    output = look(write("x.jsonl", [json.dumps(row)]), "--roles", "Anna=user", "Bert=assistant")
+    assert "roles      Anna 1, Bert 1\n" in output
+    do_as_told(output)
+    assert read_pasted() == [{"messages": [["user", "a"], ["assistant", "b"]]}]
+
+
 @pytest.mark.parametrize(
     ("name", "rows", "problem", "typed"),
     [
@@ -285,6 +311,9 @@ def test_columns_that_tell_nothing_are_listed_with_cells_and_what_to_type(look) 
         (["user=alpha"], "columns: map either user and assistant, or"),
         (["who=alpha"], "columns: unknown key who; allowed: user, assistant"),
         (["alpha"], "--columns alpha: expected NAME=NAME"),
+        (["user=alpha", "assistant=alpha"], "--columns: 'alpha' is mapped to user and to assistant; map it to one of them"),
+        (["messages=beta", "role=x", "content=x"], "--columns: 'x' is mapped to role and to content; map it to one of them"),
+        (["user=alpha", "user=beta"], "--columns: 'user' stands twice; state it once"),
     ],
 )
 def test_a_wrong_mapping_is_refused(columns: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,17 +33,22 @@ from tools.preview.description import (
 )
 from tools.preview.examples import tell_first
 from tools.preview.file_kind import tell_kind
-from tools.preview.roles import propose_roles, role_names
+from tools.preview.roles import check_stated, propose_roles, role_names
 from tools.preview.sample import Sample, convert, read_sample, without_last_conversation
 from tools.preview.source_entry import check_entry, choose_name, destination, make_entry, names_of
 from tools.preview.wording import visible
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
-    found = [pair.partition("=") for pair in pairs]
-    if wrong := [key for key, equals, _ in found if not equals]:
-        raise ReprotuneError(f"{option} {wrong[0]}: expected NAME=NAME")
-    return {key: value for key, _, value in found}
+    found: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ReprotuneError(f"{option} {key}: expected NAME=NAME")
+        if key in found:
+            raise ReprotuneError(f"{option}: {key!r} stands twice; state it once")
+        found[key] = value
+    return found
 
 
 def map_columns(stated: dict[str, str], sample: Sample, entry: dict[str, Any]) -> Proposal | None:
@@ -51,9 +56,14 @@ def map_columns(stated: dict[str, str], sample: Sample, entry: dict[str, Any]) -
     if not stated:
         return propose_columns(sample)
     inner, keys = ("role", "content") if "messages" in stated else (), sample.keys
+    taken: dict[tuple[str, bool], str] = {}
     for field, name in stated.items():
+        place = (name, field in inner)
         if name not in keys and field not in inner:
             raise ReprotuneError(f"--columns: no column {name!r}; found {', '.join(map(repr, keys))}")
+        if place in taken:
+            raise ReprotuneError(f"--columns: {name!r} is mapped to {taken[place]} and to {field}; map it to one of them")
+        taken[place] = field
     return Proposal(stated, check_entry(entry | {"columns": stated}).columns, "as stated by --columns")
 
 
@@ -97,7 +107,7 @@ def preview(options: argparse.Namespace) -> int:
         sample = without_last_conversation(sample, proposal.mapping.conversation)
     names, openers = role_names(sample, proposal.mapping)
     guess = propose_roles(names, openers)
-    print_all(tell_roles(names, guess, stated_roles))
+    print_all(tell_roles(names, guess, stated_roles, list(check_stated(stated_roles, names, sample))))
     roles = guess.roles | stated_roles
     entry |= {key: value for key, value in (("columns", proposal.columns), ("roles", roles)) if value}
     rows, unreadable = convert(sample, check_entry(entry), name)

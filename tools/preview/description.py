@@ -94,7 +94,8 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     return [key for key in dict.fromkeys(found) if key not in read]
 
 
-def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, str]) -> Iterator[str]:
+def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, str], notes: list[str]) -> Iterator[str]:
+    """`notes`: on the stated ones."""
     if names:
         yield from paragraph("roles", counted(names))
     if proposal.roles and not stated:
@@ -103,6 +104,8 @@ def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, st
     if left := [name for name in proposal.left if name not in stated]:
         who = ", ".join(left[:MOST_SHOWN])
         yield from paragraph("", f"who is {who}? Say it: --roles NAME=ROLE, of {', '.join(ROLES)}")
+    for note in notes:
+        yield from paragraph("", note)
 
 
 def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, ledger: list[dict]) -> Iterator[str]:

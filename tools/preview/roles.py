@@ -1,13 +1,16 @@
 """Who is who: the names of roles in a file, and a proposal which role each one is."""
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from stages.lib.errors import ReprotuneError
 from stages.lib.raw_messages import ROLE_NAMES
 from stages.lib.sources import Columns
-from tools.preview.columns import list_of_messages
+from tools.preview.columns import lists_of_messages
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of
+from tools.preview.wording import MOST_SHOWN
 
 
 class RoleProposal(NamedTuple):
@@ -21,12 +24,11 @@ class RoleProposal(NamedTuple):
 def role_names(sample: Sample, columns: Columns) -> tuple[Counter[str], Counter[str]]:
     """The names of roles with their number of messages, and how often each one comes first."""
     names, openers = Counter[str](), Counter[str]()
-    if columns.messages:
-        for value in sample.cells(columns.messages):
-            found = [str(message.get(columns.role or "role")).strip() for message in list_of_messages(value) or []]
-            names.update(found)
-            openers.update(found[:1])
-    elif columns.conversation:
+    for messages in lists_of_messages(sample, columns):
+        found = [str(message.get(columns.role or "role")).strip() for message in messages]
+        names.update(found)
+        openers.update(found[:1])
+    if columns.conversation:
         seen = set()
         for role, key in zip(sample.cells(str(columns.role)), sample.cells(columns.conversation), strict=True):
             name, conversation = str(role).strip(), str(key)
@@ -34,6 +36,21 @@ def role_names(sample: Sample, columns: Columns) -> tuple[Counter[str], Counter[
             openers[name] += conversation not in seen
             seen.add(conversation)
     return names, openers
+
+
+def check_stated(stated: dict[str, str], names: Counter[str], sample: Sample) -> Iterator[str]:
+    """What there is to say of names stated by --roles that no row has, where the file goes on.
+
+    Raises:
+        ReprotuneError: no row of the whole file has a name.
+    """
+    for name in stated:
+        if name.strip() in names:
+            continue
+        found = f"found {', '.join(map(repr, list(names)[:MOST_SHOWN]))}" if names else "its rows name no roles"
+        if sample.complete:
+            raise ReprotuneError(f"--roles: no row has the role {name!r}; {found}")
+        yield f"no row of these has the role {name!r} of --roles; {found}. Is it one of the later rows?"
 
 
 def propose_roles(names: Counter[str], openers: Counter[str]) -> RoleProposal:
