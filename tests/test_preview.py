@@ -169,6 +169,23 @@ def test_a_missing_file_and_a_folder_are_refused(name: str, said: str, monkeypat
         preview.main()
 
 
+@pytest.mark.parametrize("note", ["sep=;", '"sep=;"', "SEP=,", "sep=\t", "sep=;;"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_first_line_for_excel_alone_is_to_be_deleted(note: str, encoding: str, look, complaint) -> None:
+    lines = ["question;answer", "a;b", "c;d"]
+    path = write("x.csv", [note, *lines], encoding)
+    assert complaint(path) == (
+        f"error: ../mine/x.csv:1: found {note.strip()!r}, which only Excel understands; expected the header. Delete this line, "
+        "and look again"
+    )
+    assert pasted(look(write("x.csv", lines, encoding)))["x"]["columns"] == {"user": "question", "assistant": "answer"}
+
+
+def test_a_header_that_begins_with_sep_is_a_header(look) -> None:
+    output = look(write("x.csv", ["sep=entry,b", "1,2"]), "--columns", "user=sep=entry", "assistant=b")
+    assert "columns    sep=entry -> user" in output
+
+
 # What is wrong
 
 

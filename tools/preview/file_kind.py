@@ -33,6 +33,7 @@ BINARY = {
 OFFICE = {".xlsx": "an Excel workbook; save it as CSV (UTF-8)", ".docx": "a Word document; save its table as CSV (UTF-8)"}
 # "[12.03.24, 14:05:33] Anna: hi", "2024/3/12 14:05 - 张三: 你好"
 CHAT_EXPORT = re.compile(r"\W{0,3}\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s.{0,12}?\d{1,2}[:.]\d{2}.{0,12}?[\])-]?\s.{1,40}?(:\s|：)")
+EXCEL_NOTE = re.compile(r'"?sep=(\\t|[^\w\r\n])"?[;,|\t]*[\r\n]', re.IGNORECASE)
 OBJECT_LINE = re.compile(r'\{\s*(".*)?\}')  # a row of JSONL, also one that is no valid JSON
 TRANSCRIPT = re.compile(r"[^\W\d][\w .'-]{0,30}(:\s|：)")
 
@@ -76,6 +77,7 @@ def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
     format = format or tell_json(text, whole, suffix) or (suffix if suffix in ("json", "jsonl") else None)
     if format not in (None, "csv", "tsv"):
         return FileKind(format, compression, told)
+    refuse_excel_note(path, text)
     delimiter = tell_delimiter(text)
     if format is None and suffix not in ("csv", "tsv"):
         refuse_plain_text(path, text, delimiter)
@@ -220,6 +222,15 @@ def tell_delimiter(text: str) -> str | None:
             found = (sum(size == sizes[0] for size in sizes) / len(sizes), sizes[0], delimiter)
             best = max(best, found) if best else found
     return best[2] if best else None
+
+
+def refuse_excel_note(path: Path, text: str) -> None:
+    """Raise where the first line names the delimiter to Excel: to every other reader that line is the header."""
+    if found := EXCEL_NOTE.match(text):
+        raise ReprotuneError(
+            f"{path}:1: found {found[0].strip()!r}, which only Excel understands; expected the header. Delete this line, "
+            "and look again"
+        )
 
 
 def refuse_plain_text(path: Path, text: str, delimiter: str | None) -> None:
