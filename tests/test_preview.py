@@ -306,6 +306,62 @@ def test_a_binary_file_that_holds_texts_is_refused(content: bytes, complaint) ->
     assert complaint("x.csv").startswith("error: x.csv: is a binary file; expected CSV")
 
 
+# Exports
+
+
+def chatgpt_export(number: int) -> dict:
+    """A conversation as in conversations.json of ChatGPT's export."""
+
+    def node(id: str, parent: str | None, children: list[str], role: str | None, text: str) -> dict:
+        content = {"content_type": "text", "parts": [text]}
+        message = {"id": id, "author": {"role": role, "name": None}, "content": content, "weight": 1.0}
+        return {"id": id, "message": message if role else None, "parent": parent, "children": children}
+
+    nodes = [node("r", None, ["u"], None, ""), node("u", "r", ["a"], "user", "hi"), node("a", "u", [], "assistant", "hello")]
+    return {
+        "title": f"chat {number}",
+        "create_time": 1.7e9,
+        "mapping": {one["id"]: one for one in nodes},
+        "current_node": "a",
+        "conversation_id": f"c{number}",
+        "default_model_slug": "gpt",
+        "id": f"c{number}",
+    }
+
+
+@pytest.mark.parametrize("arguments", [[], ["--columns", "messages=mapping", "role=author", "content=content"]])
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_tree_of_messages_is_to_be_flattened(arguments: list[str], number: int, complaint) -> None:
+    path = write("conversations.json", [json.dumps([chatgpt_export(one) for one in range(number)])])
+    said = complaint(path, *arguments)
+    assert said.startswith("error: ../mine/conversations.json: 'mapping' holds a tree of messages in each row")
+    assert 'write JSONL, a line for each: {"messages": [{"role": "user", "content": "..."}' in said
+
+
+def test_a_column_called_mapping_that_is_no_tree_is_a_column(look) -> None:
+    row = {"prompt": "a", "completion": "b", "mapping": {"a": {"parent": 1}, "b": 2}}
+    assert "not used: mapping" in look(write("x.jsonl", [json.dumps(row)]))
+
+
+def test_messages_of_no_known_conversation_need_a_column_that_says_it(look) -> None:
+    messages = [
+        {"id": n, "type": "message", "date": "2024-03-01T10:00:00", "from": who, "from_id": f"user{n % 2}", "text": "hi"}
+        for n, who in enumerate(("Anna", "Bert"))
+    ]
+    chat = {"name": "Bert", "type": "personal_chat", "id": 7, "messages": messages}  # as Telegram exports one
+    path = write("result.json", json.dumps(chat, indent=1).splitlines())
+    said = " ".join(look(path, code=1).split())
+    assert "its role in 'from' and its text in 'text', but no column says which conversation it belongs to" in said
+    for message in messages:
+        message["conversation"] = 7
+    path = write("result.json", json.dumps(chat, indent=1).splitlines())
+    assert pasted(look(path))["result"]["roles"] == {"Anna": "user", "Bert": "assistant"}
+
+
+def test_columns_that_are_no_messages_are_not_said_to_lack_a_conversation(look) -> None:
+    assert "no column says" not in look(write_csv("odd.csv", ["alpha", "text"], ["a", "b"]), code=1)
+
+
 # Columns
 
 

@@ -19,6 +19,7 @@ from stages.lib.cleaning import CleanParams, clean_lines
 from stages.lib.errors import ReprotuneError, describe_os_error
 from stages.lib.params import read_params
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
+from tools.preview.chat_exports import refuse_trees
 from tools.preview.columns import Proposal, propose_columns
 from tools.preview.description import (
     FORMATS,
@@ -97,6 +98,7 @@ def preview(options: argparse.Namespace) -> int:
     name = choose_name(path, target, options.name, sources)
     entry = make_entry(kind, target)
     sample = read_sample(check_entry(entry | {"path": str(path), "outside": True}))
+    refuse_trees(path, sample)
     print_all(tell_file(path, kind, sample))
     proposal = map_columns(stated_columns, sample, entry)
     if proposal is None:

@@ -1,6 +1,7 @@
 """What is said of a file: what it is, how it reads, what is wrong, and what to do."""
 
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,13 @@ from stages.lib.cleaning import CleanedChunk
 from stages.lib.conversations import ROLES, Conversation
 from stages.lib.rows import UnreadableRow
 from stages.lib.sources import Columns
+from tools.preview.chat_exports import lacks_conversation
 from tools.preview.columns import Proposal, lists_of_messages
 from tools.preview.file_kind import FileKind
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
 from tools.preview.source_entry import leads_out, yaml_entry
-from tools.preview.wording import MOST_SHOWN, counted, paragraph, plural, shorten_cell, visible
+from tools.preview.wording import MOST_SHOWN, WIDTH, counted, paragraph, plural, shorten_cell, visible
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -41,6 +43,16 @@ def tell_unmapped(path: Path, sample: Sample) -> Iterator[str]:
     yield ""
     for key in sample.keys[:40]:
         yield visible(f"  {key}: {' | '.join(map(shorten_cell, sample.cells(key)[:3]))}")
+    if found := lacks_conversation(sample):
+        role, content = found
+        yield ""
+        yield from textwrap.wrap(
+            visible(
+                f"A row looks like one message, with its role in {role!r} and its text in {content!r}, but no column says which "
+                "conversation it belongs to. Add such a column to each row, called conversation."
+            ),
+            WIDTH,
+        )
     yield from ("", "Say it, and look again (FIELD=COLUMN; also label, id, language, group, system):", "")
     yield from mapping_commands(path)
     yield from (

@@ -1,0 +1,41 @@
+"""Exports of chat programs that are JSON, but no rows of conversations yet."""
+
+from pathlib import Path
+from typing import Any
+
+from stages.lib.errors import ReprotuneError
+from tools.preview.columns import find_column
+from tools.preview.sample import Sample
+
+ONE_LINE = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}'
+
+
+def refuse_trees(path: Path, sample: Sample) -> None:
+    """Raise where a column holds trees of messages, as in ChatGPT's conversations.json."""
+    for name in sample.keys:
+        if 2 * sum(map(is_tree, sample.cells(name))) > len(sample.rows):
+            raise ReprotuneError(
+                f"{path}: {name!r} holds a tree of messages in each row, as ChatGPT exports it, which can't be read. Flatten "
+                f"each to a list first, from its last node up by `parent`, and write JSONL, a line for each: {ONE_LINE}"
+            )
+
+
+def is_tree(value: Any) -> bool:
+    """Whether it maps names to nodes that know their parents.
+
+    >>> is_tree({"a": {"parent": None, "children": ["b"]}, "b": {"parent": "a", "children": []}}), is_tree({"a": 1})
+    (True, False)
+    """
+    nodes = list(value.values()) if isinstance(value, dict) else []
+    return bool(nodes) and all(isinstance(node, dict) and {"parent", "children"} <= node.keys() for node in nodes)
+
+
+def lacks_conversation(sample: Sample) -> tuple[str, str] | None:
+    """(column of the roles, column of the texts) where a row looks like a message of an unknown conversation.
+
+    Telegram's result.json is such a file.
+    """
+    role, content = (find_column(field, sample.keys, only_exact=True) for field in ("role", "content"))
+    if not role or not content or find_column("conversation", sample.keys):
+        return None
+    return role[0], content[0]
