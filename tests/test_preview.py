@@ -431,6 +431,12 @@ def test_an_id_that_repeats_and_an_order_that_is_no_order_are_not_mapped(look) -
     assert "order" not in pasted(look(chats))["c"]["columns"]
 
 
+def test_a_blank_name_of_a_column_is_seen(look) -> None:
+    path = write_csv("index.csv", ["", "question", "answer", " "], [0, "a", "b", "c"])
+    assert "not used: '' (a blank name), ' ' (a blank name)\n" in look(path)
+    assert "\n  '' (a blank name): 0\n" in look(write_csv("odd.csv", ["", "beta"], [0, "b"]), code=1)
+
+
 @pytest.mark.parametrize(
     "row",
     [

@@ -17,7 +17,7 @@ from tools.preview.file_kind import FileKind
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
 from tools.preview.source_entry import leads_out, yaml_entry
-from tools.preview.wording import MOST_SHOWN, WIDTH, counted, paragraph, plural, shorten_cell, visible
+from tools.preview.wording import MOST_SHOWN, WIDTH, counted, paragraph, plural, shorten_cell, shown_name, visible
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -42,7 +42,7 @@ def tell_unmapped(path: Path, sample: Sample) -> Iterator[str]:
     yield "Which column holds what can't be told from the names. The columns, with cells of the first rows:"
     yield ""
     for key in sample.keys[:40]:
-        yield visible(f"  {key}: {' | '.join(map(shorten_cell, sample.cells(key)[:3]))}")
+        yield visible(f"  {shown_name(key)}: {' | '.join(map(shorten_cell, sample.cells(key)[:3]))}")
     if found := lacks_conversation(sample):
         role, content = found
         yield ""
@@ -96,7 +96,7 @@ def tell_columns(sample: Sample, proposal: Proposal) -> Iterator[str]:
 
 def tell_unused(title: str, names: list[str]) -> Iterator[str]:
     if names:
-        yield from paragraph("", f"{title}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}")
+        yield from paragraph("", f"{title}: {', '.join(map(shown_name, names[:20]))}{' ...' if len(names) > 20 else ''}")
 
 
 def unused_keys(sample: Sample, columns: Columns) -> list[str]:

@@ -52,6 +52,15 @@ def shorten_cell(value: Any) -> str:
     return text if len(text) <= CELL else f"{text[:CELL]}..."
 
 
+def shown_name(name: str) -> str:
+    """A column's name; in quotes where it would not be seen.
+
+    >>> shown_name("question"), shown_name(""), shown_name(" ")
+    ('question', "'' (a blank name)", "' ' (a blank name)")
+    """
+    return name if name.strip() else f"{name!r} (a blank name)"
+
+
 def plural(number: int, word: str) -> str:
     """
     >>> plural(1, "reply"), plural(2000, "reply"), plural(0, "row")
