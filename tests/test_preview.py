@@ -419,6 +419,13 @@ def test_a_row_is_a_message_where_conversations_repeat_and_a_pair_where_they_do_
     assert "user" in pasted(look(write_csv("x.csv", header, *rows)))["x"]["columns"]
 
 
+def test_messages_that_cleaning_leaves_out_of_what_it_keeps_are_counted(look) -> None:
+    rows = [[1, "assistant", "hello", 1], [1, "user", "q", 2], [1, "assistant", "a", 3], [1, "user", "thanks", 4]]
+    rows += [[2, "user", "who", 1], [2, "assistant", "me", 2]]
+    path = write_csv("c.csv", ["chat", "role", "text", "number"], *rows)
+    assert "cleaning   repairs roles 1; leaves out 2 messages of the others\n" in look(path)
+
+
 def test_an_id_that_repeats_and_an_order_that_is_no_order_are_not_mapped(look) -> None:
     pairs = write_csv("p.csv", ["id", "question", "answer"], [1, "a", "b"], [1, "c", "d"])
     assert "id" not in pasted(look(pairs))["p"]["columns"]
@@ -440,11 +447,11 @@ def test_a_blank_name_of_a_column_is_seen(look) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        {"messages": [{"role": "user", "content": "a", "name": "Al"}, {"role": "assistant", "content": "b", "weight": 0}]},
-        {"turns": [{"role": "user", "text": "a", "name": "Al"}, {"role": "assistant", "text": "b", "weight": 0}]},
+        {"messages": [{"role": "user", "content": "a", "name": "Al"}, {"role": "assistant", "content": "b", "weight": 1}]},
+        {"turns": [{"role": "user", "text": "a", "name": "Al"}, {"role": "assistant", "text": "b", "weight": 1}]},
         {
             "prompt": [{"role": "user", "content": "a", "name": "Al"}],
-            "completion": [{"role": "assistant", "content": "b", "weight": 0}],
+            "completion": [{"role": "assistant", "content": "b", "weight": 1}],
         },
     ],
     ids=lambda row: next(iter(row)),

@@ -136,6 +136,8 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     repaired = Counter(step for row in ledger for step in row["repaired_by"] if not row["reason"])
     went = [f"repairs {counted(repaired)}"] if repaired else []
     went += [f"drops {counted(dropped)}"] if dropped else []
+    left_out = sum(row["messages_left_out"] for row in ledger if not row["reason"])
+    went += [f"leaves out {plural(left_out, 'message')} of the others"] if left_out else []
     yield from paragraph("cleaning", "; ".join(went or ["finds nothing to do"]))
 
 
