@@ -1,71 +1,103 @@
-"""The order of a conversation's messages by a column: numbers, times as exports write them, or texts."""
+"""The order of a conversation's messages by a column: numbers, times as exports write them, or texts.
 
-import math
+What a column holds is decided once for a source. A wrong order teaches wrong replies and shows nowhere, so what can't be told
+is an error.
+"""
+
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from stages.lib.errors import ReprotuneError
 from stages.lib.raw_messages import shorten
 
 MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-MONTH = rf"(?P<name{{0}}>{'|'.join(MONTHS)})[a-z]*\.?"
-YEAR_FIRST = r"(?P<year0>\d{4})\s?[-/.年]\s?(?P<month0>\d{1,2})\s?[-/.月]\s?(?P<day0>\d{1,2})日?"
-YEAR_LAST = r"(?P<one>\d{1,2})(?P<sign>[-/.])(?P<two>\d{1,2})(?P=sign)(?P<year1>\d{4}|\d\d(?=,?\s+\d{1,2}:))"
-MONTH_FIRST = MONTH.format(2) + r"\s+(?P<day2>\d{1,2})(?:st|nd|rd|th)?,?\s+(?P<year2>\d{4})"
-DAY_FIRST = r"(?P<day3>\d{1,2})(?:st|nd|rd|th)?[\s-]+" + MONTH.format(3) + r",?[\s-]+(?P<year3>\d{4})"
+NAME = rf"(?:{'|'.join(MONTHS)})[a-z]*\.?"
+WEEKDAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
+YEAR_FIRST = r"(?P<year0>\d{4})\s?[-/.年년]\s?(?P<month0>\d{1,2})\s?[-/.月월]\s?(?P<day0>\d{1,2})(?:\s?[日일.])?"
+NUMERIC = r"(?P<one>\d{1,2})(?P<sign>[-/.])(?P<two>\d{1,2})(?P=sign)(?P<three>\d{4}|\d\d)"
+NAMED = rf"(?P<name2>{NAME})\s+(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year2>\d{{4}})"
+DAY_NAMED = rf"(?P<day3>\d{{1,2}})(?:st|nd|rd|th|\.)?[\s/-]*(?P<name3>{NAME}),?[\s/-]+(?P<year3>\d{{4}}|\d\d)"
+CLOCK = (
+    r"(?P<part>凌晨|早上|上午|中午|下午|晚上|午前|午後|오전|오후)?\s?(?P<hour>\d{1,2})[:.h时時](?P<minute>\d\d)分?"
+    r"(?:[:.]?(?P<second>\d\d)秒?(?:[.,](?P<fraction>\d{1,18}))?)?(?:\s?(?P<half>[ap])\.?\s?m\.?)?"
+)
+ZONE = r"(?P<zone>Z|(?:UTC|GMT)?(?P<offset>[+-]\d{1,2}(?::?\d\d)?)|[A-Z]{3,5})(?:\s?\([^()]{1,40}\))?"
 TIME = re.compile(
-    rf"\s*(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*,?\s+)?(?:{YEAR_FIRST}|{YEAR_LAST}|{MONTH_FIRST}|{DAY_FIRST})"
-    r"(?:(?:,?\s*T?\s*|\s+at\s+)(?P<chinese>上午|下午)?\s?(?P<hour>\d{1,2}):(?P<minute>\d\d)"
-    r"(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?)?"
-    r"(?:\s?(?P<half>[ap])\.?m\.?)?(?:\s?(?:Z|UTC|GMT)?(?P<offset>[+-]\d\d:?\d\d)?)(?:\s?\([A-Z]+\))?)?\s*",
+    rf"(?:{WEEKDAY}\.?,?\s+)?(?:{YEAR_FIRST}|{NUMERIC}|{NAMED}|{DAY_NAMED})"
+    rf"(?:(?:[,T:]?\s*|\s+(?:at|um|à)\s+)(?:\(?(?:星期|周|週).\)?\s?|\(?[月火水木金土日]\)\s?)?{CLOCK}(?:\s?{ZONE})?)?",
     re.IGNORECASE,
 )
-YEAR_LAST_BEGINS = re.compile(r"\s*\d{1,2}[-/.]")
-MOST_CHARACTERS = 80  # of a time
-DIGITS = re.compile(r"(\d+)")
+YEAR_AT_THE_END = re.compile(
+    rf"(?:{WEEKDAY}\s+)?(?P<name>{NAME})\s+(?P<day>\d{{1,2}})\s+(?P<clock>\d\d:\d\d:\d\d(?:\s\+\d{{4}})?)\s+(?P<year>\d{{4}})",
+    re.IGNORECASE,
+)
+MAY_BE_NUMERIC = re.compile(r"[\s\[]*(?:[a-z]+\.?,?\s+)?\d{1,2}[-/.]\d", re.IGNORECASE)
+CLOCK_ALONE = re.compile(r"\d{1,2}(:\d\d){1,2}")
+LIKE_A_TIME = re.compile(
+    rf"\d[:h时時]\d\d|\d{{1,4}}\s?[-/.]\s?\d{{1,2}}\s?[-/.]\s?\d{{1,4}}|\d\s?[年月日년월일]|\d,\d|[ap]\.?\s?m\.?\b|\b{WEEKDAY}\b|\b{NAME}(?!\w)"
+    r"|[上下]午|[昨今]天|오[전후]|\d\.?\s+(?:de\s+)?[^\W\d_]{3,}\.?\s+(?:de\s+)?\d{4}",
+    re.IGNORECASE,
+)
+NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?(e[+-]?\d{1,3})?", re.IGNORECASE)
+DIGITS = re.compile(r"([0-9]+)")
+MOST_CHARACTERS = 100  # of a time
+MILLISECONDS = 1e11  # numbers above are no seconds since 1970, but milliseconds
+REMEDY = "write it so, or leave `order` out where the file is in order"
 
-Time = tuple[datetime, float]
+DateOrder = Literal["mdy", "dmy", "ymd"]
+DATE_ORDERS: tuple[DateOrder, ...] = ("mdy", "dmy", "ymd")
 
 
 class Reading(NamedTuple):
-    """How a source's column is read. `day_first`: 3/4/2024 is in April. `newest_first`: what is alike stands in reverse."""
+    """How a source's column is read. `date_order`: of dates such as 3/4/24. `newest_first`: what is alike stands in reverse."""
 
-    day_first: bool
+    kind: Literal["numbers", "times", "texts"]
+    date_order: DateOrder
     newest_first: bool
+
+
+class Time(NamedTuple):
+    """In UTC where there is a zone; `fraction` of a second. `zone`: offset, a name, or nothing."""
+
+    second: datetime
+    fraction: float
+    zone: str
 
 
 def find_reading(conversations: Sequence[Sequence[str]]) -> Reading:
     """From the column's texts, conversation by conversation, in the order of the file.
 
     Raises:
-        ReprotuneError: days and months can't be told apart, and the order depends on it.
+        ReprotuneError: what the texts are, or which part of a date is the day, can't be told, and the order depends on it.
     """
-    day_first = _find_day_first(conversations)
-    rising = falling = 0
-    for texts in conversations:
-        keys = _sort_keys(texts, day_first) or []
-        rising += sum(one < other for one, other in pairwise(keys))
-        falling += sum(one > other for one, other in pairwise(keys))
-    return Reading(day_first, falling > 10 * rising)
+    texts = [text for texts in conversations for text in texts]
+    if is_numbers(texts):
+        _check_unit(texts)
+        reading = Reading("numbers", "mdy", False)
+    elif any(_read_any(text) for text in texts):
+        reading = Reading("times", _find_date_order(conversations), False)
+    else:
+        _check_texts(texts)
+        reading = Reading("texts", "mdy", False)
+    return reading._replace(newest_first=_is_newest_first(conversations, reading))
 
 
 def sort_positions(texts: Sequence[str], reading: Reading) -> list[int]:
     """The positions of a conversation's messages, in their order.
 
     Raises:
-        ReprotuneError: some are times and some are not.
+        ReprotuneError: one is no time, while the column holds times.
 
-    >>> sort_positions(["a10", "b1", "a9"], Reading(day_first=False, newest_first=False))
+    >>> sort_positions(["a10", "b1", "a9"], Reading("texts", "mdy", newest_first=False))
     [2, 0, 1]
     """
-    keys = _sort_keys(texts, reading.day_first)
+    keys = _sort_keys(texts, reading)
     if keys is None:
-        time = next(text for text in texts if read_time(text, reading.day_first))
-        other = next(text for text in texts if not read_time(text, reading.day_first))
-        raise ReprotuneError(f"{shorten(repr(other))} is no time, as {shorten(repr(time))} is; its messages can't be sorted")
+        other = next(text for text in texts if read_time(text, reading.date_order) is None)
+        raise ReprotuneError(f"{shorten(repr(other))} is no time that can be read, as others in its column are")
     positions = list(range(len(texts)))
     if reading.newest_first:
         positions.reverse()
@@ -78,94 +110,193 @@ def is_order(texts: Sequence[str]) -> bool:
     >>> is_order(["1", "2.5"]), is_order(["3/24/2024 9:50 PM", "3/25/2024 10:00 AM"]), is_order(["1", "Mar 1, 2024"])
     (True, True, False)
     """
-    return None not in map(_number, texts) or None not in [read_time(text, False) or read_time(text, True) for text in texts]
+    return is_numbers(texts) or all(map(_read_any, texts))
 
 
-def _find_day_first(conversations: Sequence[Sequence[str]]) -> bool:
-    """Whether 3/4/2024 is in April: told by days above 12, else by dots; else it must not matter."""
-    either: str | None = None
-    told: dict[bool, str] = {}
-    for text in (text for texts in conversations for text in texts if YEAR_LAST_BEGINS.match(text)):
-        readings = [day_first for day_first in (False, True) if read_time(text, day_first)]
-        if len(readings) == 2 and "." not in text[:3]:  # 3.4.2024 is the third of April wherever dots are written
-            either = either or text
-        elif readings:
-            told.setdefault(readings[-1], text)
-    if len(told) == 2:
-        raise ReprotuneError(f"{told[True]!r} has the day first, {told[False]!r} the month; write them all with the year first")
-    if either and not told and any(_positions(texts, False) != _positions(texts, True) for texts in conversations):
+def is_numbers(texts: Sequence[str]) -> bool:
+    return all(NUMBER.fullmatch(text) for text in texts)
+
+
+def _sort_keys(texts: Sequence[str], reading: Reading) -> list[Any] | None:
+    """What to compare; None where one is no time, while the column holds times."""
+    if reading.kind == "numbers":
+        return list(map(_number, texts))
+    if reading.kind == "times":
+        times = [read_time(text, reading.date_order) for text in texts]
+        return None if None in times else times
+    return list(map(_text_key, texts))
+
+
+def _number(text: str) -> int | float:
+    """Whole ones exactly, since 18-digit message ids differ in their last digit."""
+    return float(text) if set(text) & set(".eE") else int(text)
+
+
+def _text_key(text: str) -> list[tuple[float, str]]:
+    """Runs of digits count as numbers: b9 before b10."""
+    parts = DIGITS.split(text)
+    numbers = [part.lstrip("0") for part in parts[1::2]]
+    key: list[tuple[float, str]] = [(float("inf"), part) for part in parts]
+    key[1::2] = [(len(number), number) for number in numbers]
+    return key
+
+
+def _is_newest_first(conversations: Sequence[Sequence[str]], reading: Reading) -> bool:
+    """Whether conversations fall in the file, not a few of them alone, and next to none rises.
+
+    Raises:
+        ReprotuneError: the times are of several zones.
+    """
+    rising = falling = longer = 0
+    zones: dict[str, str] = {}
+    for texts in conversations:
+        keys = _sort_keys(texts, reading) or []
+        if reading.kind == "times":
+            zones = {time.zone: text for time, text in zip(keys, texts, strict=False)} | zones  # no keys, or as many
+        if len(zones) > 1:
+            one, other, *_ = zones.values()
+            raise ReprotuneError(f"{one!r} and {other!r} are not of one time zone; expected all with an offset (+00:00), or none")
+        rises = any(one < other for one, other in pairwise(keys))
+        rising += rises
+        falling += not rises and any(one > other for one, other in pairwise(keys))
+        longer += len(keys) > 1
+    return falling > 10 * rising and 10 * falling > longer
+
+
+# What a column holds
+
+
+def _check_unit(texts: Sequence[str]) -> None:
+    numbers = list(map(_number, texts))
+    if numbers and min(numbers) >= 1e9 and min(numbers) < MILLISECONDS <= max(numbers):
+        raise ReprotuneError(f"seconds ({min(numbers)}) and milliseconds ({max(numbers)}) in one column; expected one unit")
+
+
+def _check_texts(texts: Sequence[str]) -> None:
+    """Texts are compared as such only where they are no times and numbers of a form that is unknown here."""
+    clocks = {text.count(":") for text in texts if CLOCK_ALONE.fullmatch(text)}
+    strange = [text for text in texts if re.search(r"\d", text) and LIKE_A_TIME.search(text) and not CLOCK_ALONE.fullmatch(text)]
+    if strange or len(clocks) > 1:
+        text = (strange or texts)[0]
         raise ReprotuneError(
-            f"{either!r} has the day or the month first, and the order depends on it; write the year first, or leave `order` "
-            "out where the file is in order"
+            f"{shorten(repr(text))} looks like a time or a number, of a form that is not known; expected one such as "
+            f"2024-03-01 10:05, 3/24/2024 1:05 PM, Mar 1, 2024, or 3; {REMEDY}"
         )
-    return True in told
 
 
-def _positions(texts: Sequence[str], day_first: bool) -> list[int]:
-    """In their order, what is alike as in the file; none where some are times and some are not."""
-    keys = _sort_keys(texts, day_first) or []
-    return sorted(range(len(keys)), key=keys.__getitem__)
+def _find_date_order(conversations: Sequence[Sequence[str]]) -> DateOrder:
+    """The one in which all dates of the form 3/4/24 exist; of several, one for which the order in conversations is the same."""
+    left, last = set(DATE_ORDERS), ""
+    two_digits = False
+    for text, found in _numeric_dates(conversations):
+        able = {order for order in DATE_ORDERS if read_time(text, order)}
+        if found["sign"] == "." and "dmy" in able:
+            able.discard("mdy")  # 3.4.2024 is the third of April wherever dots are written
+        if able and not left & able:
+            raise ReprotuneError(f"{last!r} and {text!r} have day and month in different places; write them all as 2024-03-31")
+        left, last = left & able or left, text if able else last
+        two_digits = two_digits or len(found["three"]) == 2
+    possible = [order for order in DATE_ORDERS if order in left]
+    if last and len(possible) > 1 and _orders_differ(conversations, possible):
+        if two_digits and (narrow := _find_narrow(conversations, possible)):
+            return narrow
+        raise ReprotuneError(
+            f"which part of {last!r} is the day can't be told, and the order depends on it; expected 2024-03-31; {REMEDY}"
+        )
+    return possible[0]
 
 
-def _sort_keys(texts: Sequence[str], day_first: bool) -> list[Any] | None:
-    """Numbers if all are, times if all are, else texts whose numbers count as numbers (b9 before b10). None: some are times."""
-    numbers = [_number(text) for text in texts]
-    if None not in numbers:
-        return numbers
-    times = [read_time(text, day_first) for text in texts]
-    if None not in times:
-        return times
-    if any(times):
-        return None
-    return [[(int(part), "") if part.isdecimal() else (math.inf, part) for part in DIGITS.split(text)] for text in texts]
+def _numeric_dates(conversations: Sequence[Sequence[str]]) -> Iterator[tuple[str, re.Match[str]]]:
+    for texts in conversations:
+        for text in texts:
+            found = _match(text) if MAY_BE_NUMERIC.match(text) else None
+            if found and found["one"]:
+                yield text, found
 
 
-def _number(text: str) -> int | float | None:
-    """The number; whole ones exactly, since 18-digit message ids differ in their last digit.
+def _orders_differ(conversations: Sequence[Sequence[str]], orders: Sequence[DateOrder]) -> bool:
+    def positions(texts: Sequence[str], order: DateOrder) -> list[int]:
+        keys = _sort_keys(texts, Reading("times", order, False)) or []
+        return sorted(range(len(keys)), key=keys.__getitem__)
 
-    >>> _number("12"), _number("1e3"), _number("2026-01-01"), _number("nan")
-    (12, 1000.0, None, None)
+    return any(positions(texts, orders[0]) != positions(texts, other) for texts in conversations for other in orders[1:])
+
+
+def _find_narrow(conversations: Sequence[Sequence[str]], orders: Sequence[DateOrder]) -> DateOrder | None:
+    """Of years with two digits: the reading whose dates lie much closer together than all others' do, if there is one."""
+    texts = [text for text, _ in _numeric_dates(conversations)]
+    spans = []
+    for order in orders:
+        seconds = [time.second for text in texts if (time := read_time(text, order))]
+        spans.append((max(seconds) - min(seconds), order))
+    (least, narrow), (next_least, _), *_ = sorted(spans)
+    return narrow if 4 * least < next_least else None
+
+
+# One time
+
+
+def read_time(text: str, date_order: DateOrder) -> Time | None:
+    """None if the text is no date, with or without a time, or if there is no such day.
+
+    >>> read_time("2024-03-01T10:00:00.5+02:00", "mdy")
+    Time(second=datetime.datetime(2024, 3, 1, 8, 0), fraction=0.5, zone='offset')
+    >>> read_time("3/4/2024 12:05 AM", "mdy").second, read_time("3/4/24 0:05", "dmy").second
+    (datetime.datetime(2024, 3, 4, 0, 5), datetime.datetime(2024, 4, 3, 0, 5))
     """
-    for kind in (int, float):
-        try:
-            number = kind(text)
-        except ValueError:
-            continue
-        return number if math.isfinite(number) else None
-    return None
-
-
-def read_time(text: str, day_first: bool) -> Time | None:
-    """(time in UTC up to its second, fraction of the second), or None if the text is no date with or without a time.
-
-    >>> read_time("2024-03-01T10:00:00.5+02:00", False)
-    (datetime.datetime(2024, 3, 1, 8, 0), 0.5)
-    >>> read_time("3/4/2024 12:05 AM", False), read_time("3/4/2024 0:05", True)
-    ((datetime.datetime(2024, 3, 4, 0, 5), 0.0), (datetime.datetime(2024, 4, 3, 0, 5), 0.0))
-    """
-    found = TIME.fullmatch(text) if len(text) <= MOST_CHARACTERS else None
+    found = _match(text)
     if found is None:
         return None
-    hour, half = int(found["hour"] or 0), (found["half"] or "").lower()
-    if half or found["chinese"]:
-        hour = hour % 12 + 12 * (half == "p" or found["chinese"] == "下午")
     try:
-        time = datetime(*_date(found, day_first), hour, int(found["minute"] or 0), int(found["second"] or 0))
+        time = datetime(*_date(found, date_order), _hour(found), int(found["minute"] or 0), int(found["second"] or 0))
         if offset := found["offset"]:
-            away = timedelta(hours=int(offset[1:3]), minutes=int(offset[-2:]))
+            digits = offset[1:].replace(":", "")
+            hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, 0)
+            away = timedelta(hours=int(hours), minutes=int(minutes))
             time += away if offset[0] == "-" else -away
     except (ValueError, OverflowError):
         return None
-    return time, float(f"0.{found['fraction'] or 0}")
+    zone = (found["zone"] or "").upper()
+    return Time(time, float(f"0.{found['fraction'] or 0}"), "offset" if found["offset"] or zone in ("Z", "UTC", "GMT") else zone)
 
 
-def _date(found: re.Match[str], day_first: bool) -> tuple[int, int, int]:
+def _read_any(text: str) -> bool:
+    return any(read_time(text, order) for order in DATE_ORDERS)
+
+
+def _match(text: str) -> re.Match[str] | None:
+    text = text.strip().strip("[]")
+    if len(text) > MOST_CHARACTERS or not text.isprintable():
+        return None
+    if text[:1].isalpha() and (turned := YEAR_AT_THE_END.fullmatch(text)):
+        text = turned.expand(r"\g<day> \g<name> \g<year> \g<clock>")
+    return TIME.fullmatch(text)
+
+
+def _hour(found: re.Match[str]) -> int:
+    """Of the day; 24 and more, which is an error further on, where the clock of twelve hours has no such hour."""
+    hour, half, part = int(found["hour"] or 0), (found["half"] or "").lower(), found["part"]
+    if not half and not part:
+        return hour
+    if hour > 12 or (part == "晚上" and hour == 12):
+        return 24
+    if part == "中午":
+        return hour if hour >= 11 else hour + 12
+    return hour % 12 + 12 * (half == "p" or part in ("下午", "晚上", "午後", "오후"))
+
+
+def _date(found: re.Match[str], order: DateOrder) -> tuple[int, int, int]:
     """Year, month, day."""
     if found["year0"]:
         return int(found["year0"]), int(found["month0"]), int(found["day0"])
-    if found["year1"]:
-        day, month = (found["one"], found["two"]) if day_first else (found["two"], found["one"])
-        year = int(found["year1"])
-        return year if len(found["year1"]) == 4 else 2000 + year, int(month), int(day)
+    if found["one"]:
+        part = dict(zip(order, (found["one"], found["two"], found["three"]), strict=True))
+        if len(part["d"]) > 2:
+            raise ValueError(part["d"])
+        return _year(part["y"]), int(part["m"]), int(part["d"])
     number = "2" if found["year2"] else "3"
-    return int(found["year" + number]), MONTHS.index(found["name" + number].lower()) + 1, int(found["day" + number])
+    return _year(found["year" + number]), MONTHS.index(found["name" + number][:3].lower()) + 1, int(found["day" + number])
+
+
+def _year(text: str) -> int:
+    return int(text) + (2000 if len(text) <= 2 else 0)
