@@ -244,8 +244,8 @@ def test_a_conversation_of_two_groups_is_unreadable() -> None:
     bad, good = read_all(format="csv", path="raw.csv", columns=MESSAGES | {"group": "customer"})
     assert (bad.place, bad.further, good.key) == ("raw.csv:2", (3,), "2")
     assert (
-        bad.reason
-        == "conversation '1' has rows of the groups 'C1' and 'C2'; expected one (see `group` in the source's `columns`)"
+        bad.reason == "conversation '1' has rows of the groups 'C1' and 'C2'; expected one (where that "
+        "column names who writes, leave `group` out of the source's `columns`)"
     )
 
 
@@ -273,8 +273,21 @@ def test_a_conversation_with_an_unreadable_message_is_unreadable_as_a_whole() ->
     rows = read_all(format="csv", path="raw.csv", columns=MESSAGES)
     bad, rest, good = rows[0], *sorted(rows[1:], key=lambda row: isinstance(row, RawConversation))
     assert (bad.place, bad.rows) == ("raw.csv:4", 1)
-    assert (rest.place, rest.rows, rest.reason) == ("raw.csv:2", 2, "another row of conversation '1' is unreadable")
+    assert (rest.place, rest.rows, rest.reason) == (
+        "raw.csv:2",
+        2,
+        "another row of conversation '1' is unreadable, or one beside it",
+    )
     assert (good.key, good.rows) == ("2", 1)
+
+
+def test_a_row_of_which_nothing_can_be_read_damages_the_conversations_beside_it() -> None:
+    rows = [["1", "user", "q"], ["1", "assistant", "a, not quoted", "more"], ["1", "user", "thanks"], ["1", "assistant", "bye"]]
+    rows += [["2", "user", "q"], ["2", "assistant", "a"], ["2", "user", "r", "more"], ["3", "user", "q"], ["4", "user", "q"]]
+    write_csv("ticket,from,text", *rows)
+    found = read_all(format="csv", path="raw.csv", columns=MESSAGES)
+    assert [row.key for row in found if isinstance(row, RawConversation)] == ["4"]
+    assert sum(row.rows for row in found) == len(rows)
 
 
 def test_messages_come_from_jsonl_and_parquet_too() -> None:

@@ -419,6 +419,20 @@ def test_a_row_is_a_message_where_conversations_repeat_and_a_pair_where_they_do_
     assert "user" in pasted(look(write_csv("x.csv", header, *rows)))["x"]["columns"]
 
 
+def test_a_column_that_names_who_writes_is_no_group_and_days_that_can_t_be_told_from_months_are_no_order(look) -> None:
+    header = ["chat", "role", "text", "customer_id", "date"]
+    rows = [[1, "user", "q", 501, "3/4/2024"], [1, "assistant", "a", 9001, "4/3/2024"]]
+    said = look(write_csv("c.csv", header, *rows))
+    assert "group" not in pasted(said)["c"]["columns"]
+    assert "order" not in pasted(said)["c"]["columns"]
+    flat = " ".join(said.split())
+    assert "customer_id is not mapped to group: it has several values in one conversation" in flat
+    assert "date is not mapped to order: which part of '4/3/2024' is the day can't be told" in flat
+    rows[1][3:] = [501, "3/14/2024"]
+    found = pasted(look(write_csv("c.csv", header, *rows)))["c"]["columns"]
+    assert (found["group"], found["order"]) == ("customer_id", "date")
+
+
 def test_messages_that_cleaning_leaves_out_of_what_it_keeps_are_counted(look) -> None:
     rows = [[1, "assistant", "hello", 1], [1, "user", "q", 2], [1, "assistant", "a", 3], [1, "user", "thanks", 4]]
     rows += [[2, "user", "who", 1], [2, "assistant", "me", 2]]

@@ -304,8 +304,8 @@ def test_what_stands_in_a_row_but_not_in_its_id_finds_nothing() -> None:
 
 def test_a_line_where_nothing_begins_names_the_row_before() -> None:
     assert complaint("pairs.csv:99") == (
-        "pairs.csv:99: no row begins there; the nearest conversation before it is "
-        f"{next(r['id'] for r in read_jsonl(Path('data/ledger/collect/pairs.jsonl')) if r['place'].endswith(':19'))} at 19"
+        "pairs.csv:99: no row begins there; the nearest before it is at 19, of "
+        f"{next(r['id'] for r in read_jsonl(Path('data/ledger/collect/pairs.jsonl')) if r['place'].endswith(':19'))}"
     )
 
 
@@ -315,8 +315,12 @@ def test_each_row_of_a_conversation_is_found_by_its_place(tmp_path: Path, monkey
     rows = [{"id": "s/1", "place": "a.csv:4", "further": [2, 7], **row}, {"id": "s/2", "place": "a.csv:3", "further": [], **row}]
     write_jsonl(Path("data/ledger/collect/s.jsonl"), rows)
     assert [trace.find_id(f"a.csv:{number}") for number in (2, 3, 4, 7)] == ["s/1", "s/2", "s/1", "s/1"]
-    with pytest.raises(ReprotuneError, match="no row begins there; the nearest conversation before it is s/1 at 4"):
+    with pytest.raises(ReprotuneError, match="no row begins there; the nearest before it is at 4, of s/1"):
         trace.find_id("a.csv:5")
+    with pytest.raises(ReprotuneError, match="no row begins there; the nearest before it is at 7, of s/1"):
+        trace.find_id("a.csv:9")
+    write_jsonl(Path("data/ledger/collect/s.jsonl"), [{key: value for key, value in rows[0].items() if key != "further"}])
+    assert trace.find_id("a.csv:4") == "s/1"  # a ledger of an earlier version
 
 
 def test_messages_that_were_joined_or_left_out_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

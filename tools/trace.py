@@ -53,7 +53,7 @@ def read_rows(path: Path, word: str) -> Iterator[dict[str, Any]]:
 
 
 def find_row(path: Path, id: str) -> dict[str, Any] | None:
-    return next((row for row in read_rows(path, id) if row["id"] == id), None)
+    return next((row for row in read_rows(path, id) if isinstance(row, dict) and row.get("id") == id), None)
 
 
 def collect_ledgers() -> list[Path]:
@@ -118,13 +118,14 @@ def find_at_place(wanted: str) -> dict[str, None]:
             place = PLACE.fullmatch(row["place"])
             if not place or not same_file(place["file"], file):
                 continue
-            start = int(place["number"])
-            if start == number or number in row["further"]:
+            starts = [int(place["number"]), *(row.get("further") or ())]  # a ledger of an earlier version names the first alone
+            if number in starts:
                 at[row["id"]] = None
-            elif start < number and (before is None or start > before[0]):
-                before = (start, row["id"])
+            nearest = max((start for start in starts if start < number), default=None)
+            if nearest is not None and (before is None or nearest > before[0]):
+                before = (nearest, row["id"])
     if not at and before:
-        raise ReprotuneError(f"{wanted}: no row begins there; the nearest conversation before it is {before[1]} at {before[0]}")
+        raise ReprotuneError(f"{wanted}: no row begins there; the nearest before it is at {before[0]}, of {before[1]}")
     return at
 
 

@@ -156,17 +156,27 @@ class _Turn(NamedTuple):
 
 
 def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
-    """The rows of one conversation need not stand together. Where one of them is unreadable, the others are no conversation."""
+    """The rows of one conversation need not stand together. Where one of them is unreadable, the others are no conversation.
+
+    A row of which nothing can be read may belong to the conversation before it, or to the one behind it.
+    """
     conversations: dict[str, list[_Turn]] = {}
     damaged: set[str | None] = set()
+    before, beside_damage = None, False
     for row in rows:
         if isinstance(row, UnreadableRow):
+            damaged.add(before)
+            beside_damage = True
             yield row
             continue
+        key = _key_of(row, mapping.columns)
+        if beside_damage:
+            damaged.add(key)
+        before, beside_damage = key, False
         try:
             key, turn = _read_turn(row, mapping)
         except ReprotuneError as error:
-            damaged.add(_key_of(row, mapping.columns))
+            damaged.add(before)
             yield UnreadableRow(row.place, str(error), digest_of(row.values))
         else:
             conversations.setdefault(key, []).append(turn)
@@ -174,7 +184,7 @@ def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Ite
     for key, turns in conversations.items():
         try:
             if key in damaged:
-                raise ReprotuneError(f"another row of conversation {shorten(repr(key))} is unreadable")
+                raise ReprotuneError(f"another row of conversation {shorten(repr(key))} is unreadable, or one beside it")
             yield _join(key, turns, reading, mapping)
         except ReprotuneError as error:
             digest = digest_of([key, [turn.message for turn in turns]])
@@ -201,7 +211,7 @@ def _join(key: str, turns: list[_Turn], reading: Reading | None, mapping: Mappin
     if other := next((group for group in stated[Fields._fields.index("group")] if group != first.group), None):
         raise ReprotuneError(
             f"conversation {shorten(repr(key))} has rows of the groups {shorten(repr(first.group))} and {shorten(repr(other))}; "
-            "expected one (see `group` in the source's `columns`)"
+            "expected one (where that column names who writes, leave `group` out of the source's `columns`)"
         )
     label, language, group, system = _with_defaults(first, mapping)
     messages = system + [turn.message for turn in turns]

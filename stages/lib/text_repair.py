@@ -75,10 +75,11 @@ CODE_TAGS = frozenset(["pre", "code", "kbd", "samp", "tt"])
 LINES = frozenset(LINE_TAGS.split())
 TAGS = frozenset(INLINE_TAGS.split()) | LINES | PARAGRAPH_TAGS | CELL_TAGS | LONE_TAGS | DROPPED_WITH_CONTENT
 # Markdown code, a comment's start, or a tag. Attribute values hold no "<": so no character is looked at from two starts.
+# Repeated up to a limit: each time may be taken back, which the search has to remember.
 HTML_TOKEN = re.compile(
     r"""(?P<markdown>```.*?(?:```|\Z)|`[^`\n]++`)
     |(?P<comment><!--)
-    |<(?P<slash>/?)(?P<name>[a-zA-Z][a-zA-Z0-9]{0,9}+)(?=[\s/>])(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*>""",
+    |<(?P<slash>/?)(?P<name>[a-zA-Z][a-zA-Z0-9]{0,9}+)(?=[\s/>])(?:[^<>"']++|"[^"<]*+"|'[^'<]*+'){0,1000}>""",
     re.DOTALL | re.VERBOSE,
 )
 ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
@@ -90,10 +91,9 @@ ESCAPED_MESSAGE = re.compile(r"\s*&lt;([a-zA-Z][a-zA-Z0-9]*)(?=\s|/|&gt;).*&lt;/
 # A host in ASCII, then a path; Chinese in a path only where it begins a part of it, or the sentence behind a URL would go too.
 URL = re.compile(
     r"(?:https?://|(?<![A-Za-z0-9@./\\_-])www\.)[A-Za-z0-9\[](?:[A-Za-z0-9._~:@%\[\]!$&'()*+,;=/?#|\\^{}-]++"
-    r"|(?<=[/=])[\u00c0-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]++)*",
+    r"|(?<=[/=])[\u00c0-\u1fff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3]++){0,1000}",
     re.IGNORECASE,
 )
-INDENTED_LINE = re.compile(r"\n[ \t]+\S")
 KANA = re.compile(r"[\u3041-\u306d\u306f-\u3096\u30a1-\u30fa]")  # but for の, which Chinese uses as an ornament
 
 
@@ -174,8 +174,10 @@ def fix_whitespace(text: str) -> str:
     if "\n" not in stripped:
         return stripped
     lines = re.sub(r"\n{3,}", "\n\n", "\n".join(map(str.rstrip, stripped.split("\n"))))
-    before = text[: text.index(stripped[0])].rpartition("\n")[2] if INDENTED_LINE.search(lines) else ""
-    return before + lines if not before.strip(" \t") else lines  # the first line is indented like those below it
+    before = text[: text.index(stripped[0])].rpartition("\n")[2]
+    second = next(line for line in lines.split("\n")[1:] if line)
+    is_code = before and second.startswith(before) and not before.strip(" \t")
+    return before + lines if is_code else lines  # the first line is indented as the second is, or less
 
 
 def strip_html(text: str) -> str:

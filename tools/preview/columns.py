@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from stages.lib.errors import ReprotuneError
 from stages.lib.layouts import recognize_layout
-from stages.lib.message_order import is_order
+from stages.lib.message_order import find_reading, is_order
 from stages.lib.sources import Columns
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of
@@ -115,13 +116,43 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
     columns = dict(columns)
     fields = ["system", "label", "language", "group"]
     fields += ["order"] if "conversation" in columns else ["id", "input"] if "user" in columns else ["id"]
+    how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
     for field in fields:
         left = [key for key in sample.keys if key not in columns.values()]
         found = find_column(field, left, only_exact=True)
         if found and cells_fit(field, sample.cells(found[0])):
-            columns[field] = found[0]
-    how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
+            if "conversation" in columns and (fault := find_fault(field, cells_of_conversations(sample, columns, found[0]))):
+                how += f". {found[0]} is not mapped to {field}: {fault}"
+            else:
+                columns[field] = found[0]
     return Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
+
+
+def cells_of_conversations(sample: Sample, columns: dict[str, str], name: str) -> list[list[str]]:
+    """A column's cells that hold something, conversation by conversation."""
+    conversations: dict[str, list[str]] = {}
+    for key, value in zip(sample.cells(columns["conversation"]), sample.cells(name), strict=True):
+        if value is not None and str(value).strip():
+            conversations.setdefault(str(key), []).append(str(value).strip())
+    return list(conversations.values())
+
+
+def find_fault(field: str, conversations: list[list[str]]) -> str | None:
+    """Why a column can't be the group, or the order, of rows that are messages.
+
+    >>> find_fault("group", [["C1", "C1"], ["C2"]]), find_fault("order", [["1", "2"]])
+    (None, None)
+    >>> find_fault("group", [["C1", "agent 7"]])
+    'it has several values in one conversation, and so may name who writes'
+    """
+    if field == "group" and any(len(set(values)) > 1 for values in conversations):
+        return "it has several values in one conversation, and so may name who writes"
+    if field == "order":
+        try:
+            find_reading(conversations)
+        except ReprotuneError as error:
+            return str(error)
+    return None
 
 
 def cells_fit(field: str, values: list[Any]) -> bool:
