@@ -217,6 +217,7 @@ CODE = {  # a library module -> the stages that run it, by hand
     "text_metrics": ("evaluate",),
     "text_quality": ("clean",),
     "text_repair": ("clean",),
+    "time_text": ("collect",),
     "tokenization": ("tokenize",),
     "tokenizer": ("base_model", "tokenize", "predict_base", "predict_tuned"),
     "trainer": ("train",),

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stages.lib.errors import ReprotuneError
-from stages.lib.message_order import find_reading, is_order, read_time, sort_positions
+from stages.lib.message_order import find_reading, is_order, sort_positions
+from stages.lib.time_text import read_time
 
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2099, 12, 31)).map(lambda moment: moment.replace(microsecond=0))
 FORMATS = [
@@ -53,6 +54,7 @@ def test_any_order_of_the_file_becomes_that_of_the_times(form: str, moments: lis
         ("2024-03-01T10:00:00-0500", "2024-03-01T16:00:00Z"),
         ("3/31/2024 11:59 AM GMT+1", "3/31/2024 1:05 PM GMT+1"),
         ("3/24/24, 11:59 AM", "3/24/24, 12:01 PM"),
+        ("3/24/2024, 11:59\u202fAM", "3/24/2024, 12:05\u202fPM"),
         ("3/24/2024 12:30 a.m.", "3/24/2024 1:00 a.m."),
         ("3/24/2024 11:30 a. m.", "3/24/2024 1:00 p. m."),
         ("2024年3月1日 上午11:05", "2024年3月1日 下午1:05"),

@@ -1,4 +1,4 @@
-"""The order of a conversation's messages by a column: numbers, times as exports write them, or texts.
+"""The order of a conversation's messages by a column: numbers, times, or texts.
 
 What a column holds is decided once for a source. A wrong order teaches wrong replies and shows nowhere, so what can't be told
 is an error.
@@ -6,34 +6,13 @@ is an error.
 
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 from stages.lib.errors import ReprotuneError
 from stages.lib.raw_messages import shorten
+from stages.lib.time_text import DATE_ORDERS, NAME, WEEKDAY, DateOrder, is_time, match_time, read_time
 
-MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-NAME = rf"(?:{'|'.join(MONTHS)})[a-z]*\.?"
-WEEKDAY = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*"
-YEAR_FIRST = r"(?P<year0>\d{4})\s?[-/.年년]\s?(?P<month0>\d{1,2})\s?[-/.月월]\s?(?P<day0>\d{1,2})(?:\s?[日일.])?"
-NUMERIC = r"(?P<one>\d{1,2})(?P<sign>[-/.])(?P<two>\d{1,2})(?P=sign)(?P<three>\d{4}|\d\d)"
-NAMED = rf"(?P<name2>{NAME})\s+(?P<day2>\d{{1,2}})(?:st|nd|rd|th)?,?\s+(?P<year2>\d{{4}})"
-DAY_NAMED = rf"(?P<day3>\d{{1,2}})(?:st|nd|rd|th|\.)?[\s/-]*(?P<name3>{NAME}),?[\s/-]+(?P<year3>\d{{4}}|\d\d)"
-CLOCK = (
-    r"(?P<part>凌晨|早上|上午|中午|下午|晚上|午前|午後|오전|오후)?\s?(?P<hour>\d{1,2})[:.h时時](?P<minute>\d\d)分?"
-    r"(?:[:.]?(?P<second>\d\d)秒?(?:[.,](?P<fraction>\d{1,18}))?)?(?:\s?(?P<half>[ap])\.?\s?m\.?)?"
-)
-ZONE = r"(?P<zone>Z|(?:UTC|GMT)?(?P<offset>[+-]\d{1,2}(?::?\d\d)?)|[A-Z]{3,5})(?:\s?\([^()]{1,40}\))?"
-TIME = re.compile(
-    rf"(?:{WEEKDAY}\.?,?\s+)?(?:{YEAR_FIRST}|{NUMERIC}|{NAMED}|{DAY_NAMED})"
-    rf"(?:(?:[,T:]?\s*|\s+(?:at|um|à)\s+)(?:\(?(?:星期|周|週).\)?\s?|\(?[月火水木金土日]\)\s?)?{CLOCK}(?:\s?{ZONE})?)?",
-    re.IGNORECASE,
-)
-YEAR_AT_THE_END = re.compile(
-    rf"(?:{WEEKDAY}\s+)?(?P<name>{NAME})\s+(?P<day>\d{{1,2}})\s+(?P<clock>\d\d:\d\d:\d\d(?:\s\+\d{{4}})?)\s+(?P<year>\d{{4}})",
-    re.IGNORECASE,
-)
 MAY_BE_NUMERIC = re.compile(r"[\s\[]*(?:[a-z]+\.?,?\s+)?\d{1,2}[-/.]\d", re.IGNORECASE)
 CLOCK_ALONE = re.compile(r"\d{1,2}(:\d\d){1,2}")
 LIKE_A_TIME = re.compile(
@@ -43,12 +22,8 @@ LIKE_A_TIME = re.compile(
 )
 NUMBER = re.compile(r"[+-]?\d{1,400}(\.\d{1,400})?(e[+-]?\d{1,3})?", re.IGNORECASE)
 DIGITS = re.compile(r"([0-9]+)")
-MOST_CHARACTERS = 100  # of a time
 MILLISECONDS = 1e11  # numbers above are no seconds since 1970, but milliseconds
 REMEDY = "write it so, or leave `order` out where the file is in order"
-
-DateOrder = Literal["mdy", "dmy", "ymd"]
-DATE_ORDERS: tuple[DateOrder, ...] = ("mdy", "dmy", "ymd")
 
 
 class Reading(NamedTuple):
@@ -57,14 +32,6 @@ class Reading(NamedTuple):
     kind: Literal["numbers", "times", "texts"]
     date_order: DateOrder
     newest_first: bool
-
-
-class Time(NamedTuple):
-    """In UTC where there is a zone; `fraction` of a second. `zone`: offset, a name, or nothing."""
-
-    second: datetime
-    fraction: float
-    zone: str
 
 
 def find_reading(conversations: Sequence[Sequence[str]]) -> Reading:
@@ -77,7 +44,7 @@ def find_reading(conversations: Sequence[Sequence[str]]) -> Reading:
     if is_numbers(texts):
         _check_unit(texts)
         reading = Reading("numbers", "mdy", False)
-    elif any(_read_any(text) for text in texts):
+    elif any(is_time(text) for text in texts):
         reading = Reading("times", _find_date_order(conversations), False)
     else:
         _check_texts(texts)
@@ -110,7 +77,7 @@ def is_order(texts: Sequence[str]) -> bool:
     >>> is_order(["1", "2.5"]), is_order(["3/24/2024 9:50 PM", "3/25/2024 10:00 AM"]), is_order(["1", "Mar 1, 2024"])
     (True, True, False)
     """
-    return is_numbers(texts) or all(map(_read_any, texts))
+    return is_numbers(texts) or all(map(is_time, texts))
 
 
 def is_numbers(texts: Sequence[str]) -> bool:
@@ -209,7 +176,7 @@ def _find_date_order(conversations: Sequence[Sequence[str]]) -> DateOrder:
 def _numeric_dates(conversations: Sequence[Sequence[str]]) -> Iterator[tuple[str, re.Match[str]]]:
     for texts in conversations:
         for text in texts:
-            found = _match(text) if MAY_BE_NUMERIC.match(text) else None
+            found = match_time(text) if MAY_BE_NUMERIC.match(text) else None
             if found and found["one"]:
                 yield text, found
 
@@ -231,72 +198,3 @@ def _find_narrow(conversations: Sequence[Sequence[str]], orders: Sequence[DateOr
         spans.append((max(seconds) - min(seconds), order))
     (least, narrow), (next_least, _), *_ = sorted(spans)
     return narrow if 4 * least < next_least else None
-
-
-# One time
-
-
-def read_time(text: str, date_order: DateOrder) -> Time | None:
-    """None if the text is no date, with or without a time, or if there is no such day.
-
-    >>> read_time("2024-03-01T10:00:00.5+02:00", "mdy")
-    Time(second=datetime.datetime(2024, 3, 1, 8, 0), fraction=0.5, zone='offset')
-    >>> read_time("3/4/2024 12:05 AM", "mdy").second, read_time("3/4/24 0:05", "dmy").second
-    (datetime.datetime(2024, 3, 4, 0, 5), datetime.datetime(2024, 4, 3, 0, 5))
-    """
-    found = _match(text)
-    if found is None:
-        return None
-    try:
-        time = datetime(*_date(found, date_order), _hour(found), int(found["minute"] or 0), int(found["second"] or 0))
-        if offset := found["offset"]:
-            digits = offset[1:].replace(":", "")
-            hours, minutes = (digits[:-2], digits[-2:]) if len(digits) > 2 else (digits, 0)
-            away = timedelta(hours=int(hours), minutes=int(minutes))
-            time += away if offset[0] == "-" else -away
-    except (ValueError, OverflowError):
-        return None
-    zone = (found["zone"] or "").upper()
-    return Time(time, float(f"0.{found['fraction'] or 0}"), "offset" if found["offset"] or zone in ("Z", "UTC", "GMT") else zone)
-
-
-def _read_any(text: str) -> bool:
-    return any(read_time(text, order) for order in DATE_ORDERS)
-
-
-def _match(text: str) -> re.Match[str] | None:
-    text = text.strip().strip("[]")
-    if len(text) > MOST_CHARACTERS or not text.isprintable():
-        return None
-    if text[:1].isalpha() and (turned := YEAR_AT_THE_END.fullmatch(text)):
-        text = turned.expand(r"\g<day> \g<name> \g<year> \g<clock>")
-    return TIME.fullmatch(text)
-
-
-def _hour(found: re.Match[str]) -> int:
-    """Of the day; 24 and more, which is an error further on, where the clock of twelve hours has no such hour."""
-    hour, half, part = int(found["hour"] or 0), (found["half"] or "").lower(), found["part"]
-    if not half and not part:
-        return hour
-    if hour > 12 or (part == "晚上" and hour == 12):
-        return 24
-    if part == "中午":
-        return hour if hour >= 11 else hour + 12
-    return hour % 12 + 12 * (half == "p" or part in ("下午", "晚上", "午後", "오후"))
-
-
-def _date(found: re.Match[str], order: DateOrder) -> tuple[int, int, int]:
-    """Year, month, day."""
-    if found["year0"]:
-        return int(found["year0"]), int(found["month0"]), int(found["day0"])
-    if found["one"]:
-        part = dict(zip(order, (found["one"], found["two"], found["three"]), strict=True))
-        if len(part["d"]) > 2:
-            raise ValueError(part["d"])
-        return _year(part["y"]), int(part["m"]), int(part["d"])
-    number = "2" if found["year2"] else "3"
-    return _year(found["year" + number]), MONTHS.index(found["name" + number][:3].lower()) + 1, int(found["day" + number])
-
-
-def _year(text: str) -> int:
-    return int(text) + (2000 if len(text) <= 2 else 0)

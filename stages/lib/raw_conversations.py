@@ -240,7 +240,7 @@ def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
 
 
 def _key_of(row: Row, columns: Columns) -> str | None:
-    """The conversation that an unreadable row belongs to, if that can be read."""
+    """The conversation that a row belongs to, if that can be read."""
     try:
         return field_text(row.values, columns.conversation)
     except ReprotuneError:
