@@ -26,11 +26,12 @@ from pathlib import Path
 import yaml
 
 from benchmarks.conversations import make_conversations
-from stages.lib.accounts import measure_balance, shares_of_strata
-from stages.lib.conversations import messages_key, normalize, read_jsonl
-from stages.lib.params import PARAMS, Yaml12Loader, read_params
-from stages.lib.traits import describe_all
-from stages.split import SplitParams, split_rows
+from stages.lib.core.files import read_jsonl
+from stages.lib.core.params import PARAMS, Yaml12Loader, read_params
+from stages.lib.records.conversation import messages_key, normalize
+from stages.report.accounts import measure_balance, shares_of_strata
+from stages.split.__main__ import SplitParams, split_rows
+from stages.split.traits import describe_all
 
 REPO = Path(__file__).parent.parent
 PACKAGED = {"path": "requirements/corpora.txt"}
@@ -84,7 +85,7 @@ def write_dirty_csv(path: Path, number: int = 5000) -> None:
 
 
 def pairs_of(row: dict) -> frozenset:
-    """Token pairs, by a tokeniser that shares no line with stages/lib/shingles.py."""
+    """Token pairs, by a tokeniser that shares no line with stages/lib/similarity/shingles.py."""
     tokens = TOKEN.findall("\n".join(normalize(message["content"]) for message in row["messages"]))
     return frozenset(pairwise(tokens)) if len(tokens) > 1 else frozenset(tokens)
 

@@ -19,7 +19,7 @@ import psutil
 import yaml
 
 from benchmarks.conversations import write_conversations
-from stages.lib.params import PARAMS, Yaml12Loader
+from stages.lib.core.params import PARAMS, Yaml12Loader
 
 REPO = Path(__file__).parent.parent
 STAGES = (["collect", "made_up"], ["clean"], ["split"])

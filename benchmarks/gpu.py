@@ -65,14 +65,14 @@ def run_ours(shape: str, steps: int, device: str, options: str) -> dict[str, flo
     import torch
     from peft.helpers import disable_input_dtype_casting
 
-    from stages.lib.hardware import Hardware, use_deterministic_algorithms
-    from stages.lib.likelihood import choose_nll
-    from stages.lib.methods import add_adapter, checkpoint_activations
-    from stages.lib.packing import pack
-    from stages.lib.plan import Document, Plan
-    from stages.lib.quick_layers import quicken
-    from stages.lib.ranks import Ranks
-    from stages.lib.trainer import Settings, Trainer
+    from stages.lib.model.hardware import Hardware, use_deterministic_algorithms
+    from stages.train.likelihood import choose_nll
+    from stages.train.methods import add_adapter, checkpoint_activations
+    from stages.train.packing import pack
+    from stages.train.plan import Document, Plan
+    from stages.train.quick_layers import quicken
+    from stages.train.ranks import Ranks
+    from stages.train.trainer import Settings, Trainer
 
     use_deterministic_algorithms("deterministic" in options)
     model = make_model(shape, device)

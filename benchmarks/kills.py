@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.training import REPO, TOKENIZED, make_project, read_yaml
-from stages.lib.params import PARAMS
+from stages.lib.core.params import PARAMS
 
 TOKENS = 2500
 VALIDATION_ROWS = 10

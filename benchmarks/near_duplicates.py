@@ -3,7 +3,7 @@
     pip install -r benchmarks/requirements.txt
     python -m benchmarks.near_duplicates [CONVERSATIONS [RUNS]]
 
-All three get the same normalised texts, the same tokens (see stages/lib/shingles.py), 2-grams, 16 bands of 5 hashes. Ours and
+All three get the same normalised texts, the same tokens (stages/lib/similarity), 2-grams, 16 bands of 5 hashes. Ours and
 datasketch verify each pair by the exact Jaccard index at 0.8 and keep a row that is like none that is kept; datatrove joins what
 shares a bucket, as it is made to. Ours and datasketch use one process, datatrove as many as there are cores.
 """
@@ -20,9 +20,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.conversations import make_conversations
-from stages.lib.conversations import normalize
-from stages.lib.near_duplicates import BANDS, ROWS, band_keys, find_originals
-from stages.lib.shingles import concatenate, shingle
+from stages.lib.records.conversation import normalize
+from stages.lib.similarity.near_duplicates import BANDS, ROWS, band_keys, find_originals
+from stages.lib.similarity.shingles import concatenate, shingle
 
 TOKEN = re.compile(r"[a-z0-9]+|[㐀-鿿]")
 THRESHOLD = 0.8

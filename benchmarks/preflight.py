@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from stages.lib.params import PARAMS, Yaml12Loader
+from stages.lib.core.params import PARAMS, Yaml12Loader
 
 REPO = Path(__file__).parent.parent
 # layers, hidden size, MLP's size, heads, key heads, vocabulary
@@ -79,8 +79,8 @@ CUDA_CASES = [
 
 def make_project(folder: Path, case: Case) -> None:
     """What the stage `train` needs: params, pinned model, made-up tokens of which two fifths are labels."""
-    from stages.lib.chat_template import Example
-    from stages.tokenize import write_examples
+    from stages.lib.records.tokenized import Example
+    from stages.tokenize.__main__ import write_examples
 
     shutil.copytree(REPO / "requirements", folder / "requirements")
     params = yaml.load((REPO / PARAMS).read_text(encoding="utf-8"), Loader=Yaml12Loader)
@@ -99,8 +99,8 @@ def make_project(folder: Path, case: Case) -> None:
         params["base_model"] |= {"source": "path", "name": "llama", "revision": None}
     PARAMS.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     if case.model != "default":
-        from stages.lib.base_model import PIN, pin_files
-        from stages.lib.json_file import write_json
+        from stages.lib.base_model.pin import PIN, pin_files
+        from stages.lib.core.files import write_json
 
         files = pin_files(folder / "llama", trust_remote_code=False)
         write_json(PIN, {"source": "path", "name": "llama", "revision": None, "trust_remote_code": False, "files": files})
@@ -134,7 +134,7 @@ def train_here(cuda: bool) -> int:
 
     import torch
 
-    from stages import train
+    from stages.train import __main__ as train
 
     train.main()
     if cuda:
@@ -144,7 +144,7 @@ def train_here(cuda: bool) -> int:
 
 def estimate_here(cuda: bool) -> int:
     """The total that tools.preflight gives for this folder; for a GPU without the context, which torch does not count."""
-    from tools.preflight import Device, examine, read_project
+    from tools.preflight.__main__ import Device, examine, read_project
 
     device = Device("cuda" if cuda else "cpu", "", 1 << 50, 1)
     needed = examine(read_project(), device).needed

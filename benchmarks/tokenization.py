@@ -14,8 +14,8 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
 from benchmarks.conversations import make_conversations
-from stages.lib.tokenization import AT_ONCE, BatchTokenizer
 from stages.lib.tokenizer import load_tokenizer
+from stages.tokenize.batches import AT_ONCE, BatchTokenizer
 
 
 def main() -> None:

@@ -63,7 +63,7 @@ import psutil
 import pyarrow.parquet as pq
 import yaml
 
-from stages.lib.params import PARAMS, Yaml12Loader
+from stages.lib.core.params import PARAMS, Yaml12Loader
 
 REPO = Path(__file__).parent.parent
 TOKENIZED = Path("data/tokenized")
@@ -165,9 +165,9 @@ def run_stage(around: Callable[[Any, Callable[[], Any]], Any]) -> Path:
 
     The one place that knows our trainer: a method that does one step, and the plan that says what the step will see.
     """
-    from stages import train
-    from stages.lib.adapter import ADAPTER
-    from stages.lib.trainer import Trainer
+    from stages.lib.model.adapter import ADAPTER
+    from stages.train import __main__ as train
+    from stages.train.trainer import Trainer
 
     train_step = Trainer.train_step
 
@@ -200,7 +200,7 @@ def train_trl(settings: dict[str, Any], meter: Meter) -> Path:
     from transformers import TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from stages.lib.base_model import pinned_folder
+    from stages.lib.base_model.pin import pinned_folder
     from stages.lib.tokenizer import load_tokenizer
 
     class Marks(TrainerCallback):
@@ -252,7 +252,7 @@ def validation_loss(adapter: Path) -> float:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    from stages.lib.base_model import load_base_model
+    from stages.lib.model.weights import load_base_model
 
     if (adapter / "adapter_config.json").is_file():
         model = PeftModel.from_pretrained(load_base_model("float32", "cpu"), adapter).eval()
@@ -301,8 +301,8 @@ def matrix_rates() -> dict[str, float]:
     """
     import torch
 
-    from stages.lib.base_model import load_base_model
-    from stages.lib.hardware import find_hardware
+    from stages.lib.model.hardware import find_hardware
+    from stages.lib.model.weights import load_base_model
 
     params = read_yaml(PARAMS)["train"]
     tokens, labels = count_tokens(Path())

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stages.lib.params import Yaml12Loader
+from stages.lib.core.files import write_jsonl
+from stages.lib.core.params import Yaml12Loader
+from stages.lib.records.conversation import Conversation, Message, normalize
 
 REPO = Path(__file__).parent.parent
 PROJECT_FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.txt", "requirements", "stages", "tools")
@@ -199,3 +201,13 @@ def copy_project(project: Path, target: Path) -> Path:
     """A copy with its cache, git history and file times."""
     shutil.copytree(project, target, symlinks=True)
     return target
+
+
+def write_conversations(path: Path, conversations: list[Conversation]) -> None:
+    """As clean writes them: sorted by id."""
+    write_jsonl(path, sorted(conversations, key=lambda conversation: conversation["id"]))
+
+
+def messages_key(messages: list[Message]) -> str:
+    """What exact duplicates have in common: roles and normalised texts."""
+    return json.dumps([[message["role"], normalize(message["content"])] for message in messages])

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from conftest import REPO, make_project, run, tiny_params, write_params
 
-from stages.lib import errors
+from stages.lib.core import errors
 
 PAIRS, CHATS = "data/raw/pairs.csv", "data/raw/chats.jsonl"
 HEADER = "question,answer,topic\n"
-FAULTS = yaml.safe_load((Path(__file__).parent / "cases/bad_input.yaml").read_text(encoding="utf-8"))
+FAULTS = yaml.safe_load((REPO / "tests/cases/bad_input.yaml").read_text(encoding="utf-8"))
 PIPELINE = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 BY_MESSAGE = FAULTS["CSV role that is not mapped"]["params"]
 

@@ -1,6 +1,7 @@
 """The DAG is right: a stage declares exactly the code, requirements, files and params that it uses; what should be stale is."""
 
 import ast
+import graphlib
 import importlib.metadata
 import json
 import re
@@ -15,29 +16,37 @@ import yaml
 from conftest import REPO, copy_project, environment, make_project, run, tiny_params, write_params
 from dvc.repo import Repo
 
-from stages.lib.params import SECTIONS, Yaml12Loader
+from stages.lib.core.params import SECTIONS, Yaml12Loader
 
 STAGES = (
-    "base_model", "collect", "clean", "split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report",
+    "base_model", "collect", "clean", "split", "tokenize", "train", "predict@base", "predict@tuned", "evaluate", "report",
 )  # fmt: skip
+ROOMS = tuple(dict.fromkeys(stage.partition("@")[0] for stage in STAGES))
 AFTER = {  # what runs after a stage's outs changed, the stage itself included; written by hand, not read from dvc.yaml
-    "base_model": {"base_model", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
-    "collect": {"collect", "clean", "split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
-    "clean": {"clean", "split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
-    "split": {"split", "tokenize", "train", "predict_base", "predict_tuned", "evaluate", "report"},
-    "tokenize": {"tokenize", "train", "predict_tuned", "evaluate", "report"},
-    "train": {"train", "predict_tuned", "evaluate", "report"},
-    "predict_base": {"predict_base", "evaluate", "report"},
-    "predict_tuned": {"predict_tuned", "evaluate", "report"},
+    "base_model": {"base_model", "tokenize", "train", "predict@base", "predict@tuned", "evaluate", "report"},
+    "collect": {"collect", "clean", "split", "tokenize", "train", "predict@base", "predict@tuned", "evaluate", "report"},
+    "clean": {"clean", "split", "tokenize", "train", "predict@base", "predict@tuned", "evaluate", "report"},
+    "split": {"split", "tokenize", "train", "predict@base", "predict@tuned", "evaluate", "report"},
+    "tokenize": {"tokenize", "train", "predict@tuned", "evaluate", "report"},
+    "train": {"train", "predict@tuned", "evaluate", "report"},
+    "predict@base": {"predict@base", "evaluate", "report"},
+    "predict@tuned": {"predict@tuned", "evaluate", "report"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},
 }
+AFTER["predict"] = AFTER["predict@base"] | AFTER["predict@tuned"]
 
 
 def pipeline() -> dict[str, dict]:
-    """Stage -> its entry in dvc.yaml; the body of the `foreach` for collect."""
+    """Room -> its entry in dvc.yaml; the body of a `foreach`."""
     stages = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     return {name: stage.get("do", stage) for name, stage in stages.items()}
+
+
+def code(folder: str) -> list[str]:
+    """The Python files under a folder, or the one file that is named."""
+    paths = [REPO / folder] if folder.endswith(".py") else sorted((REPO / folder).rglob("*.py"))
+    return [path.relative_to(REPO).as_posix() for path in paths]
 
 
 @cache
@@ -53,19 +62,29 @@ def imports_of(path: Path) -> frozenset[str]:
     return frozenset(names)
 
 
-def closure(stage: str) -> tuple[set[str], set[str]]:
-    """(project files, third-party top-level packages) that importing a stage loads, directly or not."""
-    files, packages, waiting = set(), set(), [REPO / "stages" / f"{stage}.py"]
+def files_of(name: str) -> set[Path]:
+    """The files that run when a dotted name of this project is imported: the module, and its packages' `__init__`."""
+    parts = name.split(".")
+    candidates = [REPO.joinpath(*parts).with_suffix(".py")]
+    candidates += [REPO.joinpath(*parts[:end], "__init__.py") for end in range(1, len(parts) + 1)]
+    return {path for path in candidates if path.is_file()}
+
+
+@cache
+def closure(room: str) -> tuple[frozenset[str], frozenset[str]]:
+    """(project files, third-party top-level packages) that running a stage loads, directly or not."""
+    files: set[Path] = set()
+    packages: set[str] = set()
+    waiting = files_of(f"stages.{room}.__main__")
     while waiting:
         path = waiting.pop()
-        files.add(path.relative_to(REPO).as_posix())
+        files.add(path)
         for name in imports_of(path):
-            module = REPO / (name.replace(".", "/") + ".py")
-            if name.startswith("stages") and module.is_file() and module.relative_to(REPO).as_posix() not in files:
-                waiting.append(module)
-            elif not name.startswith("stages"):
+            if name.split(".")[0] in ("stages", "tools"):
+                waiting |= files_of(name) - files
+            else:
                 packages.add(name.split(".")[0])
-    return files, packages - set(sys.stdlib_module_names)
+    return frozenset(path.relative_to(REPO).as_posix() for path in files), frozenset(packages - set(sys.stdlib_module_names))
 
 
 def requirements_of(packages: set[str]) -> set[str]:
@@ -79,39 +98,70 @@ def requirements_of(packages: set[str]) -> set[str]:
     return {pinned[re.sub(r"[-_.]+", "-", distributions[package][0]).lower()] for package in packages}
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_declared_code_is_the_import_closure(stage: str) -> None:
-    declared = {dep for dep in pipeline()[stage]["deps"] if dep.startswith("stages/")}
-    assert declared == closure(stage)[0]
+@pytest.mark.parametrize("room", ROOMS)
+def test_declared_code_is_the_import_closure(room: str) -> None:
+    """Every file of what dvc.yaml names is imported, and every file that is imported is in what it names."""
+    declared = [dep for dep in pipeline()[room]["deps"] if dep.startswith("stages/")]
+    files = [file for dep in declared for file in code(dep)]
+    assert len(files) == len(set(files)), "a file stands in two of the entries"
+    assert set(files) == closure(room)[0]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_declared_requirements_are_those_imported(stage: str) -> None:
-    declared = {dep for dep in pipeline()[stage]["deps"] if dep.startswith("requirements/")}
-    assert declared == requirements_of(closure(stage)[1])
+@pytest.mark.parametrize("room", ROOMS)
+def test_declared_requirements_are_those_imported(room: str) -> None:
+    declared = {dep for dep in pipeline()[room]["deps"] if dep.startswith("requirements/")}
+    assert declared == requirements_of(closure(room)[1])
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_checks_the_requirements_that_it_declares(stage: str) -> None:
-    declared = {dep for dep in pipeline()[stage]["deps"] if dep.startswith("requirements/")}
-    source = (REPO / "stages" / f"{stage}.py").read_text(encoding="utf-8")
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_stage_checks_the_requirements_that_it_declares(room: str) -> None:
+    declared = {dep for dep in pipeline()[room]["deps"] if dep.startswith("requirements/")}
+    source = (REPO / "stages" / room / "__main__.py").read_text(encoding="utf-8")
     [call] = re.findall(r"check_installed\(([^)]*)\)", source)
     assert set(ast.literal_eval(f"({call},)")) == declared
 
 
-@pytest.mark.parametrize("stage", ["collect", "clean", "split", "report"])
-def test_data_stages_load_no_torch(stage: str) -> None:
-    code = f"import sys, stages.{stage}; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
+@pytest.mark.parametrize("room", ["collect", "clean", "split", "report"])
+def test_data_stages_load_no_torch(room: str) -> None:
+    code = f"import sys, stages.{room}.__main__; sys.exit(bool({{'torch', 'transformers'}} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPO, env=environment(), check=False)
     assert done.returncode == 0
 
 
-def test_no_stage_imports_a_stage_and_no_tool_imports_a_tool() -> None:
-    for path in [*REPO.glob("stages/*.py"), *REPO.glob("stages/lib/*.py")]:
-        assert not [name for name in imports_of(path) if re.fullmatch(r"stages\.(?!lib\b).*", name)], path
-    for path in REPO.glob("tools/**/*.py"):
-        own = f"tools.{path.relative_to(REPO / 'tools').parts[0]}."  # a package's, or no one's
-        assert not [name for name in imports_of(path) if name.startswith("tools") and not f"{name}.".startswith(own)], path
+# --- The house: who may import whom -----------------------------------------------------------------------------------
+
+
+def place_of(path: Path) -> str:
+    """The room of a file: stages/<stage>, tools/<tool>, stages/lib/<folder> or a file of stages/lib."""
+    parts = path.relative_to(REPO).with_suffix("").parts
+    return ".".join(parts[:3] if parts[1] == "lib" else parts[:2])
+
+
+def arrows(folder: str) -> list[tuple[str, str]]:
+    """(importing room, imported room) of all imports between rooms of this project."""
+    files = sorted((REPO / folder).rglob("*.py"))
+    pairs = {(place_of(path), place_of(other)) for path in files for name in imports_of(path) for other in files_of(name)}
+    return sorted((one, other) for one, other in pairs if one != other)
+
+
+def test_a_stage_imports_its_own_room_and_lib() -> None:
+    assert [pair for pair in arrows("stages") if not pair[1].startswith("stages.lib.")] == []
+
+
+def test_the_library_has_no_circles() -> None:
+    after = {}
+    for one, other in arrows("stages/lib"):
+        after.setdefault(one, set()).add(other)
+    assert list(graphlib.TopologicalSorter(after).static_order())  # raises CycleError
+
+
+def test_what_one_stage_alone_imports_stands_in_its_room() -> None:
+    lonely = [file for file in code("stages/lib") if sum(file in closure(room)[0] for room in ROOMS) < 2]
+    assert lonely == []
+
+
+def test_a_tool_imports_stages_and_what_tools_share_but_no_other_tool() -> None:
+    assert [pair for pair in arrows("tools") if pair[1].startswith("tools.") and pair[1] != "tools.console"] == []
 
 
 def test_only_report_leaves_outs_to_git() -> None:
@@ -137,7 +187,7 @@ def stale_stages(folder: Path) -> set[str]:
                 if following not in reached:
                     reached.add(following)
                     waiting.append(following)
-        return {stage.name.partition("@")[0] for stage in reached}
+        return {stage.name if stage.name.startswith("predict") else stage.name.partition("@")[0] for stage in reached}
 
 
 @pytest.fixture(scope="module")
@@ -169,66 +219,32 @@ def stages_reading(param: str) -> set[str]:
     section = param.partition(".")[0]
     if param.startswith("collect.sources"):
         return AFTER["collect"]
-    return AFTER["predict_base"] | AFTER["predict_tuned"] if section == "predict" else AFTER[section]
+    return AFTER[section]
 
 
-CODE = {  # a library module -> the stages that run it, by hand
-    "accounts": ("report",),
-    "adapter": ("train", "predict_tuned"),
-    "assignment": ("split",),
-    "attention": ("train",),
-    "base_model": ("base_model", "train", "predict_base", "predict_tuned"),
-    "chat_template": ("tokenize", "train", "predict_base", "predict_tuned"),
-    "checkpoints": ("train",),
-    "cleaning": ("clean",),
-    "conversations": tuple(name for name in STAGES if name != "base_model"),
-    "corpora": ("collect",),
-    "errors": STAGES,
-    "excerpts": ("report",),
-    "hardware": ("train", "predict_base", "predict_tuned"),
-    "json_file": ("base_model", "train", "predict_base", "predict_tuned", "evaluate", "report", "split", "clean"),
-    "layouts": ("collect",),
-    "leakage": ("split",),
-    "likelihood": ("train",),
-    "loggers": ("train",),
-    "memory": ("train",),
-    "message_order": ("collect",),
-    "methods": ("train",),
-    "near_duplicates": ("clean", "split"),
-    "packing": ("train", "predict_base", "predict_tuned"),
-    "params": STAGES,
-    "personal_data": ("clean",),
-    "plan": ("train",),
-    "predictions": ("predict_base", "predict_tuned"),
-    "processes": ("clean", "split"),
-    "quick_layers": ("train",),
-    "ranks": ("train",),
-    "raw_conversations": ("collect",),
-    "raw_file": ("collect",),
-    "raw_messages": ("collect",),
-    "readers": ("collect",),
-    "requirements": STAGES,
-    "rows": ("collect",),
-    "shingles": ("clean", "split"),
-    "sources": ("collect",),
-    "stop_requests": ("train",),
-    "tables": ("collect",),
-    "text_encoding": ("collect",),
-    "text_metrics": ("evaluate",),
-    "text_quality": ("clean",),
-    "text_repair": ("clean",),
-    "time_text": ("collect",),
-    "tokenization": ("tokenize",),
-    "tokenizer": ("base_model", "tokenize", "predict_base", "predict_tuned"),
-    "trainer": ("train",),
-    "traits": ("split",),
-    "words": ("clean",),
+LIBRARY = {  # what two stages share -> who runs it, by hand
+    "base_model": ("base_model", "train", "predict"),
+    "chat_template.py": ("tokenize", "predict"),
+    "core": ROOMS,
+    "model": ("train", "predict"),
+    "processes.py": ("clean", "split"),
+    "records/assignment.py": ("split", "report"),
+    "records/cleaned.py": ("clean", "split", "report"),
+    "records/collected.py": ("collect", "clean"),
+    "records/conversation.py": ("collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
+    "records/loss_history.py": ("train", "report"),
+    "records/predictions.py": ("predict", "evaluate"),
+    "records/scores.py": ("evaluate", "report"),
+    "records/tokenize_ledger.py": ("tokenize", "report"),
+    "records/tokenized.py": ("tokenize", "train", "predict"),
+    "similarity": ("clean", "split"),
+    "tokenizer.py": ("base_model", "tokenize", "predict"),
 }
 REQUIREMENTS = {
-    "core": STAGES,
+    "core": ROOMS,
     "corpora": (),  # in the tiny project no source is packaged
     "data": ("clean", "split"),
-    "model": ("base_model", "tokenize", "train", "predict_base", "predict_tuned"),
+    "model": ("base_model", "tokenize", "train", "predict"),
     "evaluation": ("evaluate",),
     "dvc": (),
     "dev": (),
@@ -260,15 +276,15 @@ def test_a_changed_param_makes_its_readers_stale(mutable: Path, param: str) -> N
     assert stale_after(mutable, "params.yaml", change) == stages_reading(param)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_changed_stage_file_makes_that_stage_stale(mutable: Path, stage: str) -> None:
-    assert stale_after(mutable, f"stages/{stage}.py", lambda text: text + "\n# changed\n") == AFTER[stage]
+@pytest.mark.parametrize("file", [file for room in ROOMS for file in code(f"stages/{room}")])
+def test_a_changed_file_of_a_room_makes_its_stage_stale(mutable: Path, file: str) -> None:
+    assert stale_after(mutable, file, lambda text: text + "\n# changed\n") == AFTER[file.split("/")[1]]
 
 
-@pytest.mark.parametrize("module", sorted(path.stem for path in REPO.glob("stages/lib/*.py")))
-def test_a_changed_library_module_makes_its_importers_stale(mutable: Path, module: str) -> None:
-    stale = stale_after(mutable, f"stages/lib/{module}.py", lambda text: text + "\n# changed\n")
-    assert stale == after(CODE[module])
+@pytest.mark.parametrize("file", code("stages/lib"))
+def test_a_changed_file_of_the_library_makes_its_importers_stale(mutable: Path, file: str) -> None:
+    [rooms] = [rooms for name, rooms in LIBRARY.items() if file in code(f"stages/lib/{name}")]
+    assert stale_after(mutable, file, lambda text: text + "\n# changed\n") == after(rooms)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in REPO.glob("requirements/*.txt")))
@@ -287,10 +303,20 @@ def test_comments_touches_and_other_files_make_nothing_stale(mutable: Path) -> N
     assert stale_after(mutable, "params.yaml", lambda text: text.replace("seed: 0", "seed:   0  # spaces")) == set()
     assert stale_after(mutable, "requirements.txt", lambda text: text + "\n# changed\n") == set()
     assert stale_after(mutable, "tools/chat.py", lambda text: text + "\n# changed\n") == set()
-    for path in ("data/raw/pairs.csv", "stages/train.py", "data/collected/pairs.jsonl"):
+    for path in ("data/raw/pairs.csv", "stages/train/__main__.py", "data/collected/pairs.jsonl"):
         (mutable / path).touch()
-    (mutable / "stages" / "lib" / "__pycache__").mkdir(exist_ok=True)
-    (mutable / "stages" / "lib" / "__pycache__" / "new.pyc").write_bytes(b"x")
+    assert stale_stages(mutable) == set()
+
+
+@pytest.mark.parametrize(
+    "folder", ["stages/train", "stages/lib/core", "data/collected", "data/ledger/collect", "models/tokenizer"]
+)
+def test_what_editors_and_systems_leave_behind_makes_nothing_stale(mutable: Path, folder: str) -> None:
+    strays = ["__pycache__/a.pyc", ".a.py.swp", "a.py~", ".DS_Store", ".idea/a.xml", ".vscode/a.json", "Thumbs.db", "._a.py",
+              ".#a.py", "#a.py#", "a.py.orig"]  # fmt: skip
+    for name in strays:
+        (mutable / folder / name).parent.mkdir(exist_ok=True)
+        (mutable / folder / name).write_text("x", encoding="utf-8")
     assert stale_stages(mutable) == set()
 
 
@@ -299,7 +325,7 @@ def test_an_unrelated_section_in_params_makes_nothing_stale(mutable: Path) -> No
 
 
 def test_every_section_has_its_stage() -> None:
-    assert {"predict" if name.startswith("predict") else name for name in STAGES} == set(SECTIONS)
+    assert set(ROOMS) == set(SECTIONS) == set(pipeline())
 
 
 # --- Real runs --------------------------------------------------------------------------------------------------------
@@ -323,7 +349,7 @@ def test_a_second_repro_runs_nothing(finished_project: Path, tmp_path: Path) -> 
 
 def test_a_change_without_effect_stops_where_its_effect_ends(finished_project: Path, tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
-    source = folder / "stages" / "clean.py"
+    source = folder / "stages" / "clean" / "__main__.py"
     source.write_text(source.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
     assert ran(run(["dvc", "repro"], folder).stdout) == ["clean"]
     raw = folder / "data" / "raw" / "pairs.csv"
@@ -355,7 +381,7 @@ def test_a_new_source_is_collected_alone(finished_project: Path, tmp_path: Path)
 def test_a_reverted_param_comes_back_from_the_run_cache(finished_project: Path, tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     edit_params(folder, "train", learning_rate=1e-5)
-    assert ran(run(["dvc", "repro"], folder).stdout) == ["train", "predict_tuned", "evaluate", "report"]
+    assert ran(run(["dvc", "repro"], folder).stdout) == ["train", "predict@tuned", "evaluate", "report"]
     run(["git", "commit", "-qam", "another rate"], folder)
     edit_params(folder, "train", learning_rate=tiny_params()["train"]["learning_rate"])
     reverted = run(["dvc", "repro"], folder).stdout

@@ -9,10 +9,10 @@ import yaml
 from conftest import REPO
 from stage_runner import run_in_fork
 
-from stages.lib.params import Yaml12Loader
+from stages.lib.core.params import Yaml12Loader
 
-STAGES = ["base_model", "collect@pairs", "collect@chats", "clean", "split", "tokenize", "train", "predict_base",
-          "predict_tuned", "evaluate", "report"]  # fmt: skip
+STAGES = ["base_model", "collect@pairs", "collect@chats", "clean", "split", "tokenize", "train", "predict@base",
+          "predict@tuned", "evaluate", "report"]  # fmt: skip
 PIPELINE = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from conftest import REPO, environment
 
-from stages.collect import CollectParams
-from stages.lib.base_model import BaseModelParams
+from stages.collect.__main__ import CollectParams
+from stages.lib.base_model.source import BaseModelParams
 
 READMES = ["README.md", "README.zh.md"]
 PARAMS = yaml.safe_load((REPO / "params.yaml").read_text(encoding="utf-8"))

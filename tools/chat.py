@@ -5,12 +5,13 @@ import sys
 from contextlib import nullcontext
 from typing import Any
 
-from stages.lib.adapter import ADAPTER, load_adapter
-from stages.lib.base_model import PIN, load_base_model
+from stages.lib.base_model.pin import PIN
 from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_prompt
-from stages.lib.conversations import Message
-from stages.lib.errors import ReprotuneError, describe_os_error
-from stages.lib.hardware import find_hardware
+from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.model.adapter import ADAPTER, load_adapter
+from stages.lib.model.hardware import find_hardware
+from stages.lib.model.weights import load_base_model
+from stages.lib.records.conversation import Message
 from stages.lib.tokenizer import load_tokenizer
 
 HELP = "An empty line or Ctrl-D ends, /new starts a new conversation, /system TEXT does so with a system message."

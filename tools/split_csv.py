@@ -14,8 +14,9 @@ from pathlib import Path
 
 import orjson
 
-from stages.lib.conversations import Conversation, read_lines
-from stages.lib.errors import ReprotuneError, describe_os_error
+from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.files import read_lines
+from stages.lib.records.conversation import Conversation
 
 SPLIT = Path("data/split")
 SPLITS = ("train", "validation", "test")

@@ -18,9 +18,9 @@ from typing import Any
 import orjson
 from pydantic import ConfigDict
 
-from stages.lib.conversations import Message
-from stages.lib.errors import ReprotuneError, describe_os_error
-from stages.lib.params import PARAMS, Section, read_params
+from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.params import PARAMS, Section, read_params
+from stages.lib.records.conversation import Message
 
 COLLECT_LEDGERS = Path("data/ledger/collect")
 COLLECTED = Path("data/collected")

@@ -9,20 +9,12 @@ What the second adds to the first, up to and with the end-of-turn token, is labe
 token the inference prompt, and the model learns to stop.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from jinja2 import TemplateError
 
-from stages.lib.conversations import Message
-
-IGNORE_INDEX = -100
-
-
-class Example(NamedTuple):
-    """One training sequence. `labels[t]` is `input_ids[t]` where the token is the assistant's, else IGNORE_INDEX. (T,) each."""
-
-    input_ids: list[int]
-    labels: list[int]
+from stages.lib.records.conversation import Message
+from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
 
 class TemplateMisfit(Exception):

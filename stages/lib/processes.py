@@ -10,7 +10,7 @@ from itertools import chain, islice
 from multiprocessing import get_context
 from typing import TypeVar
 
-from stages.lib.errors import ReprotuneError
+from stages.lib.core.errors import ReprotuneError
 
 PROCESSES = "REPROTUNE_PROCESSES"
 

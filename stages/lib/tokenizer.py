@@ -1,40 +1,11 @@
 """The tokenizer and its chat template in models/tokenizer/: written once by base_model, read by every later stage."""
 
-import json
-import shutil
 from pathlib import Path
 from typing import Any
 
-from stages.lib.errors import ReprotuneError
+from stages.lib.core.errors import ReprotuneError
 
 TOKENIZER = Path("models/tokenizer")
-
-
-def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | None, template_variables: dict[str, Any]) -> None:
-    """Save the tokenizer in `folder` to models/tokenizer, with the chat template that every later stage uses.
-
-    `template_variables` are set at the template's top, so that training, prediction, chat and any tool that loads
-    models/tokenizer render the same.
-
-    Raises:
-        ReprotuneError: neither the tokenizer nor params.yaml has a chat template.
-    """
-    tokenizer = load_tokenizer(folder, trust_remote_code)
-    template = chat_template or tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not template:
-        raise ReprotuneError(
-            f"base_model: {folder} has no chat template; choose a chat (instruct) model, or give one in base_model.chat_template"
-        )
-    variables = "".join(f"{{%- set {name} = {_jinja_literal(value)} %}}" for name, value in sorted(template_variables.items()))
-    tokenizer.chat_template = variables + template
-    shutil.rmtree(TOKENIZER, ignore_errors=True)
-    tokenizer.save_pretrained(TOKENIZER)
-
-
-def _jinja_literal(value: str | bool | int | float | None) -> str:
-    return "none" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def load_tokenizer(folder: Path = TOKENIZER, trust_remote_code: bool = False) -> Any:

@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from stages.clean import SourceNames, judge_all
-from stages.collect import Collected
-from stages.lib.cleaning import CleanParams, clean_lines
-from stages.lib.errors import ReprotuneError, describe_os_error
-from stages.lib.params import read_params
+from stages.clean.__main__ import SourceNames, judge_all
+from stages.clean.conversation import CleanParams, clean_lines
+from stages.collect.__main__ import Collected
+from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.params import read_params
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from tools.preview.chat_exports import refuse_trees
 from tools.preview.columns import Proposal, propose_columns

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from stages.lib.errors import ReprotuneError
+from stages.lib.core.errors import ReprotuneError
 from tools.preview.columns import find_column
 from tools.preview.sample import Sample
 

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stages.lib.errors import ReprotuneError
-from stages.lib.layouts import recognize_layout
-from stages.lib.message_order import find_reading, is_order
-from stages.lib.sources import Columns
+from stages.collect.layouts import recognize_layout
+from stages.collect.order import find_reading, is_order
+from stages.collect.sources import Columns
+from stages.lib.core.errors import ReprotuneError
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stages.lib.cleaning import CleanedChunk
-from stages.lib.conversations import ROLES, Conversation
-from stages.lib.rows import UnreadableRow
-from stages.lib.sources import Columns
+from stages.clean.conversation import CleanedChunk
+from stages.collect.rows import UnreadableRow
+from stages.collect.sources import Columns
+from stages.lib.records.conversation import ROLES, Conversation
 from tools.preview.chat_exports import lacks_conversation
 from tools.preview.columns import Proposal, lists_of_messages
 from tools.preview.file_kind import FileKind

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
-from stages.lib.chat_template import IGNORE_INDEX, TemplateMisfit, tokenize_conversation
-from stages.lib.conversations import Conversation
+from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
+from stages.lib.records.conversation import Conversation
+from stages.lib.records.tokenized import IGNORE_INDEX
 from tools.preview.wording import shorten, visible
 
 MOST_SHOWN = 3

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import orjson
 
-from stages.lib.errors import ReprotuneError
-from stages.lib.layouts import recognize_layout
-from stages.lib.raw_file import BYTE_ORDER_MARKS, COMPRESSIONS, open_raw
-from stages.lib.text_encoding import excerpt, likely_encodings, utf16_without_mark
+from stages.collect.encodings import excerpt, likely_encodings, utf16_without_mark
+from stages.collect.files import BYTE_ORDER_MARKS, COMPRESSIONS, open_raw
+from stages.collect.layouts import recognize_layout
+from stages.lib.core.errors import ReprotuneError
 
 HEAD = 2**22  # bytes from which encoding, format and delimiter are told
 START = 4096  # bytes that tell text from binary files, and UTF-16 without a mark, as for the reader

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.lib.errors import ReprotuneError
-from stages.lib.raw_messages import ROLE_NAMES
-from stages.lib.sources import Columns
+from stages.collect.messages import ROLE_NAMES
+from stages.collect.sources import Columns
+from stages.lib.core.errors import ReprotuneError
 from tools.preview.columns import lists_of_messages
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from stages.collect import Collected, assign_ids
-from stages.lib.errors import ReprotuneError
-from stages.lib.raw_conversations import mapping_of, to_conversations
-from stages.lib.readers import read_rows
-from stages.lib.rows import Row, UnreadableRow, digest_of
-from stages.lib.sources import Source
+from stages.collect.__main__ import Collected, assign_ids
+from stages.collect.conversations import mapping_of, to_conversations
+from stages.collect.readers import read_rows
+from stages.collect.rows import Row, UnreadableRow, digest_of
+from stages.collect.sources import Source
+from stages.lib.core.errors import ReprotuneError
 
 MOST_ROWS = 2000
 MOST_BYTES = 32 * 2**20  # of rows that are held

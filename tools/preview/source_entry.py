@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.lib.errors import ReprotuneError
-from stages.lib.raw_file import COMPRESSIONS, DVC_CACHE
-from stages.lib.readers import DELIMITERS
-from stages.lib.sources import Source
+from stages.collect.files import COMPRESSIONS, DVC_CACHE
+from stages.collect.readers import DELIMITERS
+from stages.collect.sources import Source
+from stages.lib.core.errors import ReprotuneError
 from tools.preview.file_kind import FileKind
 from tools.preview.wording import WIDTH
 

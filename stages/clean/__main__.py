@@ -1,0 +1,148 @@
+"""data/collected/*.jsonl -> data/cleaned.jsonl: repaired, masked, de-duplicated conversations, sorted by id.
+
+The ledger, data/ledger/clean.jsonl, has one row for every collected conversation: kept, repaired (how) or dropped (why);
+data/ledger/sources.json counts the rows that collect read.
+"""
+
+from collections import Counter, defaultdict
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from pydantic import ConfigDict
+
+from stages.clean.conversation import CleanedChunk, CleanParams, Verdict, clean_lines
+from stages.lib.core.errors import ReprotuneError, run_stage
+from stages.lib.core.files import read_lines, write_json, write_jsonl, write_lines
+from stages.lib.core.params import Section, read_params
+from stages.lib.core.requirements import check_installed
+from stages.lib.processes import in_chunks, map_chunks
+from stages.lib.records import collected
+from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
+from stages.lib.similarity.near_duplicates import find_originals
+from stages.lib.similarity.shingles import concatenate
+
+ROWS_AT_ONCE = 1000
+
+
+class SourceNames(Section):
+    """Of `collect`, only which sources there are."""
+
+    model_config = ConfigDict(extra="ignore")
+    sources: dict[str, Any]
+
+
+def find_length_outliers(verdicts: list[Verdict], quantiles: tuple[float, float]) -> set[int]:
+    """Rows where what one side says is shorter or longer than the quantiles of its language. Characters, each side by itself."""
+    outliers: set[int] = set()
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for row, verdict in enumerate(verdicts):
+        if verdict.reason is None:
+            rows_of[verdict.language].append(row)
+    for rows in rows_of.values():
+        for side in ("user_characters", "assistant_characters"):
+            lengths = np.array([getattr(verdicts[row], side) for row in rows])
+            low = np.quantile(lengths, quantiles[0], method="lower")
+            high = np.quantile(lengths, quantiles[1], method="higher")
+            outliers |= {row for row, length in zip(rows, lengths, strict=True) if not low <= length <= high}
+    return outliers
+
+
+def find_exact_duplicates(verdicts: list[Verdict], outliers: set[int]) -> dict[int, int]:
+    """Row -> the first row with the same normalised messages."""
+    first_of: dict[bytes, int] = {}
+    duplicates = {}
+    for row, verdict in enumerate(verdicts):
+        if verdict.reason is None and row not in outliers:
+            first = first_of.setdefault(verdict.key, row)
+            if first != row:
+                duplicates[row] = first
+    return duplicates
+
+
+def find_near_duplicates(chunks: list[CleanedChunk], left: np.ndarray, threshold: float) -> dict[int, tuple[int, float]]:
+    """Row -> (the earlier row that stays in its place, their Jaccard index), among the rows that are `left`."""
+    shingles = concatenate([chunk.shingles for chunk in chunks]).take(left)
+    bands = np.concatenate([chunk.bands for chunk in chunks])[left]
+    originals = find_originals(shingles, bands, threshold)
+    return {int(left[row]): (int(left[original]), similarity) for row, (original, similarity) in originals.items()}
+
+
+def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRow]:
+    """The ledger: for each collected conversation, in order, what became of it. Of duplicates the lowest id stays."""
+    verdicts = [verdict for chunk in chunks for verdict in chunk.verdicts]
+    outliers = find_length_outliers(verdicts, params.length_quantiles) if params.length_quantiles else set()
+    exact = find_exact_duplicates(verdicts, outliers) if params.duplicates else {}
+    near = {}
+    if params.near_duplicates is not None:
+        gone = outliers | exact.keys()
+        left = [row for row, verdict in enumerate(verdicts) if verdict.reason is None and row not in gone]
+        near = find_near_duplicates(chunks, np.array(left, np.int64), params.near_duplicates) if left else {}
+    ledger = []
+    for row, verdict in enumerate(verdicts):
+        reason, original, similarity = verdict.reason, None, None
+        if row in outliers:
+            reason = "length"
+        elif row in exact:
+            reason, original = "exact_duplicate", verdicts[exact[row]].id
+        elif row in near:
+            reason, original, similarity = "near_duplicate", verdicts[near[row][0]].id, round(near[row][1], 4)
+        ledger.append(
+            {
+                "id": verdict.id,
+                "fate": "dropped" if reason else "repaired" if verdict.repaired_by else "kept",
+                "reason": reason,
+                "duplicate_of": original,
+                "similarity": similarity,
+                "repaired_by": verdict.repaired_by,
+                "tags": verdict.tags,
+                **verdict.counts._asdict(),
+            }
+        )
+    return ledger
+
+
+def count_rows(ledger: Path) -> dict[str, int]:
+    """Rows of a source by their fate in collect: collected, over_limit, unreadable."""
+    rows: Counter[str] = Counter()
+    for line in read_lines(ledger):
+        row = orjson.loads(line)
+        rows[row["fate"]] += row["rows"]
+    return dict(rows)
+
+
+def remove_files_of_removed_sources(names: list[str]) -> None:
+    """A source taken out of params.yaml leaves its files behind, which DVC no longer knows: they must not be trained on."""
+    for path in [*collected.FOLDER.glob("*.jsonl"), *collected.LEDGERS.glob("*.jsonl")]:
+        if path.stem not in names:
+            path.unlink()
+
+
+def main() -> None:
+    check_installed("requirements/core.txt", "requirements/data.txt")
+    names = sorted(read_params("collect", SourceNames).sources)
+    params = read_params("clean", CleanParams)
+    remove_files_of_removed_sources(names)
+    # In order of their ids: each file is sorted, and no character of a source's name sorts before the slash that ends it.
+    lines = chain.from_iterable(read_lines(collected.conversations_of(name)) for name in names)
+    chunks = list(map_chunks(partial(clean_lines, params=params), in_chunks(lines, ROWS_AT_ONCE)))
+    ledger = judge_all(chunks, params)
+    cleaned = [verdict.line for chunk in chunks for verdict in chunk.verdicts]
+    kept = [line for line, row in zip(cleaned, ledger, strict=True) if row["fate"] != "dropped"]
+    dropped = Counter(row["reason"] for row in ledger if row["reason"])
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items())) or "none"
+    if not kept:
+        raise ReprotuneError(
+            f"{collected.FOLDER}: none of {len(ledger):,} conversations is left; dropped: {counts} (see collect.sources)"
+        )
+    write_lines(CLEANED, kept)
+    write_jsonl(LEDGER, ledger)
+    write_json(SOURCES, {name: count_rows(collected.ledger_of(name)) for name in names})
+    print(f"clean: {len(ledger):,} in, {len(kept):,} out; dropped: {counts}")
+
+
+if __name__ == "__main__":
+    run_stage(main, outs=[CLEANED, LEDGER, SOURCES], restore="dvc checkout clean")

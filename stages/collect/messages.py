@@ -1,0 +1,111 @@
+"""A row's values -> texts, roles and messages; what is something else is an error without a place."""
+
+import json
+import math
+from typing import Any
+
+import orjson
+
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import ROLES, Message
+
+ROLE_NAMES = {role: role for role in ROLES} | {"human": "user", "gpt": "assistant", "developer": "system", "function": "tool"}
+TEXT_PARTS = (None, "text", "input_text", "output_text")  # OpenAI's types of a part that is text
+
+
+def shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def show(value: object) -> str:
+    """The beginning of a value as JSON, for a message.
+
+    >>> show({"role": "user", "content": None})
+    '{"role": "user", "content": null}'
+    """
+    try:
+        return shorten(json.dumps(value, ensure_ascii=False, default=repr))
+    except (RecursionError, TypeError, ValueError):
+        return f"a {type(value).__name__}"
+
+
+def field_text(values: dict[str, Any], name: str | None) -> str | None:
+    """A text or number as text; None where the field is not mapped, absent or blank.
+
+    >>> field_text({"label": 3}, "label"), field_text({"label": " "}, "label"), field_text({}, "label"), field_text({}, None)
+    ('3', None, None, None)
+    """
+    value = values.get(name) if name else None
+    if isinstance(value, str):
+        return value.strip() or None
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # pandas writes NaN for nothing
+        return None
+    if isinstance(value, (list, dict, bytes, tuple)):
+        raise ReprotuneError(f"{name} is {show(value)}; expected text or a number")
+    return str(value)
+
+
+def read_text(values: dict[str, Any], name: str) -> str:
+    value = values[name]
+    if not isinstance(value, str):
+        raise ReprotuneError(f"{name} is {show(value)}; expected text")
+    return value
+
+
+def find_role(name: object, roles: dict[str, str]) -> str:
+    """The role behind a name, which may be a number."""
+    if isinstance(name, str) and name in roles:
+        return roles[name]
+    known = str(name).strip() if isinstance(name, (str, int)) else None
+    if known not in roles:
+        found = shorten(repr(name)) if isinstance(name, str) else show(name)
+        raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} (map it in the source's `roles`)")
+    return roles[known]
+
+
+def read_messages(value: Any, name: str, role_key: str, content_key: str, roles: dict[str, str]) -> list[Message]:
+    """A list of messages, or JSON text that is one, as a cell of a CSV holds it."""
+    if isinstance(value, str):
+        try:
+            value = orjson.loads(value)
+        except orjson.JSONDecodeError as error:
+            raise ReprotuneError(f"{name} is text, but not JSON: {error.msg} at character {error.colno}") from None
+    if not isinstance(value, list):
+        raise ReprotuneError(f"{name} is {show(value)}; expected a list of messages")
+    messages: list[Message] = []
+    for position, message in enumerate(value):
+        content = message_text(message, content_key) if isinstance(message, dict) else None
+        if content is None:
+            raise ReprotuneError(f'{name}[{position}] is {show(message)}; expected "{role_key}" and a text "{content_key}"')
+        role = find_role(message.get(role_key), roles)
+        if role == "assistant" and message.get("weight") == 0:  # OpenAI's sign
+            raise ReprotuneError(f"{name}[{position}] has weight 0, a reply not to learn from; here all are, so take it out")
+        messages.append({"role": role, "content": content})
+    return messages
+
+
+def message_text(message: dict[str, Any], key: str) -> str | None:
+    """The text under a message's key, of several parts one a line; None if it is no text.
+
+    What only calls tools has an empty text.
+
+    >>> message_text({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "content")
+    'a\\nb'
+    >>> message_text({"content": None, "tool_calls": [{"id": "1"}]}, "content")
+    ''
+    """
+    content = message.get(key)
+    if isinstance(content, str):
+        return content
+    if content is None:
+        return "" if message.get("tool_calls") or message.get("function_call") else None
+    return "\n".join(map(_part_text, content)) if isinstance(content, list) else None
+
+
+def _part_text(part: Any) -> str:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, dict) and part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str):
+        return part["text"]
+    kind = part["type"] if isinstance(part, dict) and isinstance(part.get("type"), str) else show(part)
+    raise ReprotuneError(f"a part of type {shorten(kind)}; only text can be read")

@@ -1,0 +1,183 @@
+"""A source of any format -> rows: a place and a dict each, in the order of the file, nothing interpreted."""
+
+import csv
+import hashlib
+import sys
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from stages.collect import files as raw_file
+from stages.collect.corpora import read_chatterbot, read_chitchat
+from stages.collect.files import LongLine, check_path, check_utf8, mib, read_document, read_lines, read_utf8_lines
+from stages.collect.rows import Row, Rows, UnreadableRow, digest_of
+from stages.collect.sources import CsvSource, JsonSource, Source
+from stages.collect.tables import keys_of_hub, keys_of_parquet, read_hub, read_parquet
+from stages.lib.core.errors import ReprotuneError
+
+DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+def read_rows(source: Source, only: Collection[str] | None = None) -> Rows:
+    """The source's rows. `only`: the keys that are needed, where the others would cost time.
+
+    Raises:
+        ReprotuneError: the source as a whole can't be read; what is wrong with one row is an UnreadableRow.
+    """
+    readers: dict[str, Callable[..., Rows]] = {
+        "chatterbot": read_chatterbot,
+        "chitchat": read_chitchat,
+        "csv": _read_csv,
+        "tsv": _read_csv,
+        "json": _read_json,
+        "jsonl": _read_jsonl,
+        "parquet": read_parquet,
+        "hub": read_hub,
+    }
+    return readers[source.format](source, only)
+
+
+def read_keys(source: Source) -> list[str] | None:
+    """The columns' names in their order; None where each row has keys of its own (JSON)."""
+    readers: dict[str, Callable[..., list[str]]] = {
+        "csv": _keys_of_csv,
+        "tsv": _keys_of_csv,
+        "parquet": keys_of_parquet,
+        "hub": keys_of_hub,
+    }
+    return readers[source.format](source) if source.format in readers else None
+
+
+# CSV and TSV
+
+
+def _open_csv(source: CsvSource) -> tuple[str, list[str], Iterator[tuple[int, list[str]]]]:
+    """(path, header, numbered records after it)."""
+    path = check_path(source.path, source.outside)
+    records = _csv_records(path, source)
+    header = next(records, (1, []))[1]
+    if double := sorted({name for name in header if name and header.count(name) > 1}):
+        raise ReprotuneError(f"{path}:1: {', '.join(map(repr, double))} stands twice in the header; rename one of them")
+    return str(path), header, records
+
+
+def _keys_of_csv(source: CsvSource) -> list[str]:
+    return _open_csv(source)[1]
+
+
+def _csv_records(path: Path, source: CsvSource) -> Iterator[tuple[int, list[str]]]:
+    """(line that it begins at, cells) of each record; blank lines are none."""
+    size, start = 0, 1
+
+    def lines_of_a_record() -> Iterator[str]:
+        nonlocal size
+        for line in read_lines(path, source.encoding, line_end=""):
+            size += len(line)
+            if isinstance(line, LongLine) or size > raw_file.ROW_LIMIT:
+                raise ReprotuneError(f"{path}:{start}: a row of over {mib(raw_file.ROW_LIMIT)}; is a quote left open?")
+            yield line
+
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.reader(lines_of_a_record(), delimiter=source.delimiter or DELIMITERS[source.format], strict=True)
+    while True:
+        size, start = 0, reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:  # from here on nobody knows where a row begins, so this stops under `drop` too
+            hints = {"end of data": "; is a quote left open?", "expected after": "; a quote within a quoted cell must be doubled"}
+            hint = next((hint for sign, hint in hints.items() if sign in str(error)), "")
+            raise ReprotuneError(f"{path}:{start}: not readable as CSV: {error}{hint}") from None
+        if cells:
+            yield start, cells
+
+
+def _read_csv(source: CsvSource, _only: object) -> Rows:
+    path, header, records = _open_csv(source)
+    delimiter = source.delimiter or DELIMITERS[source.format]
+    name = {",": "commas", "\t": "tabs", ";": "semicolons"}.get(delimiter, repr(delimiter))
+    for number, cells in records:
+        place = f"{path}:{number}"
+        if len(cells) != len(header):
+            reason = f"{len(cells)} cells; the header has {len(header)} (quote cells that hold {name})"
+        elif source.encoding and not _is_encodable("".join(cells)):
+            reason = f"holds bytes that are not {source.encoding}"
+        else:
+            yield Row(place, dict(zip(header, cells, strict=True)))
+            continue
+        yield UnreadableRow(place, reason, digest_of([cell.encode("utf-8", "surrogatepass").hex() for cell in cells]))
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+# JSON
+
+
+def _read_jsonl(source: JsonSource, _only: object) -> Rows:
+    path = check_path(source.path, source.outside)
+    for number, line in enumerate(read_utf8_lines(path, source.encoding), start=1):
+        place = f"{path}:{number}"
+        if isinstance(line, LongLine):
+            yield UnreadableRow(place, f"a line of over {mib(raw_file.ROW_LIMIT)}", line.digest)
+            continue
+        line = line.strip()  # noqa: PLW2901
+        if not line:
+            continue
+        try:
+            values = orjson.loads(line)
+        except orjson.JSONDecodeError as error:
+            check_utf8(path, line, source.encoding)
+            reason = f"not a JSON object: {error.msg} at character {error.colno}"
+            yield UnreadableRow(place, reason, hashlib.sha256(line).hexdigest()[:16])
+            continue
+        yield _row(place, values, "if the file is one JSON array, set `format: json`")
+
+
+def _read_json(source: JsonSource, _only: object) -> Rows:
+    path = check_path(source.path, source.outside)
+    content = read_document(path, source.encoding)
+    if not content.strip():
+        return
+    try:
+        document = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise ReprotuneError(
+            f"{path}:{error.lineno}: not a JSON document: {error.msg} at character {error.colno} (if each line is an object, set "
+            "`format: jsonl`)"
+        ) from None
+    for number, values in enumerate(_rows_in(document, path, source), start=1):
+        yield _row(f"{path}: row {number}", values, "")
+
+
+def _rows_in(document: Any, path: Path, source: JsonSource) -> list:
+    """The one array in a document; a document that is a conversation itself is the only row."""
+    if isinstance(document, list):
+        return document
+    arrays = {key: value for key, value in document.items() if isinstance(value, list)} if isinstance(document, dict) else {}
+    for key, value in arrays.items():
+        first = value[0] if value and isinstance(value[0], dict) else {}
+        standard = key in ("messages", "conversations") and (
+            {"role", "content"} <= first.keys() or {"from", "value"} <= first.keys()
+        )
+        if source.columns.messages == key if source.columns else standard:
+            return [document]
+    if len(arrays) != 1:
+        found = f"{len(arrays)} arrays ({', '.join(map(repr, list(arrays)[:10]))})" if arrays else "no array"
+        raise ReprotuneError(f"{path}: {found}; expected an array of objects, or an object with one array in it")
+    return next(iter(arrays.values()))
+
+
+def _row(place: str, values: Any, hint: str) -> Row | UnreadableRow:
+    if isinstance(values, dict):
+        return Row(place, values)
+    kind = {list: "an array", str: "a text", type(None): "null"}.get(type(values), "a number or a truth value")
+    return UnreadableRow(place, f"{kind}; expected a JSON object{hint and f' ({hint})'}", digest_of([values]))

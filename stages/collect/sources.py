@@ -1,0 +1,161 @@
+"""What a source in params.yaml may say."""
+
+import contextlib
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from stages.lib.core.params import Section
+
+CHATTERBOT_FOLDERS = {
+    "bn": "bengali", "zh": "chinese", "nl": "dutch", "en": "english", "fr": "french", "de": "german", "he": "hebrew",
+    "hi": "hindi", "hi-Latn": "hinglish", "id": "indonesian", "it": "italian", "ja": "japanese", "ko": "korean",
+    "mr": "marathi", "or": "oriya", "fa": "persian", "pt": "portuguese", "ru": "russian", "es": "spanish",
+    "sv": "swedish", "ta": "tamil", "te": "telugu", "th": "thai", "zh-Hant": "traditionalchinese", "tr": "turkish",
+    "uk": "ukrainian", "ur": "urdu", "yo": "yoruba",
+}  # fmt: skip
+
+
+def is_wide(encoding: str) -> bool:
+    """Whether it is UTF-16 or UTF-32, in which ASCII's bytes are not ASCII's characters."""
+    return bool(re.match("utf.?(16|32)", encoding.lower()))
+
+
+def _check_encoding(name: str) -> str:
+    """Python's name of an encoding for text files: ASCII's bytes are ASCII's characters in it, or it is UTF-16 or UTF-32."""
+    plain = bytes(range(128))
+    usable = False
+    if not re.search("escape|idna", name.lower()):  # these would pass, but are for Python's source and for host names
+        with contextlib.suppress(LookupError, ValueError):
+            "".encode(name)
+            usable = is_wide(name) or plain.decode(name) == plain.decode("ascii")
+    if not usable:
+        raise ValueError(f"encoding {name!r}; expected one such as utf-8, utf-16-le, gb18030, big5, shift_jis or cp1252")
+    return name
+
+
+class PackagedSource(Section):
+    """A corpus from PyPI. `path`: the requirements file that pins it."""
+
+    path: str
+    limit: int | None = Field(default=None, ge=1)
+
+
+class ChatterbotSource(PackagedSource):
+    """The packaged `chatterbot-corpus` in one of its languages; its topics become labels."""
+
+    format: Literal["chatterbot"]
+    language: str
+
+    @model_validator(mode="after")
+    def language_exists(self) -> "ChatterbotSource":
+        if self.language not in CHATTERBOT_FOLDERS:
+            raise ValueError(f"language {self.language!r}; chatterbot-corpus has {', '.join(CHATTERBOT_FOLDERS)}")
+        return self
+
+
+class ChitchatSource(PackagedSource):
+    """The packaged `chitchat-dataset`: human conversations in English; its prompts become labels."""
+
+    format: Literal["chitchat"]
+
+
+class Columns(Section):
+    """Which column, or which key of an object, holds what; three layouts.
+
+    A row a pair: `user`, `assistant`; `input` is appended to the user's text. A row a message: `conversation`, `role`,
+    `content`; `order` is what to sort by. A list of messages in one column: `messages`; `role` and `content` are the keys in it.
+    """
+
+    user: str | None = None
+    assistant: str | None = None
+    input: str | None = None
+    conversation: str | None = None
+    role: str | None = None
+    content: str | None = None
+    order: str | None = None
+    messages: str | None = None
+    system: str | None = None
+    id: str | None = None
+    label: str | None = None
+    language: str | None = None
+    group: str | None = None
+
+    @model_validator(mode="after")
+    def one_layout(self) -> "Columns":
+        pair = {"user": self.user, "assistant": self.assistant}
+        message = {"conversation": self.conversation, "role": self.role, "content": self.content}
+        if self.messages is not None:
+            whole, of_others = True, [*pair.values(), self.conversation, self.input, self.order]
+        elif self.conversation is not None:
+            whole, of_others = None not in message.values(), [*pair.values(), self.input]
+        else:
+            whole, of_others = None not in pair.values(), [*message.values(), self.order]
+        if not whole or of_others != [None] * len(of_others):
+            raise ValueError(
+                "map either user and assistant, or conversation, role and content, or messages (input goes with user, order "
+                "with conversation)"
+            )
+        if self.conversation is not None and self.id is not None:
+            raise ValueError("where a row is a message, the conversation column is the id; leave id out")
+        return self
+
+
+class MappedSource(Section):
+    """Rows of the user's. `roles` maps the rows' own role names; `label` and `language` hold for rows without one.
+
+    `columns` may be left out where the keys are a standard format's.
+    """
+
+    path: str
+    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
+    label: str | None = None
+    language: str | None = None
+    columns: Columns | None = None
+    limit: int | None = Field(default=None, ge=1)
+
+
+class FileSource(MappedSource):
+    """`outside`: the file may lie outside the project."""
+
+    outside: bool = False
+
+
+class TextSource(FileSource):
+    """`encoding`: null for UTF-8, and for UTF-16 and UTF-32 with a byte-order mark."""
+
+    encoding: Annotated[str, AfterValidator(_check_encoding)] | None = None
+
+
+class CsvSource(TextSource):
+    """`delimiter`: null for the format's own, a comma or a tab."""
+
+    format: Literal["csv", "tsv"]
+    delimiter: str | None = Field(default=None, pattern=r'^[^"\r\n]$')
+
+
+class JsonSource(TextSource):
+    """One object a line (jsonl), or a document that holds an array of objects (json)."""
+
+    format: Literal["json", "jsonl"]
+
+
+class ParquetSource(FileSource):
+    format: Literal["parquet"]
+
+
+class HubSource(MappedSource):
+    """A data set of the Hugging Face Hub at a commit. `path`: the requirements file that pins `datasets`."""
+
+    format: Literal["hub"]
+    name: str = Field(pattern=r"^[\w.-]+(/[\w.-]+)?$")
+    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    config: str | None = None
+    split: str = Field(min_length=1)
+
+
+Source = Annotated[
+    ChatterbotSource | ChitchatSource | CsvSource | JsonSource | ParquetSource | HubSource,
+    Field(discriminator="format"),
+]

@@ -1,0 +1,150 @@
+"""data/predictions/{base,tuned}.parquet and data/split/test.jsonl -> data/evaluation/scores.json (metrics with their n, the
+differences with their intervals) and data/evaluation/examples.parquet (one row a conversation).
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from stages.evaluate.text_metrics import Bleu, ChrF, RougeL, count_ngrams, distinct_n, signatures
+from stages.lib.core.errors import ReprotuneError, run_stage
+from stages.lib.core.files import write_json
+from stages.lib.core.params import Section, read_params
+from stages.lib.core.requirements import check_installed
+from stages.lib.records.conversation import conversations_of, read_conversations
+from stages.lib.records.predictions import CONTENDERS, FOLDER, predictions_of
+from stages.lib.records.scores import EXAMPLES, SCORES, perplexity
+
+
+class EvaluateParams(Section):
+    seed: int = Field(ge=0)
+    resamples: int = Field(ge=100)
+    confidence: float = Field(gt=0.5, lt=1)
+    rouge_max_words: int = Field(ge=1)
+
+
+def read_examples() -> pd.DataFrame:
+    """One row a test conversation: what it is, and for each model nll, labels, reply, reply_tokens, stopped, unscored."""
+    rows = []
+    for conversation in read_conversations(conversations_of("test")):
+        texts = [message["content"] for message in conversation["messages"] if message["role"] == "assistant"]
+        rows.append(
+            {
+                "id": conversation["id"],
+                "label": conversation["label"] or "(none)",
+                "language": conversation["language"],
+                "turns": len(texts),
+                "reference": texts[-1],
+                "reference_bytes": sum(len(text.encode()) for text in texts),
+            }
+        )
+    table = pd.DataFrame(rows)
+    for model in CONTENDERS:
+        path = predictions_of(model)
+        predictions = pd.read_parquet(path).set_index("id").add_prefix(f"{model}_")
+        if absent := sorted(set(table["id"]) - set(predictions.index)):
+            raise ReprotuneError(
+                f"{path}: no prediction for {len(absent):,} test conversations, {absent[0]} first; run `dvc repro`"
+            )
+        table = table.join(predictions, on="id", validate="one_to_one")
+    return table
+
+
+def bits_per_byte(nll: Any, text_bytes: Any) -> float:
+    """NLL in bits over the UTF-8 bytes of the assistant texts: lower is better, and comparable across tokenizers."""
+    return nll.sum() / math.log(2) / text_bytes.sum()
+
+
+def score_replies(table: pd.DataFrame, replies: pd.Series, rouge_max_words: int) -> dict[str, Any]:
+    """chrF over all replies; BLEU and ROUGE-L by language, since their tokenizers differ."""
+    chrf = ChrF().compute(predictions=list(replies), references=list(table["reference"]))
+    scores = {"chrf": chrf["chrf"]}
+    for language, part in table.groupby("language", sort=True):
+        texts = {"predictions": list(replies[part.index]), "references": list(part["reference"])}
+        scores[f"bleu_{language}"] = Bleu().compute(**texts, language=language)["bleu"]
+        scores[f"rouge_l_{language}"] = RougeL().compute(**texts, max_words=rouge_max_words)["rouge_l"]
+    return scores
+
+
+def score_variety(texts: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """distinct-1 and distinct-2 of each set of texts, all at the same number of n-grams."""
+    variety: dict[str, dict[str, Any]] = {name: {} for name in texts}
+    for n in (1, 2):
+        sample = min(count_ngrams(some, n) for some in texts.values())
+        for name, some in texts.items():
+            variety[name][f"distinct_{n}"] = distinct_n(some, n, sample)
+    return variety
+
+
+def bootstrap(statistic: Callable[[np.ndarray], float], n: int, params: EvaluateParams) -> tuple[float, float]:
+    """Percentile interval of a statistic of row positions, over resampled conversations: turns depend on each other."""
+    generator = np.random.default_rng(params.seed)
+    values = [statistic(generator.integers(0, n, n)) for _ in range(params.resamples)]
+    tail = (1 - params.confidence) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def compare(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+    """Tuned over base perplexity on the same conversations, with its interval: below 1 the tuned model is better."""
+    nll = {model: table[f"{model}_nll"].to_numpy() for model in CONTENDERS}
+    labels = table["base_labels"].to_numpy()
+
+    def ratio(rows: np.ndarray) -> float:
+        return perplexity(nll["tuned"][rows], labels[rows]) / perplexity(nll["base"][rows], labels[rows])
+
+    low, high = bootstrap(ratio, len(table), params)
+    return {
+        "conversations": len(table),
+        "perplexity_ratio": ratio(np.arange(len(table))),
+        "perplexity_ratio_low": low,
+        "perplexity_ratio_high": high,
+        "more_likely_when_tuned": float(np.mean(nll["tuned"] < nll["base"])),
+    }
+
+
+def score_all(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+    """Scores of the base, tuned and reference texts, and the comparison, on the conversations that both models could score."""
+    scored = table[table["base_unscored"].isna() & table["tuned_unscored"].isna()].reset_index(drop=True)
+    if scored.empty:
+        reasons = "; ".join(sorted(set(table["base_unscored"].dropna()))[:3])
+        raise ReprotuneError(f"{FOLDER}: no test conversation could be scored: {reasons}")
+    texts = {model: list(scored[f"{model}_reply"]) for model in CONTENDERS} | {"reference": list(scored["reference"])}
+    variety = score_variety(texts)
+    scores: dict[str, Any] = {
+        "comparison": compare(scored, params),
+        "signatures": signatures(sorted(set(scored["language"]))),
+    }
+    for name, some in texts.items():
+        scores[name] = {"conversations": len(scored), "unscored": len(table) - len(scored), **variety[name]}
+        scores[name]["reply_characters"] = sum(map(len, some)) / len(some)
+    for model in CONTENDERS:
+        nll, labels = scored[f"{model}_nll"], scored[f"{model}_labels"]
+        scores[model] |= {
+            "labels": int(labels.sum()),
+            "perplexity": perplexity(nll, labels),
+            "bits_per_byte": bits_per_byte(nll, scored["reference_bytes"]),
+            "reply_stopped": float(scored[f"{model}_stopped"].mean()),
+            **score_replies(scored, scored[f"{model}_reply"], params.rouge_max_words),
+        }
+    return scores
+
+
+def main() -> None:
+    check_installed("requirements/core.txt", "requirements/evaluation.txt")
+    params = read_params("evaluate", EvaluateParams)
+    table = read_examples()
+    scores = score_all(table, params)
+    write_json(SCORES, scores)
+    table.to_parquet(EXAMPLES, index=False, compression="zstd")
+    base, tuned = (scores[model]["perplexity"] for model in CONTENDERS)
+    low, high = (scores["comparison"][f"perplexity_ratio_{end}"] for end in ("low", "high"))
+    print(f"evaluate: perplexity {base:.2f} -> {tuned:.2f}, {tuned / base:.2f} times ({low:.2f} to {high:.2f})")
+
+
+if __name__ == "__main__":
+    run_stage(main, outs=[EXAMPLES, SCORES], restore="dvc checkout evaluate")

@@ -1,0 +1,45 @@
+"""Check that the installed packages are the pinned ones: a result is cached under the pins that it was made with."""
+
+import os
+import re
+from importlib import metadata
+from pathlib import Path
+
+from stages.lib.core.errors import ReprotuneError
+
+ANY_VERSIONS = "REPROTUNE_ANY_VERSIONS"
+
+
+def check_installed(*paths: str) -> None:
+    """Compare each `name==version` line of the files with what is installed.
+
+    Local version labels (`2.13.0+cpu`) count as the same version. With REPROTUNE_ANY_VERSIONS=1 nothing is compared:
+    for machines whose packages are given, as GPU images often are.
+
+    Raises:
+        ReprotuneError: a file is missing, or a package is absent or of another version.
+    """
+    differing = [line for path in paths for line in _compare(path)]
+    if differing and os.environ.get(ANY_VERSIONS) != "1":
+        raise ReprotuneError(
+            "\n".join(differing) + "\nRun `make env`, or set "
+            f"{ANY_VERSIONS}=1 to run with what is installed; results may then differ from other machines'."
+        )
+
+
+def _compare(path: str) -> list[str]:
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise ReprotuneError(f"{path}: not found; `git checkout -- {path}` restores it") from None
+    differing = []
+    for line in lines:
+        if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", line):
+            name, pinned = match.groups()
+            try:
+                installed = metadata.version(name)
+            except metadata.PackageNotFoundError:
+                installed = "absent"
+            if installed.split("+")[0] != pinned:
+                differing.append(f"{path}: {name} {pinned} is pinned; installed: {installed}")
+    return differing

@@ -1,0 +1,59 @@
+"""models/adapter/: what training adds to the base model, in peft's format."""
+
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from stages.lib.base_model.pin import PIN
+from stages.lib.base_model.wheel import VERSION_KEYS
+from stages.lib.core.files import read_json, write_json
+
+ADAPTER = Path("models/adapter")
+
+
+def write_adapter(model: Any, tensors: dict[str, Any]) -> None:
+    """What was trained, with the same bytes each time; `tensors` by their names in the model.
+
+    An adapter in peft's format: sets sorted, no path, no model card. Of a model that was trained whole, the model.
+    """
+    shutil.rmtree(ADAPTER, ignore_errors=True)  # without DVC, an earlier one may be here, of another method
+    if not hasattr(model, "peft_config"):
+        dtype = model.config.dtype  # that of the base model; save_pretrained puts the trained weights' float32 there
+        saved = model.state_dict().keys()
+        kept = tensors | {name: buffer for name, buffer in model.named_buffers() if name in saved}
+        kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
+        model.save_pretrained(ADAPTER, state_dict=kept)
+        (ADAPTER / "generation_config.json").unlink(missing_ok=True)
+        config = read_json(ADAPTER / "config.json")
+        config = {key: value for key, value in config.items() if key not in VERSION_KEYS}
+        write_json(ADAPTER / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+        return
+    model.save_pretrained(ADAPTER, state_dict=tensors)
+    (ADAPTER / "README.md").unlink(missing_ok=True)
+    config = read_json(ADAPTER / "adapter_config.json")
+    config = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
+    pin = read_json(PIN)
+    base = {"base_model_name_or_path": pin["name"], "revision": pin["revision"] if pin["source"] == "hub" else None}
+    write_json(ADAPTER / "adapter_config.json", config | base)
+
+
+@contextmanager
+def ignore_renaming() -> Iterator[None]:
+    """peft 0.21 asks transformers 5.23 by a name that goes in version 6: a warning that no user can act on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
+def load_adapter(model: Any) -> Any:
+    """The base model with the adapter on it, or what full training made of it, in evaluation mode."""
+    from peft import PeftModel
+
+    if not (ADAPTER / "adapter_config.json").is_file():
+        options = {"dtype": model.dtype, "local_files_only": True, "use_safetensors": True}
+        return type(model).from_pretrained(ADAPTER, **options).to(model.device).eval()
+    with ignore_renaming():
+        return PeftModel.from_pretrained(model, ADAPTER).eval()

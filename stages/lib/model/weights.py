@@ -1,0 +1,40 @@
+"""The base model's weights, in memory."""
+
+from typing import Any
+
+from stages.lib.base_model.pin import PIN, pinned_folder
+from stages.lib.core.files import read_json
+
+
+def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
+    """The pinned base model in `precision` ("bfloat16" or "float32") on `device`, in evaluation mode.
+
+    `four_bit`: linear layers in 4 bits (NF4, doubly quantised, as in T. Dettmers et al., QLoRA, 2023), by bitsandbytes.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers.utils import logging
+
+    options: dict[str, Any] = {}
+    if four_bit:
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, precision),
+        )
+        options["device_map"] = {"": device}
+
+    logging.disable_progress_bar()
+    model = AutoModelForCausalLM.from_pretrained(
+        pinned_folder(),
+        dtype=getattr(torch, precision),
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=read_json(PIN)["trust_remote_code"],
+        **options,
+    )
+    for module in model.modules() if four_bit and device == "cpu" else ():
+        # At the first validation bitsandbytes would repack the weights for inference; gradients through those are wrong.
+        module.support_avx512bf16_for_cpu = False
+    return model.eval() if four_bit else model.to(device).eval()

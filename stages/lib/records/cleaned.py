@@ -1,0 +1,27 @@
+"""What clean writes: the conversations that stay, and a ledger of all that were collected."""
+
+from pathlib import Path
+from typing import Literal, TypedDict
+
+CLEANED = Path("data/cleaned.jsonl")
+LEDGER = Path("data/ledger/clean.jsonl")
+SOURCES = Path("data/ledger/sources.json")  # source -> fate in collect -> source rows
+
+
+class CleanedRow(TypedDict):
+    """A row of the ledger: one collected conversation.
+
+    `duplicate_of` and `similarity` (Jaccard index): of what stays in its place. `messages`: after cleaning, besides those that
+    were joined to others and those that were left out.
+    """
+
+    id: str
+    fate: Literal["kept", "repaired", "dropped"]
+    reason: str | None
+    duplicate_of: str | None
+    similarity: float | None
+    repaired_by: list[str]
+    tags: list[str]
+    messages: int
+    messages_joined: int
+    messages_left_out: int

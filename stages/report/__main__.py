@@ -1,0 +1,112 @@
+"""Ledgers, loss history and scores -> metrics/: what git tracks of a run, flat and sorted, and the data of its plots.
+
+The only stage whose outs are not cached by DVC but committed to git, so that a pull request shows them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import Field
+
+from stages.lib.core.errors import run_stage
+from stages.lib.core.files import read_json, read_jsonl, write_json
+from stages.lib.core.params import Section, read_params
+from stages.lib.core.requirements import check_installed
+from stages.lib.records import cleaned, tokenize_ledger
+from stages.lib.records.assignment import ASSIGNMENT, GATE
+from stages.lib.records.conversation import SPLITS, conversations_of, read_conversations
+from stages.lib.records.loss_history import LOSS_HISTORY
+from stages.lib.records.scores import EXAMPLES, SCORES, perplexity
+from stages.report import accounts
+from stages.report.excerpts import render_examples, render_replies
+
+METRICS = Path("metrics")
+PLOTS = METRICS / "plots"
+
+
+class ReportParams(Section):
+    show_text: list[str]
+    replies: int = Field(ge=0)
+    smallest_label: int = Field(ge=1)
+    strata: int = Field(ge=1)
+
+
+def describe_training(history: list[dict[str, Any]]) -> dict[str, float]:
+    """Losses in nats per label on the whole validation split, before and after."""
+    validations = [row["validation_loss"] for row in history if "validation_loss" in row]
+    kept = next(row for row in history if row.get("kept"))
+    return {
+        "steps": history[-1]["step"],
+        "kept_step": kept["step"],
+        "validation_loss_start": validations[0],
+        "validation_loss": kept.get("validation_loss", validations[-1]),
+    }
+
+
+def perplexity_by_label(examples: pd.DataFrame, smallest: int) -> pd.DataFrame:
+    """Rows (label, model, perplexity, conversations); labels with fewer than `smallest` test conversations become `other`."""
+    scored = examples[examples["base_unscored"].isna() & examples["tuned_unscored"].isna()].copy()
+    sizes = scored["label"].map(scored["label"].value_counts())
+    scored["label"] = scored["label"].where(sizes >= smallest, "other")
+    rows = []
+    for label, part in scored.groupby("label", sort=True):
+        for model in ("base", "tuned"):
+            value = perplexity(part[f"{model}_nll"], part[f"{model}_labels"])
+            rows.append({"label": label, "model": model, "perplexity": value, "conversations": len(part)})
+    return pd.DataFrame(rows)
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False, lineterminator="\n")
+
+
+def report_data(params: ReportParams) -> None:
+    """What was done to the data: counts, balance, nearness of test to train."""
+    sources = read_json(cleaned.SOURCES)
+    rows, assignment, tokenized = read_jsonl(cleaned.LEDGER), read_jsonl(ASSIGNMENT), read_jsonl(tokenize_ledger.LEDGER)
+    shares = accounts.shares_of_strata(assignment)
+    counts = accounts.count_collected(sources) | accounts.count_cleaned(rows) | accounts.count_split(assignment)
+    counts |= read_json(GATE) | accounts.measure_balance(shares) | accounts.measure_nearness(assignment)
+    write_json(METRICS / "data.json", counts | accounts.count_tokenized(tokenized))
+    write_table(PLOTS / "fates.csv", accounts.fates_of_rows(sources, rows, assignment, tokenized))
+    largest = shares.sort_values(["conversations", "stratum"], ascending=[False, True])[: params.strata].reset_index()
+    long = largest.melt(["stratum", "conversations"], ["whole", *SPLITS], "split", "share")
+    write_table(PLOTS / "balance.csv", long)
+    (METRICS / "examples.md").write_text(
+        render_examples(read_jsonl(tokenize_ledger.RENDERED), params.show_text), encoding="utf-8"
+    )
+
+
+def report_training(history: list[dict[str, Any]]) -> None:
+    write_json(METRICS / "training.json", describe_training(history))
+    losses = pd.DataFrame(history)
+    for split in ("train", "validation"):
+        curve = losses[["step", f"{split}_loss"]].dropna().rename(columns={f"{split}_loss": "loss"})
+        write_table(PLOTS / f"{split}_loss.csv", curve)
+    for name in ("learning_rate", "gradient_norm"):
+        write_table(PLOTS / f"{name}.csv", losses[["step", name]].dropna())
+
+
+def report_scores(params: ReportParams) -> None:
+    for name, values in read_json(SCORES).items():  # base, tuned, reference, comparison, signatures
+        write_json(METRICS / f"{name}.json", values)
+    examples = pd.read_parquet(EXAMPLES)
+    write_table(PLOTS / "perplexity.csv", perplexity_by_label(examples, params.smallest_label))
+    messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
+    replies = render_replies(examples, messages_of, params.show_text, params.replies)
+    (METRICS / "replies.md").write_text(replies, encoding="utf-8")
+
+
+def main() -> None:
+    check_installed("requirements/core.txt")
+    params = read_params("report", ReportParams)
+    report_data(params)
+    report_training(read_jsonl(LOSS_HISTORY))
+    report_scores(params)
+    print(f"report: {len(list(METRICS.glob('*.json')))} metrics files in {METRICS}/")
+
+
+if __name__ == "__main__":
+    run_stage(main, restore="git checkout -- metrics")

@@ -1,0 +1,219 @@
+"""data/cleaned.jsonl -> data/split/{train,validation,test}.jsonl: exact to the row, stratified, nothing of test in train.
+
+data/split/assignment.jsonl says for each id which split, stratum and group it is in, and for a test row how near train comes to
+it; data/split/gate.json what the leakage gate found.
+"""
+
+import math
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import orjson
+from pydantic import Field, ValidationError, model_validator
+
+from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
+from stages.lib.core.files import read_lines, to_line, write_json, write_jsonl, write_lines
+from stages.lib.core.params import Section, read_params
+from stages.lib.core.requirements import check_installed
+from stages.lib.records.assignment import ASSIGNMENT, GATE
+from stages.lib.records.cleaned import CLEANED
+from stages.lib.records.conversation import SPLITS, conversations_of
+from stages.lib.similarity.near_duplicates import verified_pairs
+from stages.split.assignment import Group, assign_splits, group_rows, largest_group, pool_small_strata
+from stages.split.leakage import covered_share, find_crossings, nearest_others
+from stages.split.traits import Traits, describe_all, equal_pairs
+
+MOST_REGROUPINGS = 10
+NEAREST_FROM = 0.5  # Jaccard; what is less alike than this is not looked for
+
+
+class LockedMessage(Section):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+
+
+class LockedRow(Section):
+    """A row of the locked test, the one file of conversations that does not come from the stage before."""
+
+    id: str
+    label: str | None
+    language: str
+    group: str | None
+    messages: list[LockedMessage] = Field(min_length=1)
+
+
+class SplitParams(Section):
+    seed: int
+    train: float = Field(gt=0, lt=1)
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+    stratify_by: list[Literal["label", "language", "turns", "length"]]
+    keep_together: list[Literal["group", "prompt", "near_duplicates"]]
+    near_duplicates: float = Field(gt=0, lt=1)
+    leak: float = Field(gt=0, le=1)
+    locked_test: str
+
+    @model_validator(mode="after")
+    def shares_add_up(self) -> "SplitParams":
+        if abs(self.train + self.validation + self.test - 1) > 1e-9:
+            raise ValueError(f"train + validation + test is {self.train + self.validation + self.test:g}; expected 1")
+        return self
+
+
+def ties(traits: Traits, params: SplitParams) -> np.ndarray:
+    """Pairs of rows that the params keep together, (P, 2)."""
+    pairs = [equal_pairs(getattr(traits, name)) for name in ("group", "prompt") if name in params.keep_together]
+    if "near_duplicates" in params.keep_together:
+        pairs.append(verified_pairs(traits.shingles, traits.bands, params.near_duplicates)[0])
+    return np.concatenate([np.empty((0, 2), np.int64), *pairs])
+
+
+class Outcome(NamedTuple):
+    """Of all rows, the locked ones first: `splits`, `strata` and the first id of the row's group (N,). `gate`: what it found."""
+
+    splits: list[str]
+    strata: list[str]
+    groups: list[str]
+    gate: dict[str, int]
+
+
+def quotas_of(total: int, locked: int, params: SplitParams) -> dict[str, int]:
+    """Rows that validation and test get of `total`; with a locked test the rest is shared by train and validation."""
+    if locked:
+        return {"validation": round(total * params.validation / (params.train + params.validation))}
+    return {"validation": round(total * params.validation), "test": round(total * params.test)}
+
+
+def split_once(groups: list[Group], locked: int, params: SplitParams) -> list[str]:
+    """Row -> split. Locked rows are test, and all of it; what is grouped with one is left out, since it must not train."""
+    free = [group for group in groups if group.rows[0] >= locked]
+    quotas = quotas_of(sum(len(group.rows) for group in free), locked, params)
+    split_of = assign_splits(free, quotas)
+    for group in groups:
+        if group.rows[0] < locked:
+            split_of |= {row: "test" if row < locked else "left_out" for row in group.rows}
+    return [split_of[row] for row in range(len(split_of))]
+
+
+def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
+    """Split, look for what crosses from train to a held-out split, tie that together and split again, until nothing crosses.
+
+    Raises:
+        ReprotuneError: something crosses still.
+    """
+    rows = np.arange(len(traits.ids))
+    strata = pool_small_strata(traits.strata, smallest=round(1 / min(params.validation, params.test)))
+    pairs = ties(traits, params)
+    if locked:
+        pairs = np.concatenate([pairs, *find_crossings(traits, rows[:locked], rows[locked:], params.leak).values()])
+    found: dict[str, set[int]] = defaultdict(set)
+    for _ in range(MOST_REGROUPINGS + 1):
+        groups = group_rows(traits.ids, strata, pairs, params.seed)
+        splits = split_once(groups, locked, params)
+        held_out, train = np.isin(splits, ["validation", "test"]), np.isin(splits, ["train"])
+        crossings = find_crossings(traits, rows[held_out], rows[train], params.leak)
+        crossing = np.concatenate(list(crossings.values()))
+        if not len(crossing):
+            break
+        for name, alike in crossings.items():
+            found[name] |= set(alike.ravel().tolist())
+        pairs = np.concatenate([pairs, crossing])
+    raise_first([
+        f"{CLEANED}: {traits.ids[a]} ({splits[a]}) is like {traits.ids[b]} ({splits[b]})"
+        for a, b in crossing.tolist()
+        if (splits[a] == "train") != (splits[b] == "train")  # pairs of one side only connect the others
+    ])  # fmt: skip
+    sizes = [len(group.rows) for group in groups]
+    free = [len(group.rows) for group in groups if group.rows[0] >= locked]
+    limit = largest_group(quotas_of(sum(free), locked, params))
+    gate = {
+        "groups": len(groups),
+        "groups_too_large": sum(size > limit for size in free),  # for a held-out split; they are in train
+        "largest_group": max(sizes, default=0),
+        "leaked": len(crossing),
+        **{f"regrouped_{name}": len(found[name]) for name in crossings},
+    }
+    first_of = {row: traits.ids[group.rows[0]] for group in groups for row in group.rows}
+    return Outcome(splits, strata, [first_of[row] for row in rows.tolist()], gate)
+
+
+def describe_test(traits: Traits, splits: list[str]) -> dict[int, dict]:
+    """Test row -> the train row most like it, if one is at all, and the share of its long n-grams that train holds."""
+    test, train = (np.flatnonzero(np.isin(splits, [name])) for name in ("test", "train"))
+    nearest = nearest_others(traits.shingles, test, train, NEAREST_FROM)
+    shares = covered_share(traits.long_grams, test, train)
+    described = {}
+    for row, share in zip(test.tolist(), shares.tolist(), strict=True):
+        twin, similarity = nearest.get(row, (None, None))
+        described[row] = {
+            "nearest_train": None if twin is None else traits.ids[twin],
+            "nearest_similarity": similarity and round(similarity, 4),
+            "ngrams_in_train": None if math.isnan(share) else round(share, 4),
+        }
+    return described
+
+
+def read_locked(path: Path) -> dict[str, bytes]:
+    """Id -> row of the locked test, serialised as the pipeline does it: people may have edited the file.
+
+    Raises:
+        ReprotuneError: the file is missing, or rows are none of an earlier test.jsonl.
+    """
+    expected = "expected a copy of an earlier data/split/test.jsonl (split.locked_test)"
+    if not path.is_file():
+        raise ReprotuneError(f"{path}: not found; {expected}")
+    locked: dict[str, bytes] = {}
+    problems = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():  # no_locked_test.jsonl is one blank line: DVC warns of files without a byte
+            continue
+        try:
+            row = LockedRow.model_validate_json(line)
+        except ValidationError as error:
+            detail = error.errors(include_url=False)[0]
+            problem = ": ".join([".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")]).lstrip(": ")
+            problems.append(f"{path}:{number}: {problem}; {expected}")
+        else:
+            if row.id in locked:
+                problems.append(f"{path}:{number}: {row.id} stands twice; {expected}")
+            locked[row.id] = to_line(row.model_dump())
+    raise_first(problems)
+    return locked
+
+
+def read_rows(locked_test: Path) -> tuple[list[bytes], int]:
+    """All rows, those of the locked test first and only once, each part sorted by id, and how many are locked."""
+    locked = read_locked(locked_test)
+    free = {id: line for line in read_lines(CLEANED) if (id := orjson.loads(line)["id"]) not in locked}
+    return [rows[id] for rows in (locked, free) for id in sorted(rows)], len(locked)
+
+
+def main() -> None:
+    check_installed("requirements/core.txt", "requirements/data.txt")
+    params = read_params("split", SplitParams)
+    lines, locked = read_rows(Path(params.locked_test))
+    traits = describe_all(lines, params.stratify_by)
+    outcome = split_rows(traits, locked, params)
+    sizes = Counter(outcome.splits)
+    if empty := [split for split in SPLITS if not sizes[split]]:
+        raise ReprotuneError(
+            f"{CLEANED}: {len(lines):,} conversations in {outcome.gate['groups']:,} groups are too few to split: "
+            f"{', '.join(empty)} would be empty; add data, or keep fewer conversations together (split.keep_together)"
+        )
+    order = sorted(range(len(lines)), key=traits.ids.__getitem__)
+    for split in SPLITS:
+        write_lines(conversations_of(split), [traits.lines[row] for row in order if outcome.splits[row] == split])
+    near = describe_test(traits, outcome.splits)
+    write_jsonl(ASSIGNMENT, ({"id": traits.ids[row], "split": outcome.splits[row], "stratum": outcome.strata[row],
+                              "group": outcome.groups[row], **near.get(row, {})} for row in order))  # fmt: skip
+    write_json(GATE, outcome.gate)
+    gate = outcome.gate
+    large = f", {gate['groups_too_large']} of them too large to be held out" if gate["groups_too_large"] else ""
+    print("split: " + ", ".join(f"{size:,} {split}" for split, size in sizes.items()) + f"; {gate['groups']:,} groups{large}")
+
+
+if __name__ == "__main__":
+    outs = [ASSIGNMENT, GATE, *(conversations_of(split) for split in SPLITS)]
+    run_stage(main, outs=outs, restore="dvc checkout split")

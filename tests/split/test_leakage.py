@@ -1,0 +1,295 @@
+"""The leakage gate against brute force, and the traits of a conversation that it compares."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.lib.core.files import to_line
+from stages.lib.similarity.near_duplicates import BANDS
+from stages.lib.similarity.shingles import Shingles
+from stages.split import leakage, traits
+from stages.split.leakage import covered_share, find_crossings, nearest_others, parities, similar_pairs
+from stages.split.traits import Traits, describe_all, describe_lines, equal_pairs
+
+# Few values, so that many pairs are near a threshold; some differ in their lowest bits only, and so share a bucket.
+ALPHABET = [*range(0, 4), *(number << 28 | 5 for number in range(8)), *(number << 28 | 6 for number in range(8, 12))]
+SET = st.frozensets(st.sampled_from(ALPHABET), max_size=12)
+# Relatives of one set: subsets and supersets stand at the very border of what the search may pass over.
+RELATED = st.tuples(SET, st.lists(st.frozensets(st.sampled_from(ALPHABET), max_size=3), max_size=5)).map(
+    lambda drawn: [drawn[0], *(drawn[0] ^ other for other in drawn[1])]
+)
+SETS = st.lists(RELATED | SET.map(lambda one: [one]), max_size=5).map(lambda parts: [one for part in parts for one in part])
+HASHES = st.lists(st.integers(0, 3), min_size=0, max_size=12)
+
+
+def sets_of(rows: Iterable[Iterable[int]]) -> Shingles:
+    ordered = [sorted(set(row)) for row in rows]
+    values = np.array([value for row in ordered for value in row], np.uint32)
+    return Shingles(values, np.cumsum([0, *map(len, ordered)]).astype(np.int64))
+
+
+def index_of(one: Iterable[int], other: Iterable[int]) -> Fraction:
+    one, other = set(one), set(other)
+    return Fraction(len(one & other), len(one | other)) if one | other else Fraction(0)
+
+
+def alike(sets: list[frozenset[int]], queries: list[int], others: list[int], threshold: float) -> dict[tuple[int, int], float]:
+    """Brute force, in exact arithmetic."""
+    index = {(query, other): index_of(sets[query], sets[other]) for query in queries for other in others}
+    return {pair: float(value) for pair, value in index.items() if value >= Fraction(str(threshold))}
+
+
+def by_pair(pairs: np.ndarray, similarities: np.ndarray) -> dict[tuple[int, int], float]:
+    listed = list(map(tuple, pairs.tolist()))
+    assert len(set(listed)) == len(listed)
+    return dict(zip(listed, similarities.tolist(), strict=True))
+
+
+@contextlib.contextmanager
+def sizes(bits: int, rows: int, products: int) -> Iterator[None]:
+    """Other numbers of buckets, and of rows and products that are worked on at once."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(leakage, "BUCKETS_BITS", bits)
+        monkeypatch.setattr(leakage, "ROWS_AT_ONCE", rows)
+        monkeypatch.setattr(leakage, "PRODUCTS_AT_ONCE", products)
+        yield
+
+
+@st.composite
+def sets_and_sides(draw: st.DrawFn) -> tuple[list[frozenset[int]], list[int], list[int]]:
+    """Sets, and two lists of rows in any order: of those on neither side there may be some."""
+    sets = draw(SETS)
+    rows = draw(st.permutations(range(len(sets))))
+    first, last = sorted((draw(st.integers(0, len(rows))), draw(st.integers(0, len(rows)))))
+    return sets, list(rows[:first]), list(rows[first:last])
+
+
+# Four million buckets, the real number, are slow to set up for each example; further tests have them.
+@pytest.mark.parametrize(("bits", "rows", "products"), [(8, 512, 20_000_000), (8, 1, 1), (3, 1, 5), (20, 512, 7)])
+@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 1.0])
+@settings(max_examples=60, deadline=None)
+@given(drawn=sets_and_sides())
+def test_the_pairs_found_are_those_of_brute_force(
+    threshold: float, bits: int, rows: int, products: int, drawn: tuple[list[frozenset[int]], list[int], list[int]]
+) -> None:
+    sets, queries, others = drawn
+    with sizes(bits, rows, products):
+        found = similar_pairs(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64), threshold)
+    assert by_pair(*found) == alike(sets, queries, others, threshold)
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8])
+def test_the_pairs_found_are_those_of_brute_force_among_words_as_frequent_as_in_a_language(threshold: float) -> None:
+    choose = np.random.default_rng(3)
+    frequent = choose.integers(0, 2**32, 500)
+    sets = [frozenset(frequent[choose.zipf(1.3, choose.integers(1, 30)) % 500].tolist()) for _ in range(300)]
+    sets += [one ^ frozenset(choose.choice(frequent, 2).tolist()) for one in sets[:150]]
+    rows = choose.permutation(450).tolist()
+    queries, others = rows[:150], rows[150:]
+    expected = alike(sets, queries, others, threshold)
+    assert len(expected) > 40
+    assert by_pair(*similar_pairs(sets_of(sets), np.array(queries), np.array(others), threshold)) == expected
+
+
+def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
+    choose = np.random.default_rng(5)
+    number = (1 << 15) + 2000
+    values = choose.permutation(2**24)[: 6 * number].reshape(number, 6) * 200
+    values[1 << 15 :, :5] = values[:2000, :5]  # 5 of 7 in common
+    similar = similar_pairs(sets_of(values.tolist()), np.arange(number), np.arange(number), 0.7)
+    twins = {(row, row + (1 << 15)): 5 / 7 for row in range(2000)}
+    assert by_pair(*similar) == {(row, row): 1.0 for row in range(number)} | twins | {
+        (b, a): index for (a, b), index in twins.items()
+    }
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows=st.lists(st.frozensets(st.integers(0, 2**32 - 1), max_size=400), max_size=6))
+def test_bits_differ_no_more_than_sets_and_about_as_much_where_these_are_small(rows: list[frozenset[int]]) -> None:
+    bits = parities(sets_of(rows))
+    assert bits.shape == (len(rows), 4)
+    for one, its_bits in zip(rows, bits, strict=True):
+        for other, other_bits in zip(rows, bits, strict=True):
+            different = int(np.bitwise_count(its_bits ^ other_bits).sum())
+            assert different <= len(one ^ other)
+            assert different % 2 == len(one ^ other) % 2
+    assert np.bitwise_count(parities(sets_of([range(256), []]))).sum() == 256
+
+
+def test_pairs_that_share_too_little_are_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twenty rare elements in common, as in dialogues of one template, and forty frequent ones: an index of about 0.3."""
+    choose = np.random.Generator(np.random.PCG64(0))
+    frequent = choose.integers(0, 2**32, 200).tolist()
+    templates = choose.integers(0, 2**32, (10, 20)).tolist()
+    sets = [frozenset(templates[row % 10]) | frozenset(choose.choice(frequent, 40, False).tolist()) for row in range(60)]
+    verified = []
+    monkeypatch.setattr(leakage, "jaccard", lambda _, pairs: verified.extend(pairs.tolist()) or np.zeros(len(pairs)))
+    similar_pairs(sets_of(sets), np.arange(30), np.arange(30, 60), 0.5)
+    assert len(verified) < 0.2 * 30 * 3
+
+
+def test_sides_without_rows_or_tokens_are_like_nothing() -> None:
+    sets, none, all_rows = sets_of([[], [], [1]]), np.empty(0, np.int64), np.arange(3)
+    for queries, others in [(none, none), (none, all_rows), (all_rows, none), (np.array([0]), np.array([1]))]:
+        assert by_pair(*similar_pairs(sets, queries, others, 0.5)) == {}
+        assert nearest_others(sets, queries, others, 0.5) == {}
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
+@settings(max_examples=80, deadline=None)
+@given(drawn=sets_and_sides())
+def test_the_nearest_is_the_one_of_highest_index_and_of_several_the_first_row(
+    threshold: float, drawn: tuple[list[frozenset[int]], list[int], list[int]]
+) -> None:
+    sets, queries, others = drawn
+    with sizes(8, 1, 10):
+        found = nearest_others(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64), threshold)
+    expected = {}
+    for (query, other), index in sorted(alike(sets, queries, others, threshold).items()):
+        if index > expected.get(query, (0, 0))[1]:
+            expected[query] = (other, index)
+    assert found == expected
+
+
+@settings(max_examples=150, deadline=None)
+@given(drawn=sets_and_sides())
+def test_the_covered_share_is_that_of_n_grams_that_stand_in_any_of_the_others(
+    drawn: tuple[list[frozenset[int]], list[int], list[int]],
+) -> None:
+    sets, queries, others = drawn
+    known = frozenset().union(*(sets[other] for other in others))
+    expected = [len(sets[query] & known) / len(sets[query]) if sets[query] else np.nan for query in queries]
+    found = covered_share(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64))
+    np.testing.assert_array_equal(found, expected)
+
+
+# Crossings
+
+
+def traits_of(group: list[int], text: list[int], sets: list[Iterable[int]]) -> Traits:
+    number, none = len(group), sets_of([[] for _ in group])
+    hashes = (np.array(group, np.uint64), np.zeros(number, np.uint64), np.array(text, np.uint64))
+    names = [str(row) for row in range(number)]
+    return Traits(names, [b""] * number, [""] * number, *hashes, sets_of(sets), np.zeros((number, BANDS), np.uint64), none)
+
+
+def connected(pairs: list[list[int]], rows: Iterable[int]) -> set[frozenset[int]]:
+    """The components of more than one row, by merging until nothing changes."""
+    component = {row: {row} for row in rows}
+    for a, b in pairs:
+        merged = component[a] | component[b]
+        for row in merged:
+            component[row] = merged
+    return {frozenset(rows) for rows in component.values() if len(rows) > 1}
+
+
+@settings(max_examples=300, deadline=None)
+@given(group=HASHES, data=st.data())
+def test_groups_and_texts_that_cross_are_connected_whole_and_no_others(group: list[int], data: st.DataObject) -> None:
+    number = len(group)
+    text = data.draw(st.lists(st.integers(0, 3), min_size=number, max_size=number))
+    side = data.draw(st.lists(st.sampled_from(["held out", "train", "neither"]), min_size=number, max_size=number))
+    held_out, train = ([row for row in range(number) if side[row] == name] for name in ("held out", "train"))
+    with sizes(4, 512, 1000):
+        found = find_crossings(traits_of(group, text, [[]] * number), np.array(held_out, int), np.array(train, int), 0.8)
+    assert list(found) == ["group", "text", "near"]
+    for name, hashes in (("group", group), ("text", text)):
+        crossing = {hashes[row] for row in held_out} & {hashes[row] for row in train} - {0}
+        expected = {frozenset(row for row in held_out + train if hashes[row] == hash) for hash in crossing}
+        assert connected(found[name].tolist(), range(number)) == expected
+    assert found["near"].shape == (0, 2)
+
+
+def test_near_duplicates_cross_from_their_threshold_on() -> None:
+    sets = [range(100), range(4), range(90), range(5), range(50, 60)]
+    told = traits_of([0] * 5, [0] * 5, sets)
+    held_out, train = np.array([0, 1]), np.array([2, 3, 4])
+    for threshold, expected in [(0.8, [[0, 2], [1, 3]]), (0.9, [[0, 2]]), (0.91, []), (0.1, [[0, 2], [0, 4], [1, 3]])]:
+        assert sorted(find_crossings(told, held_out, train, threshold)["near"].tolist()) == expected
+
+
+def test_what_has_no_group_does_not_share_it() -> None:
+    rows = [conversation(str(row), f"question nr{row}", group) for row, group in enumerate([None, None, "", "", "ann", "ann"])]
+    told = describe_lines([to_line(row) for row in rows], [])
+    crossings = find_crossings(told, np.array([0, 2, 4]), np.array([1, 3, 5]), 0.8)
+    assert [len(found) for found in crossings.values()] == [1, 0, 0]
+    assert sorted(crossings["group"][0].tolist()) == [4, 5]
+
+
+@settings(max_examples=150, deadline=None)
+@given(hashes=HASHES)
+def test_equal_pairs_connect_all_rows_of_a_hash_and_none_of_hash_zero(hashes: list[int]) -> None:
+    expected = {frozenset(row for row, other in enumerate(hashes) if other == hash) for hash in set(hashes) - {0}}
+    pairs = equal_pairs(np.array(hashes, np.uint64)).tolist()
+    assert connected(pairs, range(len(hashes))) == {rows for rows in expected if len(rows) > 1}
+
+
+# Traits
+
+
+def conversation(id: str, prompt: str, group: str | None = None, reply: str = "yes", system: str | None = None) -> dict:
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": reply}]
+    if system:
+        messages.insert(0, {"role": "system", "content": system})
+    return {"id": id, "label": None, "language": "en", "group": group, "messages": messages}
+
+
+def shares(one: dict, other: dict) -> list[str]:
+    told = describe_lines([to_line(one), to_line(other)], [])
+    return [name for name in ("group", "prompt", "text") if getattr(told, name)[0] == getattr(told, name)[1] != 0]
+
+
+def test_what_two_conversations_share_is_seen_with_case_width_and_spaces_set_aside() -> None:
+    one = conversation("a", "Hello  you", "ann")
+    assert shares(one, conversation("b", "ｈｅｌｌｏ you ", "ann", " YES")) == ["group", "prompt", "text"]
+    assert shares(one, conversation("b", "hello you", "Ann", "no")) == ["prompt"]
+    assert shares(one, conversation("b", "hello", "ann", "you")) == ["group"]
+    assert shares(one, conversation("b", "hello you", None, system="be kind")) == ["prompt"]
+    assert shares(one, conversation("b", "helloyou", "bob")) == []
+
+
+def test_the_same_words_from_the_other_side_are_another_text() -> None:
+    swapped = conversation("b", "hi")
+    swapped["messages"] = [{"role": "assistant", "content": "hi"}, {"role": "user", "content": "yes"}]
+    assert shares(conversation("a", "hi"), swapped) == []
+    assert shares(conversation("a", "yes"), swapped) == ["prompt"]
+
+
+def test_a_prompt_is_shared_only_where_all_that_the_user_says_is_the_same() -> None:
+    one, same, other, longer = (conversation(id, "Hi", reply=id) for id in "abcd")
+    for row, question, reply in ((one, "my invoice?", "sent"), (same, " My  invoice?", "lost"), (other, "a train?", "sent")):
+        row["messages"] += [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+    assert shares(one, same) == ["prompt"]
+    assert shares(one, other) == shares(one, longer) == []
+
+
+def test_a_conversation_without_a_question_has_no_prompt_to_share() -> None:
+    rows = [conversation(id, "hi") for id in "ab"]
+    for row in rows:
+        row["messages"] = row["messages"][1:]
+    assert shares(*rows) == ["text"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_traits_do_not_depend_on_the_chunks(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPROTUNE_PROCESSES", "1")
+    prompts = ["", "hi", "how are you", "你好吗", "one two three four five six seven eight nine"]
+    groups = [None, "ann"]
+    lines = [to_line(conversation(str(row), prompts[row % 5], groups[row % 2])) for row in range(9)]
+    whole = describe_lines(lines, ["language"])
+    monkeypatch.setattr(traits, "ROWS_AT_ONCE", size)
+    parts = describe_all(iter(lines), ["language"])
+    for name, one, other in zip(Traits._fields, parts, whole, strict=True):
+        for left, right in zip(one, other, strict=True) if isinstance(one, Shingles) else [(one, other)]:
+            assert np.array_equal(left, right), name
+            assert getattr(left, "dtype", None) == getattr(right, "dtype", None), name
+    assert parts.long_grams.sizes().tolist() == [1, 1, 1, 1, 3, 1, 1, 1, 1]
+
+
+def test_no_conversations_have_traits_too() -> None:
+    assert [len(part) for part in describe_all([], [])] == [0, 0, 0, 0, 0, 0, 2, 0, 2]
