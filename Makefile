@@ -27,7 +27,7 @@ test-all: test
 	$(ACTIVATE) && python -m pytest -m slow
 
 lint: $(VENV)/installed-dev
-	$(ACTIVATE) && ruff check . && ruff format --check .
+	$(ACTIVATE) && ruff check . && ruff format --check . && mypy
 
 bench: $(VENV)/installed-bench
 	$(ACTIVATE) && python -m benchmarks.noop && python -m benchmarks.corpora && python -m benchmarks.data_stages \
