@@ -227,6 +227,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "chat_template.py": ("tokenize", "predict"),
     "core": ROOMS,
     "model": ("train", "predict"),
+    "personal_data": ("clean", "report"),
     "processes.py": ("clean", "split"),
     "records/assignment.py": ("split", "report"),
     "records/cleaned.py": ("clean", "split", "report"),
@@ -243,7 +244,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
 REQUIREMENTS = {
     "core": ROOMS,
     "corpora": (),  # in the tiny project no source is packaged
-    "data": ("clean", "split"),
+    "data": ("clean", "split", "report"),
     "model": ("base_model", "tokenize", "train", "predict"),
     "evaluation": ("evaluate",),
     "dvc": (),

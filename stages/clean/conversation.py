@@ -7,7 +7,6 @@ import numpy as np
 import orjson
 from pydantic import Field, model_validator
 
-from stages.clean.personal_data import PERSONAL_DATA
 from stages.clean.quality import detect_language, is_boilerplate, is_refusal, is_repetitive
 from stages.clean.repair import (
     fix_gbk_mojibake,
@@ -21,6 +20,7 @@ from stages.clean.repair import (
 from stages.clean.words import remove_stop_words, segment_words
 from stages.lib.core.files import to_line
 from stages.lib.core.params import Section
+from stages.lib.personal_data.kinds import PERSONAL_DATA
 from stages.lib.records.conversation import Conversation, Message, normalize
 from stages.lib.similarity.near_duplicates import band_keys
 from stages.lib.similarity.shingles import Shingles, shingle

@@ -100,7 +100,7 @@ def report_scores(params: ReportParams) -> None:
 
 
 def main() -> None:
-    check_installed("requirements/core.txt")
+    check_installed("requirements/core.txt", "requirements/data.txt")
     params = read_params("report", ReportParams)
     report_data(params)
     report_training(read_jsonl(LOSS_HISTORY))

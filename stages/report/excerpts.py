@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from stages.lib.records.conversation import Message
+from stages.report.names import shown_name
 
 NOT_SHOWN = ["(text not shown: its source is not in report.show_text)", ""]
 
@@ -17,7 +18,7 @@ def quote(text: str) -> list[str]:
 
 def heading(id: str) -> list[str]:
     """An id may come from the user's own file: whatever it holds, it stays one line and no markup."""
-    return ["## `" + re.sub(r"[\s`]+", " ", id) + "`", ""]
+    return ["## `" + re.sub(r"[\s`]+", " ", shown_name(id)) + "`", ""]
 
 
 def may_show(id: str, show_text: Sequence[str]) -> bool:

@@ -8,8 +8,8 @@ from conftest import REPO
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from stages.clean import personal_data
-from stages.clean.personal_data import PERSONAL_DATA
+from stages.lib.personal_data import kinds
+from stages.lib.personal_data.kinds import PERSONAL_DATA, is_personal
 
 CASES = REPO / "tests/cases"
 PLACEHOLDERS = {
@@ -52,7 +52,14 @@ def test_no_kind_takes_what_must_stay_in_another_ones_cases(name: str, case: dic
 
 @pytest.mark.parametrize("case", KNOWN_FAILURES)
 def test_a_known_failure_still_fails_or_belongs_among_the_golden_cases(case: dict) -> None:
-    assert getattr(personal_data, case["function"])(case["input"]) != case["expected"]
+    assert getattr(kinds, case["function"])(case["input"]) != case["expected"]
+
+
+@pytest.mark.parametrize(("name", "case"), GOLDEN)
+def test_a_text_is_personal_where_a_kind_is_found(name: str, case: dict) -> None:
+    if case["input"] != case["expected"]:
+        assert is_personal(case["input"]), name
+    assert is_personal(case["input"]) == (mask_all(case["input"]) != case["input"])
 
 
 @pytest.mark.parametrize("name", PERSONAL_DATA)
