@@ -1,23 +1,23 @@
 """Talk to the tuned model in the terminal: `make chat`, or `python -m tools.chat [--base | --both]`."""
 
 import argparse
-import sys
 from contextlib import nullcontext
 from typing import Any
 
 from stages.lib.base_model.pin import PIN
 from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_prompt
-from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, load_adapter
 from stages.lib.model.hardware import find_hardware
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import Message
 from stages.lib.tokenizer import load_tokenizer
+from tools.console import run_tool
 
 HELP = "An empty line or Ctrl-D ends, /new starts a new conversation, /system TEXT does so with a system message."
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tools.chat", description=__doc__)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--base", action="store_true", help="talk to the base model")
@@ -94,18 +94,13 @@ def chat(options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    options = parse_arguments(sys.argv[1:])
     try:
-        chat(options)
-    except KeyboardInterrupt:
+        chat(parse_arguments())
+    except KeyboardInterrupt:  # as good an end as an empty line
         print()
     except TemplateMisfit as misfit:
-        sys.exit(f"error: {misfit}")
-    except ReprotuneError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {describe_os_error(error)}")
+        raise ReprotuneError(str(misfit)) from None
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

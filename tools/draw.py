@@ -6,8 +6,10 @@ Needs vl-convert-python, which requirements/dev.txt brings.
 import argparse
 import json
 import subprocess
-import sys
 from pathlib import Path
+
+from stages.lib.core.errors import ReprotuneError
+from tools.console import run_tool
 
 
 def read_plots(revisions: list[str]) -> dict[str, str]:
@@ -15,7 +17,7 @@ def read_plots(revisions: list[str]) -> dict[str, str]:
     command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"error: {' '.join(command)}: {done.stderr.strip()}")
+        raise ReprotuneError(f"{' '.join(command)}: {done.stderr.strip()}")
     return {name: drawn[0]["content"] for name, drawn in json.loads(done.stdout)["data"].items() if drawn}
 
 
@@ -27,7 +29,7 @@ def main() -> None:
     try:
         import vl_convert
     except ImportError:
-        sys.exit("error: vl-convert-python is not installed; `pip install -r requirements/dev.txt` installs it")
+        raise ReprotuneError("vl-convert-python is not installed; `pip install -r requirements/dev.txt` installs it") from None
     options.to.mkdir(parents=True, exist_ok=True)
     for name, content in sorted(read_plots(options.revisions).items()):
         specification = content if isinstance(content, str) else json.dumps(content)
@@ -37,4 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

@@ -8,15 +8,15 @@ files as text where the conversations are other people's.
 
 import argparse
 import csv
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import orjson
 
-from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_lines
 from stages.lib.records.conversation import Conversation
+from tools.console import run_tool
 
 SPLIT = Path("data/split")
 SPLITS = ("train", "validation", "test")
@@ -67,13 +67,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=SPLIT / "csv", help="(default: %(default)s)")
     parser.add_argument("--bom", action="store_true", help="begin with a byte-order mark, from which Excel tells UTF-8")
     options = parser.parse_args()
-    try:
-        export(options.folder, options.bom)
-    except ReprotuneError as error:
-        sys.exit(f"error: {error}")
-    except OSError as error:
-        sys.exit(f"error: {describe_os_error(error)}")
+    export(options.folder, options.bom)
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

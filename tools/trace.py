@@ -10,7 +10,6 @@ import heapq
 import math
 import os
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ from typing import Any
 import orjson
 from pydantic import ConfigDict
 
-from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import PARAMS, Section, read_params
 from stages.lib.records.conversation import Message
+from tools.console import print_all, run_tool, takes_colour, visible
 
 COLLECT_LEDGERS = Path("data/ledger/collect")
 COLLECTED = Path("data/collected")
@@ -329,18 +329,6 @@ def tell(id: str) -> Iterator[str]:
 # The texts
 
 
-def visible(text: str) -> str:
-    """Invisible and control characters as escapes; line feeds and the joiners in emoji stay.
-
-    >>> visible("a\\u200bb\\x1b[1m\\tc")
-    'a\\\\u200bb\\\\x1b[1m\\\\tc'
-    """
-    kept = "\n\u200d\u3000"
-    return "".join(
-        letter if letter.isprintable() or letter in kept else letter.encode("unicode_escape").decode() for letter in text
-    )
-
-
 def mark_differences(before: str, after: str, colour: bool) -> tuple[str, str]:
     """Both texts, with what only one of them has in brackets, or coloured.
 
@@ -396,21 +384,11 @@ def main() -> None:
     parser.add_argument("id", metavar="ID", help="an id, a part of one, or FILE:LINE")
     parser.add_argument("--text", action="store_true", help="show the messages, too, as collected and as cleaned")
     options = parser.parse_args()
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    try:
-        id = find_id(options.id)
-        for line in tell(id):
-            print(line)
-        if options.text:
-            for line in tell_texts(id, colour):
-                print(line)
-    except ReprotuneError as error:
-        sys.exit(f"error: {visible(str(error))}")
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        sys.exit(f"error: {describe_os_error(error)}")
+    id = find_id(options.id)
+    print_all(tell(id))
+    if options.text:
+        print_all(tell_texts(id, takes_colour()))
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

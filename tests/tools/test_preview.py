@@ -22,6 +22,7 @@ from stages.collect.__main__ import CollectParams
 from stages.collect.conversations import RawConversation, read_source
 from stages.lib.core.params import Yaml12Loader, read_params
 from stages.lib.tokenizer import TOKENIZER
+from tools.console import run_tool
 from tools.preview import __main__ as preview
 from tools.preview import file_kind, sample
 from tools.preview.file_kind import tell_delimiter, tell_json
@@ -52,9 +53,7 @@ def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
     def run(*arguments: str | Path, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["preview", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            preview.main()
-        assert end.value.code == code, end.value.code
+        assert preview.main() == code
         return capsys.readouterr().out
 
     return run
@@ -67,7 +66,7 @@ def complaint(monkeypatch: pytest.MonkeyPatch):
     def run(*arguments: str | Path) -> str:
         monkeypatch.setattr(sys, "argv", ["preview", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            preview.main()
+            run_tool(preview.main)
         return str(end.value.code)
 
     return run
@@ -157,7 +156,7 @@ def test_what_can_not_be_read_is_refused_in_one_sentence(
     Path(case["file"]).write_bytes(bytes.fromhex(case["input"]))
     monkeypatch.setattr(sys, "argv", ["preview", case["file"]])
     with pytest.raises(SystemExit) as end:
-        preview.main()
+        run_tool(preview.main)
     assert str(end.value.code).startswith(f"error: {case['expected']}")
     assert "\n" not in str(end.value.code)
     assert capsys.readouterr().out == ""
@@ -167,7 +166,7 @@ def test_what_can_not_be_read_is_refused_in_one_sentence(
 def test_a_missing_file_and_a_folder_are_refused(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["preview", name])
     with pytest.raises(SystemExit, match=f"^error: {name}: {said}$"):
-        preview.main()
+        run_tool(preview.main)
 
 
 @pytest.mark.parametrize("note", ["sep=;", '"sep=;"', "SEP=,", "sep=\t", "sep=;;"])
@@ -393,7 +392,7 @@ def test_columns_that_tell_nothing_are_listed_with_cells_and_what_to_type(look) 
 def test_a_wrong_mapping_is_refused(columns: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["preview", str(write_csv("odd.csv", ["alpha", "beta"], ["a", "b"])), "--columns", *columns])
     with pytest.raises(SystemExit) as end:
-        preview.main()
+        run_tool(preview.main)
     assert str(end.value.code).startswith(f"error: {said}")
 
 
@@ -548,7 +547,7 @@ def test_a_name_that_is_taken_or_wrong_is_refused(name: str, said: str, monkeypa
     path = write_csv("x.csv", ["question", "answer"], ["a", "b"])
     monkeypatch.setattr(sys, "argv", ["preview", str(path), "--name", name])
     with pytest.raises(SystemExit, match=f"^error: --name {name}: {said}"):
-        preview.main()
+        run_tool(preview.main)
 
 
 def test_format_and_encoding_can_be_stated(look) -> None:
@@ -571,7 +570,7 @@ def test_a_stated_encoding_that_is_none_of_text_is_refused(encoding: str, monkey
     path = write("x.csv", ["question,answer", "a,b"])
     monkeypatch.setattr(sys, "argv", ["preview", str(path), "--encoding", encoding])
     with pytest.raises(SystemExit, match=f"^error: --encoding {encoding}: not known"):
-        preview.main()
+        run_tool(preview.main)
 
 
 # Only the first rows

@@ -13,6 +13,7 @@ from stages.collect.conversations import RawConversation, read_source
 from stages.collect.sources import Columns, CsvSource
 from stages.lib.records.conversation import Conversation
 from tools import split_csv
+from tools.console import run_tool
 
 ALL = Columns(
     conversation="conversation", role="role", content="content", order="turn", label="label", language="language", group="group"
@@ -64,7 +65,7 @@ def read_back(path: str) -> list[Conversation]:
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     monkeypatch.setattr(sys, "argv", ["split_csv", *arguments])
-    split_csv.main()
+    run_tool(split_csv.main)
 
 
 def test_each_split_becomes_a_file_with_a_row_for_each_message(

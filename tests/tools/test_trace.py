@@ -16,6 +16,7 @@ from stages.lib.core.files import read_jsonl, write_jsonl
 from stages.lib.core.params import Yaml12Loader
 from stages.split import __main__ as split
 from tools import trace
+from tools.console import run_tool
 
 THINGS = ["apples", "bridges", "clocks", "deserts", "engines", "forests", "gardens", "harbours", "islands", "jackets", "kettles"]
 FOR_TEST = "pairs/q3"
@@ -113,7 +114,7 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
     def tell(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["trace", *arguments])
-        trace.main()
+        run_tool(trace.main)
         return capsys.readouterr().out
 
     return tell

@@ -5,9 +5,7 @@ who) is proposed, and said to be.
 """
 
 import argparse
-import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,10 @@ import orjson
 from stages.clean.__main__ import SourceNames, judge_all
 from stages.clean.conversation import CleanParams, clean_lines
 from stages.collect.__main__ import Collected
-from stages.lib.core.errors import ReprotuneError, describe_os_error
+from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
+from tools.console import print_all, run_tool, takes_colour
 from tools.preview.chat_exports import refuse_trees
 from tools.preview.columns import Proposal, propose_columns
 from tools.preview.description import (
@@ -37,7 +36,6 @@ from tools.preview.file_kind import tell_kind
 from tools.preview.roles import check_stated, propose_roles, role_names
 from tools.preview.sample import Sample, convert, read_sample, without_last_conversation
 from tools.preview.source_entry import check_entry, choose_name, destination, make_entry, names_of
-from tools.preview.wording import visible
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
@@ -68,11 +66,6 @@ def map_columns(stated: dict[str, str], sample: Sample, entry: dict[str, Any]) -
     return Proposal(stated, check_entry(entry | {"columns": stated}).columns, "as stated by --columns")
 
 
-def print_all(lines: Iterable[str]) -> None:
-    for line in lines:
-        print(line)
-
-
 def print_conversations(rows: list[Collected], problems: list[str]) -> None:
     """How they read, what cleaning does to them, the problems, and the first of those that are kept."""
     params = read_params("clean", CleanParams)
@@ -84,7 +77,7 @@ def print_conversations(rows: list[Collected], problems: list[str]) -> None:
     kept = [(row.place, orjson.loads(verdict.line)) for row, verdict, fate in verdicts if not fate["reason"]]
     if kept:
         tokenizer = load_tokenizer() if TOKENIZER.exists() else None
-        print_all(tell_first(kept, tokenizer, sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+        print_all(tell_first(kept, tokenizer, takes_colour()))
     elif rows:
         print("\nCleaning drops them all, so nothing is left to train on. Are the columns and roles the right ones?")
 
@@ -121,7 +114,7 @@ def preview(options: argparse.Namespace) -> int:
     return 0
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.preview", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -131,15 +124,8 @@ def main() -> None:
     parser.add_argument("--encoding", help="where it is not told rightly")
     parser.add_argument("--columns", nargs="+", default=[], metavar="FIELD=COLUMN", help="which column holds what")
     parser.add_argument("--roles", nargs="+", default=[], metavar="NAME=ROLE", help="what the file's names of roles mean")
-    try:
-        sys.exit(preview(parser.parse_args()))
-    except ReprotuneError as error:
-        sys.exit(f"error: {visible(str(error))}")
-    except BrokenPipeError:  # `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        sys.exit(f"error: {describe_os_error(error)}")
+    return preview(parser.parse_args())
 
 
 if __name__ == "__main__":
-    main()
+    run_tool(main)

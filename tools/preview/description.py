@@ -11,13 +11,14 @@ from stages.clean.conversation import CleanedChunk
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
 from stages.lib.records.conversation import ROLES, Conversation
+from tools.console import WIDTH, paragraph, plural, visible
 from tools.preview.chat_exports import lacks_conversation
 from tools.preview.columns import Proposal, lists_of_messages
 from tools.preview.file_kind import FileKind
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
 from tools.preview.source_entry import leads_out, yaml_entry
-from tools.preview.wording import MOST_SHOWN, WIDTH, counted, paragraph, plural, shorten_cell, shown_name, visible
+from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}

@@ -7,7 +7,8 @@ from typing import Any
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
 from stages.lib.records.conversation import Conversation
 from stages.lib.records.tokenized import IGNORE_INDEX
-from tools.preview.wording import shorten, visible
+from tools.console import visible
+from tools.preview.wording import shorten
 
 MOST_SHOWN = 3
 

@@ -13,8 +13,8 @@ from stages.collect.files import COMPRESSIONS, DVC_CACHE
 from stages.collect.readers import DELIMITERS
 from stages.collect.sources import Source
 from stages.lib.core.errors import ReprotuneError
+from tools.console import WIDTH
 from tools.preview.file_kind import FileKind
-from tools.preview.wording import WIDTH
 
 RAW = Path("data/raw")
 SUFFIXES = (*COMPRESSIONS, ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")

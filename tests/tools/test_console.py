@@ -1,0 +1,62 @@
+"""How the tools end."""
+
+import errno
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO
+
+from stages.lib.core.errors import ReprotuneError
+from tools.console import run_tool
+
+
+def fail_with(error: BaseException) -> None:
+    def main() -> None:
+        raise error
+
+    run_tool(main)
+
+
+def test_an_error_of_the_user_is_one_message_that_can_not_control_the_terminal() -> None:
+    with pytest.raises(SystemExit) as end:
+        fail_with(ReprotuneError("a\x1b[2Jb.csv: no such file"))
+    assert end.value.code == "error: a\\x1b[2Jb.csv: no such file"
+
+
+def test_a_failed_write_names_the_file() -> None:
+    with pytest.raises(SystemExit) as end:
+        fail_with(PermissionError(errno.EACCES, "Permission denied", "out.csv"))
+    assert end.value.code == "error: out.csv: Permission denied"
+
+
+def test_an_interrupt_ends_as_a_shell_says_and_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        fail_with(KeyboardInterrupt())
+    assert end.value.code == 130
+    assert capsys.readouterr().err == "\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback() -> None:
+    with pytest.raises(ZeroDivisionError):
+        fail_with(ZeroDivisionError())
+
+
+def test_the_status_is_what_the_tool_returns() -> None:
+    run_tool(lambda: 0)
+    run_tool(lambda: None)
+    with pytest.raises(SystemExit) as end:
+        run_tool(lambda: 1)
+    assert end.value.code == 1
+
+
+@pytest.mark.parametrize("lines", [1, 100_000])
+def test_a_reader_that_leaves_early_is_no_error(lines: int) -> None:
+    code = f"from tools.console import run_tool; run_tool(lambda: [print('line') for _ in range({lines})] and None)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=0
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, stderr = process.communicate(timeout=60)
+    assert (process.returncode, stderr) == (0, "")
