@@ -229,7 +229,7 @@ def train_trl(settings: dict[str, Any], meter: Meter) -> Path:
         train_dataset=Dataset.from_dict(read_rows(Path(), "train")),
         processing_class=load_tokenizer(),
         peft_config=LoraConfig(
-            task_type="CAUSAL_LM", r=params["lora_rank"], lora_alpha=params["lora_alpha"], target_modules=params["lora_targets"]
+            task_type="CAUSAL_LM", r=params["r"], lora_alpha=params["lora_alpha"], target_modules=params["target_modules"]
         ),
         callbacks=[Marks()],
     )
@@ -319,7 +319,7 @@ def matrix_rates() -> dict[str, float]:
         found[f"{precision} linear layers"] = 4 * rows * size / linear
         found[f"{precision} LM head"] = 4 * labelled * head.numel() / last
         found[precision] = 4 * (rows * size + labelled * head.numel()) / (linear + last)
-        adapter = sum(params["lora_rank"] * sum(weight.shape) for weight in layers)
+        adapter = sum(params["r"] * sum(weight.shape) for weight in layers)
         found["operations a token"] = 4 * size + 6 * adapter + 4 * head.numel() * labels / tokens
     found["used"] = found[find_hardware(params["precision"]).precision]
     return found

@@ -26,6 +26,11 @@ from stages.lib.tokenizer import load_tokenizer
 
 
 class PredictParams(Section):
+    other_names = {
+        "precision": ("bf16", "fp16", "dtype", "torch_dtype"),
+        "batch_size": ("eval_batch_size", "per_device_eval_batch_size"),
+        "max_new_tokens": ("max_length", "max_tokens", "generation_max_length"),
+    }
     precision: Precision
     batch_size: int = Field(ge=1)
     max_new_tokens: int = Field(ge=1)

@@ -29,6 +29,9 @@ RENDERED_OF_EACH_SOURCE = 3
 
 
 class TokenizeParams(Section):
+    other_names = {
+        "max_length": ("max_seq_length", "max_seq_len", "sequence_len", "cutoff_len", "block_size", "model_max_length")
+    }
     max_length: int = Field(ge=8)
     too_long: Literal["drop", "cut"]
     identical_replies: int | None = Field(ge=1)

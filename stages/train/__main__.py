@@ -38,28 +38,52 @@ TOKENS_AT_ONCE = 16_384  # on a GPU; halved when its memory runs out
 
 
 class TrainParams(Section):
+    other_names = {  # in transformers, peft, TRL, Axolotl and LLaMA-Factory, and our own until version 1
+        "seed": ("data_seed", "random_seed", "random_state"),
+        "precision": ("bf16", "fp16", "dtype", "torch_dtype"),
+        "deterministic": ("full_determinism",),
+        "method": ("adapter", "finetuning_type", "use_dora", "load_in_4bit"),
+        "num_train_epochs": ("epochs", "num_epochs", "train_epochs"),
+        "max_steps": ("steps", "num_steps", "max_train_steps"),
+        "learning_rate": ("lr",),
+        "lr_scheduler_type": ("schedule", "scheduler", "lr_schedule", "lr_scheduler"),
+        "warmup_steps": ("warmup", "warmup_share", "warmup_ratio", "num_warmup_steps"),
+        "max_grad_norm": ("max_gradient_norm", "gradient_clipping", "gradient_clip_val", "grad_clip"),
+        "pack_length": ("packing", "max_length", "max_seq_length", "max_seq_len", "sequence_len", "cutoff_len"),
+        "packs_per_step": (
+            "batch_size", "train_batch_size", "per_device_train_batch_size", "micro_batch_size", "gradient_accumulation_steps",
+        ),
+        "gradient_checkpointing": ("activation_checkpointing", "use_gradient_checkpointing"),
+        "early_stopping_patience": ("early_stopping", "patience"),
+        "keep": ("load_best_model_at_end",),
+        "r": ("rank", "lora_r", "lora_rank"),
+        "lora_alpha": ("alpha",),
+        "lora_dropout": ("dropout",),
+        "use_rslora": ("rslora", "lora_rslora"),
+        "target_modules": ("lora_target", "lora_targets", "lora_target_modules", "lora_target_linear"),
+    }  # fmt: skip
     seed: int = Field(ge=0)
     precision: Precision
     deterministic: bool
     method: Method
-    epochs: float = Field(gt=0)
+    num_train_epochs: float = Field(gt=0)
     max_steps: int | None = Field(ge=1)
     learning_rate: float = Field(gt=0, lt=1)
-    schedule: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
-    warmup_share: float = Field(ge=0, lt=1)
+    lr_scheduler_type: Literal["linear", "cosine", "constant", "constant_with_warmup", "polynomial", "inverse_sqrt"]
+    warmup_steps: float = Field(ge=0)
     weight_decay: float = Field(ge=0)
-    max_gradient_norm: float = Field(gt=0)
+    max_grad_norm: float = Field(gt=0)
     pack_length: int = Field(ge=8)
     packs_per_step: int = Field(ge=1)
     gradient_checkpointing: bool
     validations: int = Field(ge=1)
-    early_stopping: int | None = Field(ge=1)
+    early_stopping_patience: int | None = Field(ge=1)
     keep: Literal["best", "last"]
-    lora_rank: int = Field(ge=1)
+    r: int = Field(ge=1)
     lora_alpha: int = Field(ge=1)
     lora_dropout: float = Field(ge=0, lt=1)
-    lora_rslora: bool
-    lora_targets: str | list[str]
+    use_rslora: bool
+    target_modules: str | list[str]
 
 
 def read_packs(split: str, capacity: int, seed: int) -> list[Pack]:
@@ -82,19 +106,28 @@ def read_packs(split: str, capacity: int, seed: int) -> list[Pack]:
 
 
 def make_plan(params: TrainParams, packs: list[Pack]) -> Plan:
-    steps = math.ceil(math.ceil(len(packs) / params.packs_per_step) * params.epochs)
+    steps = math.ceil(math.ceil(len(packs) / params.packs_per_step) * params.num_train_epochs)
     return Plan(packs, params.packs_per_step, min(params.max_steps or steps, steps), params.seed)
+
+
+def count_warmup(warmup_steps: float, steps: int) -> int:
+    """Of `steps`; below 1 it is a share of them, as in transformers' TrainingArguments.
+
+    >>> count_warmup(0.1, 61), count_warmup(5, 61)
+    (7, 5)
+    """
+    return int(warmup_steps) if warmup_steps >= 1 else math.ceil(steps * warmup_steps)
 
 
 def make_settings(params: TrainParams, steps: int) -> Settings:
     return Settings(
         learning_rate=params.learning_rate,
-        schedule=params.schedule,
-        warmup=math.ceil(steps * params.warmup_share),
+        lr_scheduler_type=params.lr_scheduler_type,
+        warmup=count_warmup(params.warmup_steps, steps),
         weight_decay=params.weight_decay,
-        max_gradient_norm=params.max_gradient_norm,
+        max_grad_norm=params.max_grad_norm,
         validate_every=math.ceil(steps / params.validations),
-        early_stopping=params.early_stopping,
+        early_stopping_patience=params.early_stopping_patience,
         keep=params.keep,
     )
 
@@ -124,8 +157,8 @@ def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Any:
         model = train_all(model)
     else:
         model = add_adapter(
-            model, params.method, params.lora_rank, params.lora_alpha, params.lora_dropout, params.lora_rslora,
-            params.lora_targets, params.seed,
+            model, params.method, params.r, params.lora_alpha, params.lora_dropout, params.use_rslora,
+            params.target_modules, params.seed,
         )  # fmt: skip
         quicken(model)
     if shards_wanted(model, ranks):

@@ -37,7 +37,8 @@ def check_targets(model: Any, targets: str | list[str]) -> None:
                 {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
             )
             raise ReprotuneError(
-                f"params.yaml: train.lora_targets: the base model has no layer {target!r}; its linear layers: {', '.join(linear)}"
+                f"params.yaml: train.target_modules: the base model has no layer {target!r}; its linear layers: "
+                + ", ".join(linear)
             )
 
 
@@ -64,7 +65,7 @@ def add_adapter(
         with ignore_renaming():
             return get_peft_model(model, config)
     except (ValueError, re.error) as error:
-        raise ReprotuneError(f"params.yaml: train.lora_targets: {error}") from None
+        raise ReprotuneError(f"params.yaml: train.target_modules: {error}") from None
 
 
 def train_all(model: Any) -> Any:

@@ -28,12 +28,12 @@ class Settings(NamedTuple):
     """`learning_rate` at its height, `warmup` in steps; a validation after every `validate_every` steps."""
 
     learning_rate: float
-    schedule: str
+    lr_scheduler_type: str
     warmup: int
     weight_decay: float
-    max_gradient_norm: float
+    max_grad_norm: float
     validate_every: int
-    early_stopping: int | None
+    early_stopping_patience: int | None
     keep: str
 
 
@@ -75,7 +75,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
             fused=True,
         )
-        scheduler = get_scheduler(settings.schedule, self.optimizer, settings.warmup, plan.steps)
+        scheduler = get_scheduler(settings.lr_scheduler_type, self.optimizer, settings.warmup, plan.steps)
         self.share_of_rate = scheduler.lr_lambdas[0]  # of the step alone: nothing to save and restore
         self.step = 0
         self.history: list[Row] = []
@@ -166,15 +166,15 @@ class Trainer:
                 parameter.grad.copy_(part.view_as(parameter))
 
     def _clip_gradients(self) -> float:
-        """Scale all gradients so that their norm, over all shards, is at most `max_gradient_norm`; the norm before."""
+        """Scale all gradients so that their norm, over all shards, is at most `max_grad_norm`; the norm before."""
         with_gradient = [parameter for parameter in self.trained.values() if parameter.grad is not None]
         gradients = [local(parameter.grad) for parameter in with_gradient]
         squares = torch.stack(torch._foreach_norm(gradients)).double() ** 2
         in_shards = torch.tensor([isinstance(parameter, DTensor) for parameter in with_gradient], device=squares.device)
         [shards] = add_up(self.ranks, [squares[in_shards].sum().item()], self.model.device)
         norm = math.sqrt(shards + squares[~in_shards].sum().item())
-        if norm > self.settings.max_gradient_norm:
-            torch._foreach_mul_(gradients, self.settings.max_gradient_norm / (norm + 1e-6))
+        if norm > self.settings.max_grad_norm:
+            torch._foreach_mul_(gradients, self.settings.max_grad_norm / (norm + 1e-6))
         return norm
 
     def _check_finite(self, name: str, value: float, packs: Sequence[Pack]) -> None:
@@ -221,7 +221,10 @@ class Trainer:
             self.without_improvement += 1
 
     def stops_early(self) -> bool:
-        return self.settings.early_stopping is not None and self.without_improvement >= self.settings.early_stopping
+        return (
+            self.settings.early_stopping_patience is not None
+            and self.without_improvement >= self.settings.early_stopping_patience
+        )
 
     # --- State --------------------------------------------------------------------------------------------------------
 

@@ -153,7 +153,14 @@ MISTAKES = [
     ("tokenize", {"max_length": True}, "tokenize.max_length: found True; input should be a valid integer"),
     ("tokenize", {"max_length": 7}, "tokenize.max_length: found 7; input should be greater than or equal to 8"),
     ("tokenize", {"too_long": "keep"}, "tokenize.too_long: found 'keep'; input should be 'drop' or 'cut'"),
-    ("tokenize", {"max_lenght": 8}, "tokenize: unknown key max_lenght; allowed: max_length, too_long"),
+    ("tokenize", {"max_lenght": 8}, "tokenize: unknown key max_lenght (did you mean tokenize.max_length?); allowed: max_le"),
+    ("tokenize", {"cutoff_len": 8}, "tokenize: unknown key cutoff_len (did you mean tokenize.max_length?); allowed: max_len"),
+    ("tokenize", {"colour": 8}, "tokenize: unknown key colour; allowed: max_length, too_long"),
+    ("train", {"lr": 1e-4}, "train: unknown key lr (did you mean train.learning_rate?); allowed: seed, precision"),
+    ("train", {"warmup_ratio": 0.1}, "train: unknown key warmup_ratio (did you mean train.warmup_steps?); allowed: seed"),
+    ("train", {"Lora-Rank": 16}, "train: unknown key Lora-Rank (did you mean train.r?); allowed: seed"),
+    ("predict", {"max_length": 16}, "predict: unknown key max_length (did you mean predict.max_new_tokens?); allowed: precision"),
+    ("base_model", {"model_name_or_path": "x"}, "base_model: unknown key model_name_or_path (did you mean base_model.name?)"),
     ("train", {"learning_rate": 1.0}, "train.learning_rate: found 1.0; input should be less than 1"),
     ("train", {"lora_dropout": "no"}, "train.lora_dropout: found 'no'; input should be a valid number"),
     ("train", {"precision": "fp16"}, "train.precision: found 'fp16'; input should be 'auto', 'bfloat16' or 'float32'"),
@@ -182,6 +189,43 @@ def test_a_mistake_is_one_line_that_names_key_found_and_allowed(
 def test_each_of_several_mistakes_has_its_line(tmp_path: Path) -> None:
     lines = complaint(tmp_path, "tokenize", changed("tokenize", max_length=1, too_long="keep")).splitlines()
     assert [line.split(": ")[1] for line in lines] == ["tokenize.max_length", "tokenize.too_long"]
+    lines = complaint(tmp_path, "train", changed("train", lr=1, num_epochs=2, colour="red")).splitlines()
+    assert [line.partition(";")[0] for line in lines] == [
+        "params.yaml: train: unknown key colour",
+        "params.yaml: train: unknown key lr (did you mean train.learning_rate?)",
+        "params.yaml: train: unknown key num_epochs (did you mean train.num_train_epochs?)",
+    ]
+
+
+# What people write who come from transformers, peft, TRL, Axolotl, LLaMA-Factory, or from this repo's first versions.
+FROM_ELSEWHERE = {
+    "train": {
+        "lr": "learning_rate", "batch_size": "packs_per_step", "per_device_train_batch_size": "packs_per_step",
+        "max_seq_length": "pack_length", "num_epochs": "num_train_epochs", "lora_r": "r", "lora_target_modules": "target_modules",
+        "epochs": "num_train_epochs", "schedule": "lr_scheduler_type", "warmup_share": "warmup_steps",
+        "warmup_ratio": "warmup_steps", "max_gradient_norm": "max_grad_norm", "early_stopping": "early_stopping_patience",
+        "lora_rank": "r", "lora_rslora": "use_rslora", "lora_targets": "target_modules",
+    },
+    "tokenize": dict.fromkeys(("max_seq_length", "cutoff_len", "sequence_len"), "max_length"),
+    "predict": {"max_length": "max_new_tokens", "max_tokens": "max_new_tokens"},
+    "base_model": {"model_name_or_path": "name"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "meant"), [(section, *pair) for section, names in FROM_ELSEWHERE.items() for pair in names.items()]
+)
+def test_a_key_of_another_tool_names_the_one_that_is_meant(tmp_path: Path, section: str, key: str, meant: str) -> None:
+    message = complaint(tmp_path, section, changed(section, **{key: 1}))
+    assert message.startswith(f"params.yaml: {section}: unknown key {key} (did you mean {section}.{meant}?); allowed: ")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("model", [*MODELS.values(), *SOURCES], ids=lambda model: model.__name__)
+def test_other_names_are_those_of_keys_that_there_are_and_each_means_one(model: type[Section]) -> None:
+    assert set(model.other_names) <= set(model.model_fields)
+    names = [name for names in model.other_names.values() for name in names]
+    assert len(names) == len(set(names) - set(model.model_fields))
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -199,7 +243,7 @@ SOURCE_MISTAKES = [
     ({"format": "xml", "path": "x"}, "pairs", ["'xml'", "'csv', 'tsv', 'json', 'jsonl', 'parquet', 'hub'"]),
     ({"path": "x"}, "pairs.format", ["is missing"]),
     ({"format": "jsonl"}, "pairs.path", ["is missing"]),
-    ({"format": "jsonl", "path": "x", "langauge": "en"}, "pairs", ["unknown key langauge", "allowed: path, roles, label"]),
+    ({"format": "jsonl", "path": "x", "langauge": "en"}, "pairs", ["key langauge (did you mean collect.sources.pairs.language"]),
     ({"format": "jsonl", "path": "x", "roles": {"bot": "asistant"}}, "pairs.roles.bot", ["'asistant'", "'assistant'"]),
     ({"format": "csv", "path": "x", "columns": {"user": "q"}}, "pairs.columns", ["either user and assistant, or conversation"]),
     ({"format": "csv", "path": "x", "columns": {"usr": "q"}}, "pairs.columns", ["unknown key usr", "allowed: user, assistant"]),
@@ -220,7 +264,7 @@ def test_a_mistake_in_a_source_is_one_line_with_the_key_as_it_stands_in_the_file
 @pytest.mark.parametrize(
     ("section", "values", "key"),
     [
-        ("train", {"lora_targets": 3}, "train.lora_targets"),
+        ("train", {"target_modules": 3}, "train.target_modules"),
         ("base_model", {"template_variables": {"a": [1]}}, "base_model.template_variables.a"),
     ],
 )

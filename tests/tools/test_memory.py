@@ -60,7 +60,7 @@ def config(kind: type = LlamaConfig, layers: int = 2, **changes: Any) -> Any:
 
 
 def train_params(**changes: Any) -> TrainParams:
-    return TrainParams(**tiny_params()["train"] | {"lora_rank": 8, "pack_length": 128} | changes)
+    return TrainParams(**tiny_params()["train"] | {"r": 8, "pack_length": 128} | changes)
 
 
 def estimated(
@@ -91,7 +91,7 @@ def bytes_kept(config: Any, params: TrainParams, precision: str) -> int:
     if params.method == "full":
         model = train_all(model)
     else:
-        model = add_adapter(model, params.method, params.lora_rank, 16, params.lora_dropout, False, params.lora_targets, 0)
+        model = add_adapter(model, params.method, params.r, 16, params.lora_dropout, False, params.target_modules, 0)
         quicken(model)
     model.set_attn_implementation(PACKED_ATTENTION)
     model.train()
@@ -118,7 +118,7 @@ def bytes_kept(config: Any, params: TrainParams, precision: str) -> int:
     [
         {"method": "lora"},
         {"method": "lora", "lora_dropout": 0.1},
-        {"method": "lora", "lora_targets": ["q_proj", "v_proj"]},
+        {"method": "lora", "target_modules": ["q_proj", "v_proj"]},
         {"method": "dora"},
         {"method": "full"},
     ],
@@ -238,7 +238,7 @@ def test_checkpointing_lowers_and_more_tokens_raise_the_total(method, precision,
     assert estimated(precision, device, load._replace(labels=4000), method=method).total >= some.total
 
 
-@pytest.mark.parametrize("changes", [{"lora_rank": 16}, {"lora_dropout": 0.1}], ids=str)
+@pytest.mark.parametrize("changes", [{"r": 16}, {"lora_dropout": 0.1}], ids=str)
 def test_a_larger_rank_and_dropout_take_more(changes):
     assert estimated(**changes).total > estimated().total
 
@@ -343,8 +343,8 @@ def test_a_model_that_is_no_usual_decoder_is_not_refused():
 
 
 def test_wrong_targets_are_an_error_before_any_weight_is_read():
-    with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.lora_targets: "):
-        describe_model(config(), train_params(lora_targets=["query"]))
+    with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.target_modules: "):
+        describe_model(config(), train_params(target_modules=["query"]))
 
 
 def test_a_model_of_seventy_billion_parameters_is_described_without_its_weights():

@@ -129,7 +129,7 @@ def test_too_little_memory_ends_with_1_and_says_what_would_help(monkeypatch, cap
 
 def test_the_changes_that_fit_are_marked_and_those_already_made_are_not_named(folder, monkeypatch, capsys):
     write_larger_model(folder)
-    change_params(folder, method="full", gradient_checkpointing=True, lora_rank=1, precision="bfloat16")
+    change_params(folder, method="full", gradient_checkpointing=True, r=1, precision="bfloat16")
     assert run(monkeypatch, "--gpu", "1.2") == 1
     changes = capsys.readouterr().out.partition("does not fit: ")[2]
     assert "gradient_checkpointing" not in changes
@@ -199,7 +199,7 @@ def change_the_base_model(folder: Path) -> None:
 
 
 def misspell_a_target(folder: Path) -> None:
-    change_params(folder, lora_targets=["query"])
+    change_params(folder, target_modules=["query"])
 
 
 def misspell_a_key(folder: Path) -> None:
@@ -226,7 +226,7 @@ def lose_the_labels(_folder: Path) -> None:
             change_the_base_model,
             "models/base.json: pins tiny_model, but base_model in params.yaml is other_model; run `dvc repro",
         ),
-        (misspell_a_target, "params.yaml: train.lora_targets: the base model has no layer 'query'"),
+        (misspell_a_target, "params.yaml: train.target_modules: the base model has no layer 'query'"),
         (misspell_a_key, "params.yaml: train: unknown key epoch"),
         (lose_the_model, "base_model.name: "),
         (break_the_config, "base_model: no config can be read from "),

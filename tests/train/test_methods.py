@@ -131,7 +131,7 @@ def test_targets_that_the_model_lacks_are_named_with_those_it_has(model):
     with pytest.raises(ReprotuneError) as error:
         check_targets(model, ["q_proj", "v_porj"])
     assert str(error.value) == (
-        "params.yaml: train.lora_targets: the base model has no layer 'v_porj'; its linear layers: "
+        "params.yaml: train.target_modules: the base model has no layer 'v_porj'; its linear layers: "
         "down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"
     )
     check_targets(model, ["q_proj", "layers.1.mlp.up_proj", "model.layers.0.self_attn.v_proj"])

@@ -49,7 +49,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) 
 def prepare(prepared: Path, folder: Path, **changes: Any) -> Path:
     shutil.copytree(prepared, folder)
     params = tiny_params()
-    params["train"] |= {"max_steps": 9, "epochs": 9, "packs_per_step": 3, "validations": 3, "learning_rate": 0.01} | changes
+    params["train"] |= {
+        "max_steps": 9,
+        "num_train_epochs": 9,
+        "packs_per_step": 3,
+        "validations": 3,
+        "learning_rate": 0.01,
+    } | changes
     write_params(folder, params)
     return folder
 
@@ -136,7 +142,7 @@ def checkpoint_names(folder: Path) -> set[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_process(prepared: Path, tmp_path: Path) -> None:
     def prepared_long(name: str) -> Path:
-        return prepare(prepared, tmp_path / name, max_steps=60, epochs=99, lora_dropout=0.2)
+        return prepare(prepared, tmp_path / name, max_steps=60, num_train_epochs=99, lora_dropout=0.2)
 
     two = {"REPROTUNE_TRAIN_PROCESSES": "2", "REPROTUNE_CHECKPOINT_SECONDS": "0"}
     command = [sys.executable, "-m", "stages.train"]

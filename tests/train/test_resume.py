@@ -41,7 +41,7 @@ def documents(tiny_model_folder: Path) -> list[Document]:
 
 
 def train_params(**changes: Any) -> TrainParams:
-    changes = {"max_steps": 8, "epochs": 9, "lora_dropout": 0.3, "validations": 4, "learning_rate": 0.01} | changes
+    changes = {"max_steps": 8, "num_train_epochs": 9, "lora_dropout": 0.3, "validations": 4, "learning_rate": 0.01} | changes
     return TrainParams(**tiny_params()["train"] | changes)
 
 
@@ -74,7 +74,7 @@ def crash_at(step: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"keep": "last"}, {"early_stopping": 1, "learning_rate": 0.9}, {"method": "full"}], ids=str
+    "changes", [{}, {"keep": "last"}, {"early_stopping_patience": 1, "learning_rate": 0.9}, {"method": "full"}], ids=str
 )
 def test_a_run_that_crashed_twice_ends_as_one_that_did_not(
     changes: dict, documents: list[Document], tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -93,7 +93,7 @@ def test_a_run_that_crashed_twice_ends_as_one_that_did_not(
     again = make_trainer(tiny_model_folder, params, packs)
     assert same(again.run(validation, folders[1], lambda _row: None), whole)
     assert [row["step"] for row in whole.history] == list(range(len(whole.history)))
-    if "early_stopping" not in changes:
+    if "early_stopping_patience" not in changes:
         assert len(whole.history) == 9
 
 
@@ -211,7 +211,7 @@ def long_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Pa
     """A project up to tokenize whose training takes some seconds."""
     folder = make_project(tmp_path_factory.mktemp("long") / "project", tiny_model_folder)
     params = tiny_params()
-    params["train"] |= {"max_steps": LONG, "epochs": 100, "validations": 3, "lora_dropout": 0.1}
+    params["train"] |= {"max_steps": LONG, "num_train_epochs": 100, "validations": 3, "lora_dropout": 0.1}
     write_params(folder, params)
     run(["dvc", "repro", "-q", "tokenize"], folder)
     return folder
@@ -305,7 +305,7 @@ def test_a_changed_param_starts_afresh(long_project: Path, tmp_path: Path) -> No
     os.killpg(repro.pid, signal.SIGKILL)
     repro.wait(60)
     params = tiny_params()
-    params["train"] |= {"max_steps": 3, "epochs": 100, "validations": 3, "lora_dropout": 0.1}
+    params["train"] |= {"max_steps": 3, "num_train_epochs": 100, "validations": 3, "lora_dropout": 0.1}
     write_params(folder, params)
     again = run(["dvc", "repro", "train"], folder)
     assert "train: goes on" not in again.stdout + again.stderr

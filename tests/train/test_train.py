@@ -1,5 +1,7 @@
 """Training: the loss is the mean over labels, LoRA alone moves, and a run that fails leaves no adapter."""
 
+import dataclasses
+import inspect
 import json
 import shutil
 import subprocess
@@ -11,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 from conftest import REPO, environment, make_conversations, tiny_params, write_params
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from peft import LoraConfig
+from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback, TrainingArguments
 
 from stages.base_model import __main__ as base_model
 from stages.lib.chat_template import tokenize_conversation
@@ -25,7 +28,7 @@ from stages.lib.records.loss_history import LOSS_HISTORY
 from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train import __main__ as train
-from stages.train.__main__ import TrainParams, make_plan, make_settings, read_packs
+from stages.train.__main__ import TrainParams, count_warmup, make_plan, make_settings, read_packs
 from stages.train.likelihood import choose_nll
 from stages.train.methods import add_adapter, checkpoint_activations
 from stages.train.plan import Document
@@ -57,7 +60,7 @@ def adapted(model: Any, params: TrainParams) -> Any:
     if params.gradient_checkpointing:
         checkpoint_activations(model)
     return add_adapter(
-        model, params.method, params.lora_rank, params.lora_alpha, params.lora_dropout, params.lora_rslora, params.lora_targets,
+        model, params.method, params.r, params.lora_alpha, params.lora_dropout, params.use_rslora, params.target_modules,
         params.seed,
     )  # fmt: skip
 
@@ -89,11 +92,28 @@ def with_labels(example: Example, number: int) -> Example:
     return Example(example.input_ids, [IGNORE_INDEX] * ignored + example.input_ids[ignored:])
 
 
+OWN_NAMES = {  # of which transformers and peft have none with exactly this meaning
+    "precision", "deterministic", "method", "pack_length", "packs_per_step", "validations", "keep",
+}  # fmt: skip
+
+
+def test_a_param_bears_the_name_that_transformers_or_peft_has_for_it():
+    theirs = {field.name for kind in (TrainingArguments, LoraConfig) for field in dataclasses.fields(kind)}
+    theirs |= set(inspect.signature(EarlyStoppingCallback).parameters)
+    assert set(TrainParams.model_fields) - theirs == OWN_NAMES
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 0.1, 0.5, 0.99, 1, 1.0, 7])
+@pytest.mark.parametrize("steps", [1, 10, 61])
+def test_the_warm_up_is_as_long_as_transformers_makes_it(warmup_steps, steps):
+    expected = TrainingArguments(warmup_steps=warmup_steps, use_cpu=True).get_warmup_steps(steps)
+    assert count_warmup(train_params(warmup_steps=warmup_steps).warmup_steps, steps) == expected
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_every_lora_tensor_moves_and_no_base_tensor_does(model, examples, checkpointing):
-    params = train_params(
-        max_steps=2, warmup_share=0.0, gradient_checkpointing=checkpointing
-    )  # step 1 moves B off 0, step 2 moves A
+    # Step 1 moves B off 0, step 2 moves A.
+    params = train_params(max_steps=2, warmup_steps=0.0, gradient_checkpointing=checkpointing)
     model = adapted(model, params)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     run(model, params, [[example] for example in examples[:4]], [examples[4:]])
@@ -127,7 +147,7 @@ def test_gradient_checkpointing_computes_each_block_anew_in_the_backward_pass(mo
 
 def test_the_last_step_of_an_epoch_takes_what_packs_are_left(model, examples):
     packs = [[example] for example in examples[:3]]
-    params = train_params(packs_per_step=2, max_steps=None, learning_rate=1e-12, epochs=1)
+    params = train_params(packs_per_step=2, max_steps=None, learning_rate=1e-12, num_train_epochs=1)
     losses = [row["train_loss"] for row in run(adapted(model, params), params, packs, [examples[20:]])[1:]]
     alone = [label_nll(model, collate_pack(each)).mean().item() for each in packs]
     assert len(losses) == 2
@@ -137,8 +157,8 @@ def test_the_last_step_of_an_epoch_takes_what_packs_are_left(model, examples):
 @pytest.mark.parametrize(
     ("changes", "steps"),
     [
-        ({"epochs": 2, "max_steps": None}, 8),
-        ({"epochs": 0.5, "max_steps": None}, 2),
+        ({"num_train_epochs": 2, "max_steps": None}, 8),
+        ({"num_train_epochs": 0.5, "max_steps": None}, 2),
         ({"max_steps": 3}, 3),
         ({"max_steps": 9}, 4),
     ],
@@ -178,8 +198,8 @@ def test_a_validation_loss_that_is_no_number_is_an_error(model, examples):
 
 @pytest.mark.parametrize("targets", ["nonsense", ["nonsense"], ["q_proj", "v_porj"], [], "(q_proj"], ids=str)
 def test_lora_targets_that_name_no_layer_are_an_error_of_one_line(model, targets):
-    with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.lora_targets: ") as error:
-        adapted(model, train_params(lora_targets=targets))
+    with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.target_modules: ") as error:
+        adapted(model, train_params(target_modules=targets))
     assert "\n" not in str(error.value)
 
 
@@ -241,7 +261,7 @@ def poison_the_weights(folder: Path) -> None:
 def explode_in_the_middle(folder: Path, steps: int = 3) -> None:
     """The first step leaves an adapter so large that the next forward pass overflows."""
     change_params(
-        folder, max_steps=steps, learning_rate=0.9, schedule="constant_with_warmup", warmup_share=0.0, lora_alpha=10**20
+        folder, max_steps=steps, learning_rate=0.9, lr_scheduler_type="constant_with_warmup", warmup_steps=0.0, lora_alpha=10**20
     )
 
 
@@ -268,8 +288,8 @@ def test_a_loss_that_is_no_number_ends_the_run_with_an_error_and_no_adapter(fold
 
 
 def test_wrong_lora_targets_end_the_run_with_an_error_and_no_adapter(folder):
-    change_params(folder, lora_targets=["query"])
-    with pytest.raises(SystemExit, match=r"^error: params\.yaml: train\.lora_targets: "):
+    change_params(folder, target_modules=["query"])
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml: train\.target_modules: "):
         run_stage(train.main)
     assert not ADAPTER.exists()
 

@@ -142,7 +142,7 @@ def test_the_validation_loss_depends_neither_on_packs_nor_on_how_much_runs_at_on
 
 
 def test_gradients_are_clipped_to_the_norm_over_all_of_them(adapted):
-    free, clipped = (make_trainer(adapted, max_gradient_norm=limit) for limit in (1e9, 0.25))
+    free, clipped = (make_trainer(adapted, max_grad_norm=limit) for limit in (1e9, 0.25))
     gradients = []
     for trainer in (free, clipped):
         trainer.optimizer.zero_grad = lambda: None
@@ -190,7 +190,7 @@ def test_odd_documents_break_nothing_and_the_loss_is_right(adapted, packs, at_on
     ids=["always_better", "stops", "patience_begins_anew", "start_does_not_count", "as_good_is_no_better", "never_stops"],
 )
 def test_a_run_stops_early_and_keeps_the_step_it_should(adapted, monkeypatch, keep, losses, patience, steps, best):
-    trainer = make_trainer(adapted, steps=6, keep=keep, early_stopping=patience)
+    trainer = make_trainer(adapted, steps=6, keep=keep, early_stopping_patience=patience)
     left, states = iter(losses), []
 
     def validate(_packs: list[Pack]) -> float:

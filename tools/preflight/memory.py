@@ -117,7 +117,7 @@ def describe_model(config: Any, params: Any, trust_remote_code: bool = False) ->
 
     Raises:
         NotDescribed: the model is no usual decoder.
-        ReprotuneError: lora_targets name no layer.
+        ReprotuneError: target_modules name no layer.
     """
     from transformers import AutoModelForCausalLM
 
@@ -128,8 +128,8 @@ def describe_model(config: Any, params: Any, trust_remote_code: bool = False) ->
             parameters, head = count(model), model.get_output_embeddings()
             if params.method != "full":
                 model = add_adapter(
-                    model, params.method, params.lora_rank, params.lora_alpha, params.lora_dropout, params.lora_rslora,
-                    params.lora_targets, params.seed,
+                    model, params.method, params.r, params.lora_alpha, params.lora_dropout, params.use_rslora,
+                    params.target_modules, params.seed,
                 )  # fmt: skip
         causal = model.get_base_model() if hasattr(model, "get_base_model") else model
         layers = next(module for module in causal.base_model.modules() if isinstance(module, torch.nn.ModuleList))

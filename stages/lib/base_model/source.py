@@ -29,6 +29,12 @@ TOKENIZER_PATTERNS = (
 class BaseModelParams(Section):
     """See params.yaml for what `name` and `revision` are for each source."""
 
+    other_names = {
+        "name": ("base_model", "model", "model_id", "model_name", "model_name_or_path", "pretrained_model_name_or_path"),
+        "revision": ("commit", "model_revision"),
+        "template_variables": ("chat_template_kwargs",),
+    }
+
     source: Literal["wheel", "hub", "path"]
     name: str = Field(min_length=1)
     revision: str | None

@@ -1,31 +1,47 @@
 """The one reader of params.yaml: YAML 1.2 scalars, no duplicate keys, strict typed sections."""
 
 import re
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from stages.lib.core.errors import ReprotuneError, raise_first
 
 PARAMS = Path("params.yaml")
 SECTIONS = ("base_model", "collect", "clean", "split", "tokenize", "train", "predict", "evaluate", "report")
+UNKNOWN_KEYS = "unknown_keys"
 
 
 class Section(BaseModel):
-    """A part of params.yaml: every key is known, typed and, unless its model says otherwise, required."""
+    """A part of params.yaml: every key is known, typed and, unless its model says otherwise, required.
+
+    `other_names`: a key -> what other tools call it, for the error's "did you mean".
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    other_names: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     @model_validator(mode="before")
     @classmethod
-    def name_allowed_keys(cls, data: Any) -> Any:
+    def name_allowed_keys(cls, data: object) -> object:
         if cls.model_config["extra"] != "forbid" or not isinstance(data, dict):
             return data
         if unknown := sorted(set(map(str, data)) - set(cls.model_fields)):
-            raise ValueError(f"unknown key {', '.join(unknown)}; allowed: {', '.join(cls.model_fields)}")
+            context = {"keys": ", ".join(unknown), "allowed": ", ".join(cls.model_fields)}
+            meant = {key: cls._meant_by(key) for key in unknown}
+            raise PydanticCustomError(UNKNOWN_KEYS, "unknown key {keys}; allowed: {allowed}", context | {"meant": meant})
         return data
+
+    @classmethod
+    def _meant_by(cls, key: str) -> str | None:
+        """The key that an unknown one stands for, if that can be told."""
+        written = key.lower().replace("-", "_")
+        same = [field for field, names in cls.other_names.items() if written in names]
+        return next(iter(same or get_close_matches(written, cls.model_fields, n=1, cutoff=0.75)), None)
 
 
 SectionType = TypeVar("SectionType", bound=Section)
@@ -90,10 +106,15 @@ def read_params(section: str, model: type[SectionType], path: Path = PARAMS) -> 
 
 
 def _describe_all(section: str, values: Any, error: ValidationError) -> list[str]:
-    """A line for each key at fault, such as `train.epochs: found 'two'; input should be a valid number`."""
+    """A line for each key at fault, such as `train.max_steps: found 'two'; input should be a valid number`."""
     lines: dict[str, str] = {}
     for detail in error.errors(include_url=False):
         key = ".".join([section, *_keys_in_file(values, detail["loc"], detail["type"] == "missing")])
+        if detail["type"] == UNKNOWN_KEYS:
+            for name, field in detail["ctx"]["meant"].items():
+                hint = f" (did you mean {key}.{field}?)" if field else ""
+                lines[f"{key}.{name}"] = f"{key}: unknown key {name}{hint}; allowed: {detail['ctx']['allowed']}"
+            continue
         problem = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "missing":
             line = f"{key} is missing"
