@@ -8,9 +8,10 @@ TORCH ?= default
 VENV := .venv
 REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
 ACTIVATE := . $(VENV)/bin/activate
+INSTALL := $(VENV)/bin/python requirements/install.py
 TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
 
-.PHONY: run env chat test test-all lint bench constraints
+.PHONY: run env chat test test-all lint hooks bench constraints
 
 run: $(VENV)/installed
 	$(ACTIVATE) && dvc repro
@@ -29,6 +30,10 @@ test-all: test
 lint: $(VENV)/installed-dev
 	$(ACTIVATE) && ruff check . && ruff format --check . && mypy
 
+# What .pre-commit-config.yaml checks at each commit, besides lint: no keys, no large files, dvc.lock up to date.
+hooks: $(VENV)/installed-dev
+	$(ACTIVATE) && SKIP=ruff,format,types pre-commit run --all-files
+
 bench: $(VENV)/installed-bench
 	$(ACTIVATE) && python -m benchmarks.noop && python -m benchmarks.corpora && python -m benchmarks.data_stages \
 		&& python -m benchmarks.near_duplicates && python -m benchmarks.tokenization && python -m benchmarks.training \
@@ -38,17 +43,17 @@ $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one: make run PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 ifeq ($(TORCH),cpu)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --index-url https://download.pytorch.org/whl/cpu $(TORCH_PIN)
+	@$(INSTALL) --index-url https://download.pytorch.org/whl/cpu $(TORCH_PIN)
 endif
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(INSTALL) -r requirements.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	@$(INSTALL) -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/installed-bench: $(VENV)/installed-dev benchmarks/requirements.txt
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt
+	@$(INSTALL) -r benchmarks/requirements.txt
 	@touch $@
 
 # requirements/constraints.txt from what the requirements bring today, in an environment of its own.
@@ -58,6 +63,6 @@ constraints:
 	sed '/^-c/d' requirements.txt > $(VENV)-constraints/requirements.txt
 	cp -r requirements $(VENV)-constraints/
 	sed -i '/^-c/d' $(VENV)-constraints/requirements/dev.txt
-	$(VENV)-constraints/bin/pip install --quiet -r $(VENV)-constraints/requirements.txt -r $(VENV)-constraints/requirements/dev.txt
+	$(VENV)-constraints/bin/python requirements/install.py -r $(VENV)-constraints/requirements.txt -r $(VENV)-constraints/requirements/dev.txt
 	$(VENV)-constraints/bin/pip freeze | $(PYTHON) requirements/write_constraints.py
 	rm -rf $(VENV)-constraints

@@ -15,7 +15,7 @@ def would_run(*arguments: str) -> str:
 
 def test_run_installs_the_pins_and_runs_the_pipeline() -> None:
     commands = would_run("run")
-    assert "install --quiet --disable-pip-version-check -r requirements.txt" in commands
+    assert "requirements/install.py -r requirements.txt" in commands
     assert commands.strip().endswith("dvc repro")
     assert "download.pytorch.org" not in commands
 
