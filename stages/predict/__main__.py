@@ -10,18 +10,19 @@ from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.model.adapter import load_adapter
-from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of
+from stages.lib.records.predictions import CONTENDERS, predictions_of
 from stages.predict.predictions import PredictParams, predict_test
 
 
-def main(contender: Contender) -> None:
+def main(name: str) -> None:
     check_installed("requirements/core.txt", "requirements/model.txt")
-    if contender not in CONTENDERS:
-        raise ReprotuneError(f"predict: no contender {contender!r}; name one of {', '.join(CONTENDERS)}")
+    contender = next((known for known in CONTENDERS if known == name), None)
+    if contender is None:
+        raise ReprotuneError(f"predict: no contender {name!r}; name one of {', '.join(CONTENDERS)}")
     params = read_params("predict", PredictParams)
     print(predict_test(contender, params, adapt=load_adapter if contender == "tuned" else None))
 
 
 if __name__ == "__main__":
-    contender = "".join(sys.argv[1:2])
-    run_stage(lambda: main(contender), outs=[predictions_of(contender)], restore=f"dvc checkout predict@{contender}")
+    name = "".join(sys.argv[1:2])
+    run_stage(lambda: main(name), outs=[predictions_of(name)], restore=f"dvc checkout predict@{name}")

@@ -1,28 +1,27 @@
-"""What a model says and how likely it finds the references, for each test conversation: data/predictions/*.parquet.
-
-Columns: `id`; `nll` in nats over the labelled tokens of all assistant messages; `labels`, their number; `reply`, greedy, to
-the conversation without its last assistant message; `reply_tokens`; `stopped`, whether the reply ended by itself; `unscored`,
-why a conversation has neither (null for those that have).
-"""
+"""What a model says and how likely it finds the references, for each test conversation: data/predictions/*.parquet."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from pydantic import Field
 from tqdm import tqdm
-from transformers import GenerationConfig
 
-from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt
 from stages.lib.core.params import Section
 from stages.lib.model.hardware import Precision, find_hardware
 from stages.lib.model.packs import collate_pack, label_nll
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import Conversation, conversations_of, read_conversations
-from stages.lib.records.predictions import SCHEMA, predictions_of
+from stages.lib.records.predictions import SCHEMA, Contender, Prediction, predictions_of
+from stages.lib.records.tokenized import Example
 from stages.lib.tokenizer import load_tokenizer
+from stages.predict.generation import generate_replies
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 class PredictParams(Section):
@@ -36,14 +35,14 @@ class PredictParams(Section):
     max_new_tokens: int = Field(ge=1)
 
 
-class Reply(NamedTuple):
-    """`ids` without the stop token and what follows it."""
+class Tokens(NamedTuple):
+    """Of one conversation. `prompt`: all before its last assistant message."""
 
-    ids: list[int]
-    stopped: bool
+    examples: list[Example]
+    prompt: list[int]
 
 
-def predict_test(name: str, params: PredictParams, adapt: Callable[[Any], Any] | None = None) -> str:
+def predict_test(name: Contender, params: PredictParams, adapt: Callable[[Any], Any] | None = None) -> str:
     """Write the predictions of the base model, or of what `adapt` makes of it, and return a line that says so."""
     hardware = find_hardware(params.precision)
     tokenizer = load_tokenizer()
@@ -58,66 +57,47 @@ def predict_test(name: str, params: PredictParams, adapt: Callable[[Any], Any] |
 
 
 def predict(
-    model: Any, tokenizer: Any, conversations: list[Conversation], params: PredictParams, name: str
-) -> list[dict[str, Any]]:
-    """One row of SCHEMA for each conversation, in order."""
+    model: "PreTrainedModel", tokenizer: Any, conversations: list[Conversation], params: PredictParams, name: str
+) -> list[Prediction]:
+    """One prediction for each conversation, in order."""
     context = getattr(model.config, "max_position_embeddings", None) or 10**9
-    rows, prompts = [], {}
+    rows: list[Prediction] = []
+    prompts: dict[str, list[int]] = {}
     for conversation in tqdm(conversations, desc=f"predict {name}: likelihood", delay=2, disable=None):
-        row: dict[str, Any] = dict.fromkeys(SCHEMA.names) | {"id": conversation["id"]}
-        rows.append(row)
-        messages = conversation["messages"]
-        last = max(position for position, message in enumerate(messages) if message["role"] == "assistant")
-        try:
-            examples = tokenize_conversation(tokenizer, messages)
-            prompt = tokenize_prompt(tokenizer, messages[:last])
-        except TemplateMisfit as misfit:
-            row["unscored"] = str(misfit)
+        tokens = tokenize(tokenizer, conversation, context - params.max_new_tokens, context)
+        if isinstance(tokens, str):
+            rows.append(prediction(conversation["id"], unscored=tokens))
             continue
-        if max(len(prompt) + params.max_new_tokens, *(len(example.input_ids) for example in examples)) > context:
-            row["unscored"] = f"longer than the model's context of {context:,} tokens"
-            continue
-        nll = torch.cat([score_example(model, example) for example in examples])
-        row |= {"nll": nll.double().sum().item(), "labels": nll.numel()}
-        prompts[conversation["id"]] = prompt
-    replies = dict(zip(prompts, generate_replies(model, tokenizer, list(prompts.values()), params, name), strict=True))
+        nll = torch.cat([score_example(model, example) for example in tokens.examples])
+        rows.append(prediction(conversation["id"], nll=nll.double().sum().item(), labels=nll.numel()))
+        prompts[conversation["id"]] = tokens.prompt
+    replies = generate_replies(model, tokenizer, list(prompts.values()), params.batch_size, params.max_new_tokens, name)
+    reply_of = dict(zip(prompts, replies, strict=True))
     for row in rows:
-        if reply := replies.get(row["id"]):
-            text = tokenizer.decode(reply.ids, skip_special_tokens=True).strip()
-            row |= {"reply": text, "reply_tokens": len(reply.ids), "stopped": reply.stopped}
+        if reply := reply_of.get(row["id"]):
+            row["reply"] = tokenizer.decode(reply.ids, skip_special_tokens=True).strip()
+            row["reply_tokens"], row["stopped"] = len(reply.ids), reply.stopped
     return rows
 
 
+def prediction(id: str, nll: float | None = None, labels: int | None = None, unscored: str | None = None) -> Prediction:
+    """Without its reply, which comes later, if it comes."""
+    return Prediction(id=id, nll=nll, labels=labels, reply=None, reply_tokens=None, stopped=None, unscored=unscored)
+
+
+def tokenize(tokenizer: Any, conversation: Conversation, longest_prompt: int, longest_example: int) -> Tokens | str:
+    """What is scored of a conversation and what is continued, or why it cannot be."""
+    messages = conversation["messages"]
+    last = max(position for position, message in enumerate(messages) if message["role"] == "assistant")
+    try:
+        tokens = Tokens(tokenize_conversation(tokenizer, messages), tokenize_prompt(tokenizer, messages[:last]))
+    except TemplateMisfit as misfit:
+        return str(misfit)
+    too_long = len(tokens.prompt) > longest_prompt or any(len(example.input_ids) > longest_example for example in tokens.examples)
+    return f"longer than the model's context of {longest_example:,} tokens" if too_long else tokens
+
+
 @torch.inference_mode()
-def score_example(model: Any, example: Any) -> torch.Tensor:
+def score_example(model: "PreTrainedModel", example: Example) -> torch.Tensor:
     """NLL in nats of each label of one example: (N,). One example at a time, so that no neighbour changes its last bits."""
     return label_nll(model, {key: value.to(model.device) for key, value in collate_pack([example]).items()}).cpu()
-
-
-@torch.inference_mode()
-def generate_replies(model: Any, tokenizer: Any, prompts: list[list[int]], params: PredictParams, name: str) -> list[Reply]:
-    """Greedy replies, in the order of the prompts; batches hold prompts of like length, padded on the left."""
-    if not prompts:
-        return []
-    stops = {stop_token_id(tokenizer), tokenizer.eos_token_id} - {None}
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops)
-    model.generation_config = GenerationConfig(do_sample=False)  # a model's own may hold penalties, which also count padding
-    by_length = sorted(range(len(prompts)), key=lambda position: (len(prompts[position]), position))
-    replies: dict[int, Reply] = {}
-    for start in tqdm(range(0, len(prompts), params.batch_size), desc=f"predict {name}: replies", delay=2, disable=None):
-        batch = by_length[start : start + params.batch_size]
-        width = max(len(prompts[position]) for position in batch)
-        padding = [width - len(prompts[position]) for position in batch]
-        ids = [[pad] * room + prompts[position] for room, position in zip(padding, batch, strict=True)]
-        real = [[0] * room + [1] * (width - room) for room in padding]
-        generated = model.generate(
-            input_ids=torch.tensor(ids, device=model.device),
-            attention_mask=torch.tensor(real, device=model.device),
-            max_new_tokens=params.max_new_tokens,
-            eos_token_id=sorted(stops),
-            pad_token_id=pad,
-        )
-        for position, tokens in zip(batch, generated[:, width:].tolist(), strict=True):
-            end = next((index for index, token in enumerate(tokens) if token in stops), None)
-            replies[position] = Reply(tokens[:end], stopped=end is not None)
-    return [replies[position] for position in range(len(prompts))]

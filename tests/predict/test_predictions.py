@@ -8,11 +8,12 @@ import torch
 from conftest import REPO, make_conversations
 from peft import LoraConfig, get_peft_model
 from torch.nn import functional
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from stages.lib.chat_template import tokenize_conversation, tokenize_prompt
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.predict.predictions import SCHEMA, PredictParams, generate_replies, predict, score_example
+from stages.predict import generation
+from stages.predict.predictions import SCHEMA, PredictParams, predict, score_example
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -21,6 +22,11 @@ TEMPLATES = REPO / "tests/templates"
 
 def predict_params(**changes: Any) -> PredictParams:
     return PredictParams(**{"precision": "float32", "batch_size": 4, "max_new_tokens": 8} | changes)
+
+
+def generate_replies(model: Any, tokenizer: Any, prompts: list[list[int]], **changes: Any) -> list[generation.Reply]:
+    params = predict_params(**changes)
+    return generation.generate_replies(model, tokenizer, prompts, params.batch_size, params.max_new_tokens, "base")
 
 
 @pytest.fixture
@@ -49,45 +55,109 @@ def move_the_stop(model: Any, tokenizer: Any, token: int) -> None:
         model.lm_head.weight[[token, stop]] = model.lm_head.weight[[stop, token]]
 
 
+@pytest.fixture(params=["ours", "transformers"])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Replies by our own loop, and by transformers', which takes the models that ours does not know."""
+    if request.param == "transformers":
+        monkeypatch.setattr(generation, "row_wise_cache", lambda _model: None)
+    return request.param
+
+
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("pad", ["<|im_end|>", "<|endoftext|>", None])
 def test_replies_in_batches_are_the_replies_one_by_one_in_the_order_of_the_prompts(model, tokenizer, prompts, pad):
     tokenizer.pad_token = pad
-    alone = [generate_replies(model, tokenizer, [prompt], predict_params(), "base")[0] for prompt in prompts]
+    alone = [generate_replies(model, tokenizer, [prompt])[0] for prompt in prompts]
     assert len({tuple(reply.ids) for reply in alone}) > 5, "the prompts should have replies of their own"
-    assert generate_replies(model, tokenizer, prompts, predict_params(), "base") == alone
+    assert generate_replies(model, tokenizer, prompts) == alone
 
 
+@pytest.mark.usefixtures("loop")
 def test_a_reply_is_the_most_likely_token_after_each_prefix(model, tokenizer, prompts):
-    for prompt, reply in zip(prompts[:3], generate_replies(model, tokenizer, prompts[:3], predict_params(), "base"), strict=True):
+    for prompt, reply in zip(prompts[:3], generate_replies(model, tokenizer, prompts[:3]), strict=True):
         assert len(reply.ids) == 8
         for length in range(8):
             logits = model(torch.tensor([prompt + reply.ids[:length]])).logits[0, -1]
             assert reply.ids[length] == logits.argmax()
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("eos", ["<|im_end|>", "<|endoftext|>"])
 def test_a_reply_stops_at_the_template_s_stop_token_and_leaves_it_out(model, tokenizer, prompts, eos):
     tokenizer.eos_token = eos  # a template may end replies with another token than the tokenizer's eos
-    free = [reply.ids for reply in generate_replies(model, tokenizer, prompts, predict_params(), "base")]
+    free = [reply.ids for reply in generate_replies(model, tokenizer, prompts)]
     assert all(len(ids) == 8 for ids in free)
     token = next(ids[3] for ids in free if ids.index(ids[3]) == 3)
     move_the_stop(model, tokenizer, token)
-    replies = generate_replies(model, tokenizer, prompts, predict_params(), "base")
+    replies = generate_replies(model, tokenizer, prompts)
     assert [reply.ids for reply in replies] == [ids[: ids.index(token)] if token in ids else ids for ids in free]
     assert [reply.stopped for reply in replies] == [token in ids for ids in free]
     assert 0 < sum(reply.stopped for reply in replies) < len(replies)
 
 
+@pytest.mark.usefixtures("loop")
 @pytest.mark.parametrize("adapted", [False, True])
 @pytest.mark.parametrize(
     "option", [{"repetition_penalty": 5.0}, {"no_repeat_ngram_size": 1}, {"num_beams": 2}, {"do_sample": True}], ids=str
 )
 def test_generation_options_that_come_with_a_model_change_no_greedy_reply(model, tokenizer, prompts, option, adapted):
-    greedy = generate_replies(model, tokenizer, prompts, predict_params(max_new_tokens=16), "base")
+    greedy = generate_replies(model, tokenizer, prompts, max_new_tokens=16)
     model.generation_config.update(**option)
     if adapted:
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"])).eval()
-    assert generate_replies(model, tokenizer, prompts, predict_params(max_new_tokens=16), "base") == greedy
+    assert generate_replies(model, tokenizer, prompts, max_new_tokens=16) == greedy
+
+
+def count_rows(model: Any) -> list[int]:
+    """Rows of each call of the model from now on."""
+    rows: list[int] = []
+    model.register_forward_pre_hook(lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True)
+    return rows
+
+
+def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts):
+    free = [reply.ids for reply in generate_replies(model, tokenizer, prompts, batch_size=10)]
+    move_the_stop(model, tokenizer, next(ids[3] for ids in free if ids.index(ids[3]) == 3))
+    rows = count_rows(model)
+    replies = generate_replies(model, tokenizer, prompts, batch_size=10)
+    lengths = [len(reply.ids) + reply.stopped for reply in replies]
+    assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]
+    assert rows[-1] < 10
+
+
+def test_a_batch_ends_with_its_last_reply(model, tokenizer, prompts):
+    (free,) = generate_replies(model, tokenizer, prompts[:1])
+    move_the_stop(model, tokenizer, free.ids[2])
+    rows = count_rows(model)
+    generate_replies(model, tokenizer, prompts[:1], max_new_tokens=50)
+    assert len(rows) == free.ids.index(free.ids[2]) + 1
+
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512, "pad_token_id": 0}
+CONFIGS = {
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
+    "mistral": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "sliding_window": 24},
+    "qwen3": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8},
+    "gemma2": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 24},
+    "gpt_neox": SIZES | {"intermediate_size": 64},
+    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "pad_token_id": 0},
+}
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_replies_are_those_of_transformers_for_many_kinds_of_models(kind, tokenizer, prompts, monkeypatch):
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **CONFIGS[kind])
+    model = AutoModelForCausalLM.from_config(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(10)
+    assert (generation.row_wise_cache(model) is None) == (kind == "mamba")
+    found = generate_replies(model, tokenizer, prompts, max_new_tokens=16)
+    assert len({tuple(reply.ids) for reply in found}) > 3
+    monkeypatch.setattr(generation, "row_wise_cache", lambda _model: None)
+    assert generate_replies(model, tokenizer, prompts, max_new_tokens=16) == found
 
 
 @pytest.mark.parametrize("template", ["chatml", "qwen3"])
@@ -119,7 +189,7 @@ def test_each_conversation_has_its_row_in_order_with_the_reply_to_all_but_its_la
     for row, conversation in zip(rows, conversations, strict=True):
         assert list(row) == SCHEMA.names
         prompt = tokenize_prompt(tokenizer, conversation["messages"][:-1])
-        (reply,) = generate_replies(model, tokenizer, [prompt], predict_params(), "base")
+        (reply,) = generate_replies(model, tokenizer, [prompt])
         text = tokenizer.decode(reply.ids, skip_special_tokens=True).strip()
         assert (row["reply"], row["reply_tokens"], row["stopped"]) == (text, len(reply.ids), reply.stopped)
         assert row["unscored"] is None
