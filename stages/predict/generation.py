@@ -58,14 +58,14 @@ def generate_replies(
 @torch.inference_mode()
 def generate(model: "PreTrainedModel", batch: Padded, stops: Set[int], pad: int, max_new_tokens: int) -> list[list[int]]:
     """The tokens after each row, up to and with the first of `stops`; what follows that means nothing."""
-    if cache := row_wise_cache(model):
+    if (cache := row_wise_cache(model)) is not None:
         return continue_rows(model, batch, cache, stops, max_new_tokens)
     return call_generate(model, batch, stops, pad, max_new_tokens)
 
 
 def row_wise_cache(model: "PreTrainedModel") -> DynamicCache | None:
     """An empty cache of which rows can be taken out; None for a model with states, inputs or a cache of its own kind."""
-    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = getattr(model, "get_base_model", lambda: model)()  # of a model with an adapter, the model inside
     usual = type(causal).prepare_inputs_for_generation is GenerationMixin.prepare_inputs_for_generation
     if not usual or not causal._supports_default_dynamic_cache():
         return None

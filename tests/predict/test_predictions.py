@@ -138,7 +138,8 @@ CONFIGS = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
     "mistral": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "sliding_window": 24},
     "qwen3": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8},
-    "gemma2": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 24},
+    "gemma2": SIZES
+    | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 24, "tie_word_embeddings": False},
     "gpt_neox": SIZES | {"intermediate_size": 64},
     "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "pad_token_id": 0},
 }
