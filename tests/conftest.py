@@ -7,12 +7,13 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Yaml12Loader
@@ -37,14 +38,30 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
 
 
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that `make` fills, once for all the processes that run these tests side by side."""
+    base = factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / name, shared / f"{name}.done"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed to make it
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Llama of two layers with random weights and a byte-level tokenizer with a ChatML template. Read it, never write."""
+    return made_once(tmp_path_factory, "tiny_model", make_tiny_model)
+
+
+def make_tiny_model(folder: Path) -> None:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    folder = tmp_path_factory.mktemp("tiny_model")
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -63,7 +80,6 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -190,11 +206,14 @@ def project(tmp_path: Path, tiny_model_folder: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
     """A tiny project after its first `dvc repro`, committed. Copy it (`copy_project`), never write to it."""
-    folder = make_project(tmp_path_factory.mktemp("finished") / "project", tiny_model_folder)
-    run(["dvc", "repro", "-q"], folder)
-    run(["git", "add", "dvc.lock", "metrics"], folder)
-    run(["git", "commit", "-qm", "first run"], folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        make_project(folder, tiny_model_folder)
+        run(["dvc", "repro", "-q"], folder)
+        run(["git", "add", "dvc.lock", "metrics"], folder)
+        run(["git", "commit", "-qm", "first run"], folder)
+
+    return made_once(tmp_path_factory, "finished_project", make)
 
 
 def copy_project(project: Path, target: Path) -> Path:

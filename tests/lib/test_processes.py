@@ -16,9 +16,11 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.processes import PROCESSES, available_processes, in_chunks, map_chunks
 
 SCRIPT = """
+import signal
 import time
 from stages.lib.processes import map_chunks
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and all that it starts, ignores it
     for number, _ in enumerate(map_chunks(time.sleep, [0.05] * 2000)):
         if number == 40:  # by then each worker has started
             print("working", flush=True)
