@@ -4,7 +4,7 @@ The fingerprint covers everything that decides the result: params, data, code, p
 learning rate starts afresh, and one that was killed continues as if nothing had been.
 """
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
@@ -14,40 +14,48 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
+from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from stages.lib.base_model.store import project_root
 from stages.train.ranks import Ranks, wait_for_all
 
+ROOM = Path(__file__).parent
 OTHERS_KEPT = 2  # scratch folders of other runs: going back to a param that was tried continues it
 
 
-def take_fingerprint(decisive: Any, files: Iterable[Path]) -> str:
-    """Of JSON values, of files by name and content, and of the project's code that is loaded."""
-    code = {
+def code_files() -> list[Path]:
+    """All of this room, and of stages/lib what is loaded. The room by its folder: the stage's own module is called `__main__`."""
+    library = {
         Path(module.__file__)
         for name, module in sys.modules.items()
-        if name.startswith("stages") and getattr(module, "__file__", None)
+        if name.startswith("stages.lib.") and getattr(module, "__file__", None)
     }
+    return sorted({*ROOM.rglob("*.py"), *library})
+
+
+def take_fingerprint(decisive: Any, files: Iterable[Path]) -> str:
+    """Of JSON values, of files by path and content, and of the code."""
     taken = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
-    for path in [*sorted(files), *sorted(code)]:
+    named = [(path.as_posix(), path) for path in sorted(files)]
+    named += [(path.relative_to(ROOM.parent).as_posix(), path) for path in code_files()]
+    for name, path in named:
         with path.open("rb") as file:
-            taken.update(f"{path.name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+            taken.update(f"{name}\n{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return taken.hexdigest()[:16]
 
 
-def hold(path: Path) -> IO[bytes]:
-    """Lock a file until it is closed or this process ends; wait for who holds it."""
+def hold(path: Path) -> AcquireReturnProxy:
+    """Lock a file until the end of the `with` or of this process, however it ends; wait for who holds it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("ab")
+    lock = FileLock(path)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        return lock.acquire(blocking=False)
+    except Timeout:
         print(f"train: another run is at work here ({path}); waiting for its end", file=sys.stderr, flush=True)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    return file
+        return lock.acquire()
 
 
 @contextmanager
@@ -78,11 +86,7 @@ def prune(current: Path) -> None:
     others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
     for path in sorted(others, key=lambda path: path.stat().st_mtime)[: -OTHERS_KEPT or None]:
         lock = path.with_suffix(".lock")
-        with lock.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        with contextlib.suppress(Timeout), FileLock(lock, blocking=False):
             shutil.rmtree(path)
             lock.unlink()
 

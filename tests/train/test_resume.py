@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -9,16 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import environment, make_conversations, make_project, run, tiny_params, write_params
+import yaml
+from conftest import REPO, environment, make_conversations, make_project, run, tiny_params, write_params
+from filelock import FileLock, Timeout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from stages.base_model import __main__ as base_model
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.model.hardware import Hardware
+from stages.lib.records.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints
 from stages.train.__main__ import TrainParams, make_plan, make_settings
 from stages.train.likelihood import choose_nll
@@ -126,7 +132,7 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     assert signal.getsignal(number) == before
 
 
-def test_the_fingerprint_covers_values_files_and_code(tmp_path: Path) -> None:
+def test_the_fingerprint_covers_values_and_files(tmp_path: Path) -> None:
     file = tmp_path / "data.parquet"
     file.write_bytes(b"one")
     first = checkpoints.take_fingerprint([1, {"a": 2}], [file])
@@ -134,6 +140,107 @@ def test_the_fingerprint_covers_values_files_and_code(tmp_path: Path) -> None:
     assert first != checkpoints.take_fingerprint([1, {"a": 3}], [file])
     file.write_bytes(b"two")
     assert first != checkpoints.take_fingerprint([1, {"a": 2}], [file])
+
+
+# Runs the stage as `python -m stages.train` does, up to its fingerprint; prints the files that change it when they change.
+EDITS = """
+import json, os, runpy
+from pathlib import Path
+from stages.lib.records.tokenized import Example, examples_of, write_examples
+from stages.train import checkpoints
+
+def edit_each(*arguments):
+    before, decisive = take_fingerprint(*arguments), []
+    for path in sorted(Path("stages").rglob("*.py")):
+        content = path.read_bytes()
+        path.write_bytes(content + b"\\n# edited\\n")
+        if take_fingerprint(*arguments) != before:
+            decisive.append(path.as_posix())
+        path.write_bytes(content)
+    assert take_fingerprint(*arguments) == before
+    print(json.dumps(decisive))
+    os._exit(0)
+
+take_fingerprint, checkpoints.take_fingerprint = checkpoints.take_fingerprint, edit_each
+runpy.run_module("stages.train", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_each_file_of_the_code_that_dvc_yaml_declares_decides_the_fingerprint_and_no_other(runnable: Path) -> None:
+    """The stage's own file too, which Python calls `__main__` when it runs it."""
+    script = runnable / "edits.py"
+    script.write_text(EDITS, encoding="utf-8")
+    done = run([sys.executable, str(script)], runnable, PYTHONPATH=str(runnable), OMP_NUM_THREADS="1")
+    decisive = json.loads(done.stdout.splitlines()[-1])
+    assert decisive == sorted(declared_code("train"))
+    assert "stages/train/__main__.py" in decisive
+
+
+def declared_code(stage: str) -> list[str]:
+    deps = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
+    named = [REPO / dep for dep in deps if dep.startswith("stages/")]
+    files = [file for path in named for file in (path.rglob("*.py") if path.is_dir() else [path])]
+    return [file.relative_to(REPO).as_posix() for file in files]
+
+
+@pytest.fixture
+def runnable(tmp_path: Path, tiny_model_folder: Path, documents: list[Document], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own with the code and all that train opens: `python -m stages.train` runs in it."""
+    folder = tmp_path / "project"
+    for name in ("stages", "requirements"):
+        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(tiny_model_folder, folder / "tiny_model")
+    params = tiny_params()
+    params["train"] |= {"max_steps": LONG, "num_train_epochs": 100, "lora_dropout": 0.1}
+    write_params(folder, params)
+    monkeypatch.chdir(folder)
+    base_model.main()
+    pairs = [(document.id, Example(document.input_ids, document.labels)) for document in documents]
+    write_examples(examples_of("train"), pairs[:-5])
+    write_examples(examples_of("validation"), pairs[-5:])
+    return folder
+
+
+def train_until_killed(folder: Path) -> str:
+    """What it said before it was killed, after some more steps."""
+    before = checkpoint_step(folder)
+    trainer = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"], cwd=folder, env=environment(**EVERY_STEP, OMP_NUM_THREADS="1"), text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        wait_for(lambda: checkpoint_step(folder) not in (0, before))
+    finally:
+        trainer.kill()
+    return trainer.communicate()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "goes_on"),
+    [("stages/report/__main__.py", True), ("stages/train/__main__.py", False), ("stages/lib/core/files.py", False)],
+)
+def test_a_killed_run_goes_on_unless_code_that_it_runs_was_edited(file: str, goes_on: bool, runnable: Path) -> None:
+    assert "train: goes on" not in train_until_killed(runnable)
+    with (runnable / file).open("a", encoding="utf-8") as code:
+        code.write("# edited\n")
+    assert ("train: goes on after step" in train_until_killed(runnable)) is goes_on
+
+
+def test_a_run_waits_for_the_one_that_holds_its_folder_also_where_that_one_removed_the_lock(tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "run.lock"
+    first = checkpoints.hold(path)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(checkpoints.hold, path)
+        time.sleep(0.2)
+        assert not second.done()
+        path.unlink()
+        first.lock.release()
+        held = second.result(timeout=30)
+    assert capsys.readouterr().err == f"train: another run is at work here ({path}); waiting for its end\n"
+    with pytest.raises(Timeout):
+        FileLock(path).acquire(blocking=False)
+    held.lock.release()
 
 
 def leave_behind(fingerprint: str, age: int) -> None:
