@@ -85,7 +85,7 @@ def test_a_stage_gives_the_same_outs_with_only_what_it_declares_and_needs_all_of
     name: str, finished_project: Path, weights_root: Path, lock: dict, tmp_path: Path
 ) -> None:
     stage = lock[name]
-    command = stage["cmd"].split()[2:]
+    command = [*stage["cmd"].split()[2:], *(name.split("@")[1:] if name.startswith("collect@") else [])]
     deps = declared(stage)
     params = declared_params(stage, (finished_project / "params.yaml").read_text(encoding="utf-8"))
     expected = outs_of(finished_project, stage)

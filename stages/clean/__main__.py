@@ -8,11 +8,11 @@ from collections import Counter, defaultdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from pydantic import ConfigDict
+from pydantic import BeforeValidator, ConfigDict
 
 from stages.clean.conversation import CleanedChunk, CleanParams, Verdict, clean_lines
 from stages.lib.core.errors import ReprotuneError, run_stage
@@ -32,7 +32,7 @@ class SourceNames(Section):
     """Of `collect`, only which sources there are."""
 
     model_config = ConfigDict(extra="ignore")
-    sources: dict[str, Any]
+    sources: Annotated[dict[str, Any], BeforeValidator(collected.check_names)]
 
 
 def find_length_outliers(verdicts: list[Verdict], quantiles: tuple[float, float]) -> set[int]:
@@ -109,7 +109,7 @@ def count_rows(ledger: Path) -> dict[str, int]:
     """Rows of a source by their fate in collect: collected, over_limit, unreadable."""
     rows: Counter[str] = Counter()
     for line in read_lines(ledger):
-        row = orjson.loads(line)
+        row: collected.CollectedRow = orjson.loads(line)
         rows[row["fate"]] += row["rows"]
     return dict(rows)
 
@@ -123,10 +123,10 @@ def remove_files_of_removed_sources(names: list[str]) -> None:
 
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/data.txt")
-    names = sorted(read_params("collect", SourceNames).sources)
+    names = collected.in_order_of_ids(read_params("collect", SourceNames).sources)
     params = read_params("clean", CleanParams)
     remove_files_of_removed_sources(names)
-    # In order of their ids: each file is sorted, and no character of a source's name sorts before the slash that ends it.
+    # In order of their ids, since each file is.
     lines = chain.from_iterable(read_lines(collected.conversations_of(name)) for name in names)
     chunks = list(map_chunks(partial(clean_lines, params=params), in_chunks(lines, ROWS_AT_ONCE)))
     ledger = judge_all(chunks, params)

@@ -5,13 +5,15 @@ numbers of the further source rows it stands for, how many these are in all, fat
 """
 
 import hashlib
+import heapq
+import os
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Annotated, Literal, NamedTuple
 
 import orjson
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from stages.collect.conversations import RawConversation, read_source
 from stages.collect.rows import UnreadableRow
@@ -20,14 +22,14 @@ from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
 from stages.lib.core.files import to_line, write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.collected import conversations_of, ledger_of
+from stages.lib.records.collected import CollectedRow, check_names, conversations_of, ledger_of
 from stages.lib.records.conversation import Conversation
 
 
 class CollectParams(Section):
     limit: int | None = Field(ge=1)
     bad_rows: Literal["stop", "drop"]
-    sources: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], Source] = Field(min_length=1)
+    sources: Annotated[dict[str, Source], BeforeValidator(check_names)] = Field(min_length=1)
 
 
 class Collected(NamedTuple):
@@ -40,8 +42,11 @@ class Collected(NamedTuple):
 
 
 def content_hash(row: RawConversation) -> str:
-    """16 hex digits of a hash of label, language, group and messages: of nothing that depends on the format or the place."""
-    return hashlib.sha256(orjson.dumps(row[2:6])).hexdigest()[:16]
+    """16 hex digits of a hash of what the row says: of nothing that depends on the format or the place.
+
+    Ids are made of it, so that a change here would move rows between the splits that people have trained on.
+    """
+    return hashlib.sha256(orjson.dumps([row.label, row.language, row.group, row.messages])).hexdigest()[:16]
 
 
 def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tuple[list[Collected], list[UnreadableRow]]:
@@ -86,26 +91,54 @@ def pick_ids(ids: Collection[str], limit: int | None) -> set[str]:
     return set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())[:limit])
 
 
-def ledger_rows(name: str, collected: list[Collected], picked: set[str], unreadable: list[UnreadableRow]) -> list[tuple]:
-    """(id, place, further, rows, fate, reason), sorted by id. An unreadable row's id is a hash of what it holds."""
-    rows: list[tuple] = [
-        (row.id, row.place, row.further, 1 + len(row.further), "collected" if row.id in picked else "over_limit", None)
-        for row in collected
-    ]
+def ledger_rows(
+    name: str, collected: list[Collected], picked: set[str], unreadable: list[UnreadableRow]
+) -> Iterator[CollectedRow]:
+    """Sorted by id. An unreadable row's id is a hash of what it holds."""
+    rows = (
+        CollectedRow(
+            id=row.id,
+            place=row.place,
+            further=row.further,
+            rows=1 + len(row.further),
+            fate="collected" if row.id in picked else "over_limit",
+            reason=None,
+        )
+        for row in sorted(collected)
+    )
+    damaged: list[CollectedRow] = []
     seen: Counter[str] = Counter()
     for row in sorted(unreadable, key=lambda row: (row.reason, row.digest, row.rows)):
         seen[row.digest] += 1
         number = f"-{seen[row.digest]}" if seen[row.digest] > 1 else ""
-        id = f"{name}/unreadable-{row.digest}{number}"
-        rows.append((id, row.place, row.further, row.rows, "unreadable", row.reason))
-    return sorted(rows, key=lambda row: row[0])
+        damaged.append(
+            CollectedRow(
+                id=f"{name}/unreadable-{row.digest}{number}",
+                place=row.place,
+                further=row.further,
+                rows=row.rows,
+                fate="unreadable",
+                reason=row.reason,
+            )
+        )
+    damaged.sort(key=lambda row: row["id"])
+    return heapq.merge(rows, damaged, key=lambda row: row["id"])
+
+
+def name_of_source(arguments: list[str]) -> str:
+    """The source to collect: as it is typed, else the one whose stage DVC runs.
+
+    It is no part of dvc.yaml's command, which goes through a shell. DVC_STAGE is collect@<name>, or ../dvc.yaml:collect@<name>.
+    """
+    return arguments[0] if arguments else os.environ.get("DVC_STAGE", "").rpartition("@")[2]
 
 
 def main(name: str) -> None:
     check_installed("requirements/core.txt")
     params = read_params("collect", CollectParams)
     if name not in params.sources:
-        raise ReprotuneError(f"params.yaml: collect.sources has no {name!r}; name one of {', '.join(params.sources)}")
+        found = f"params.yaml: collect.sources has no {name!r}" if name else "no source is named"
+        raise ReprotuneError(f"{found}; name one, as in `python -m stages.collect {next(iter(params.sources))}`")
     source = params.sources[name]
     collected, unreadable = assign_ids(name, read_source(source))
     if params.bad_rows == "stop" or not collected:
@@ -116,14 +149,12 @@ def main(name: str) -> None:
     picked = pick_ids([row.id for row in collected], limit)
     collected.sort()
     write_lines(conversations_of(name), (row.line for row in collected if row.id in picked))
-    keys = ("id", "place", "further", "rows", "fate", "reason")
-    ledger = ledger_rows(name, collected, picked, unreadable)
-    write_jsonl(ledger_of(name), (dict(zip(keys, row, strict=True)) for row in ledger))
+    write_jsonl(ledger_of(name), ledger_rows(name, collected, picked, unreadable))
     dropped = f", {sum(row.rows for row in unreadable):,} rows unreadable" if unreadable else ""
     print(f"collect {name}: {len(collected):,} conversations read, {len(picked):,} kept{dropped}")
 
 
 if __name__ == "__main__":
-    name = "".join(sys.argv[1:2])
+    name = name_of_source(sys.argv[1:])
     outs = [conversations_of(name), ledger_of(name)]
     run_stage(lambda: main(name), outs=outs, restore=f"dvc checkout collect@{name}" if name else "dvc checkout")

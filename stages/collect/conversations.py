@@ -10,7 +10,7 @@ from stages.collect.readers import read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns, MappedSource, Source
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, Role
 
 
 class RawConversation(NamedTuple):
@@ -49,7 +49,7 @@ class Mapping(NamedTuple):
 
     path: str
     columns: Columns | None
-    roles: dict[str, str]
+    roles: dict[str, Role]
     label: str | None
     language: str | None
     required: tuple[str, ...] = ()
@@ -63,8 +63,9 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
     """
     mapping, keys, only = mapping_of(source), read_keys(source), None
     if keys is not None:
-        mapping = mapping._replace(columns=find_columns(keys, mapping.columns, source), required=())
-        only = [name for name, _ in names_in(mapping.columns)]
+        columns = find_columns(keys, mapping.columns, source)
+        mapping = mapping._replace(columns=columns, required=())
+        only = [name for name, _ in names_in(columns)]
     rows = read_rows(source, only)
     if keys is None and mapping.columns:
         rows = watch_optional_keys(rows, mapping.columns, source.path)
@@ -80,7 +81,8 @@ def mapping_of(source: Source) -> Mapping:
 
 def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
     """The rows' conversations, in their order; where a row is a message, after the unreadable rows."""
-    return _join_messages(rows, mapping) if mapping.columns and mapping.columns.conversation else _convert_rows(rows, mapping)
+    columns = mapping.columns
+    return _join_messages(rows, columns, mapping) if columns and columns.conversation else _convert_rows(rows, mapping)
 
 
 def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
@@ -108,9 +110,10 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation:
     return RawConversation(row.place, field_text(values, columns.id), label, language, group, system + messages)
 
 
-def _read_pair(values: dict[str, Any], columns: Columns, roles: dict[str, str]) -> list[Message]:
+def _read_pair(values: dict[str, Any], columns: Columns, roles: dict[str, Role]) -> list[Message]:
     sides: list[Message] = []
-    for role, name in (("user", str(columns.user)), ("assistant", str(columns.assistant))):
+    named: tuple[tuple[Role, str], ...] = (("user", str(columns.user)), ("assistant", str(columns.assistant)))
+    for role, name in named:
         if isinstance(values[name], list):  # TRL's conversational prompt and completion
             sides += read_messages(values[name], name, "role", "content", roles)
         else:
@@ -146,7 +149,9 @@ class _Turn(NamedTuple):
     fields: Fields
 
 
-def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
+def _join_messages(
+    rows: Iterable[Row | UnreadableRow], columns: Columns, mapping: Mapping
+) -> Iterator[RawConversation | UnreadableRow]:
     """The rows of one conversation need not stand together. Where one of them is unreadable, the others are no conversation.
 
     A row of which nothing can be read may belong to the conversation before it, or to the one behind it.
@@ -160,7 +165,7 @@ def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Ite
             beside_damage = True
             yield row
             continue
-        key = _key_of(row, mapping.columns)
+        key = _key_of(row, columns)
         if beside_damage:
             damaged.add(key)
         before, beside_damage = key, False
@@ -171,7 +176,7 @@ def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Ite
             yield UnreadableRow(row.place, str(error), digest_of(row.values))
         else:
             conversations.setdefault(key, []).append(turn)
-    reading = _find_reading(list(conversations.values()), mapping) if mapping.columns.order else None
+    reading = _find_reading(list(conversations.values()), columns.order, mapping.path) if columns.order else None
     for key, turns in conversations.items():
         try:
             if key in damaged:
@@ -182,11 +187,11 @@ def _join_messages(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Ite
             yield UnreadableRow(turns[0].place, str(error), digest, _numbers(turns[1:]))
 
 
-def _find_reading(conversations: list[list[_Turn]], mapping: Mapping) -> Reading:
+def _find_reading(conversations: list[list[_Turn]], column: str, path: str) -> Reading:
     try:
         return find_reading([[str(turn.order) for turn in turns] for turns in conversations])
     except ReprotuneError as error:
-        raise ReprotuneError(f"{mapping.path}: column {mapping.columns.order!r}: {error}") from None
+        raise ReprotuneError(f"{path}: column {column!r}: {error}") from None
 
 
 def _join(key: str, turns: list[_Turn], reading: Reading | None, mapping: Mapping) -> RawConversation:
@@ -220,13 +225,14 @@ def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
     key = field_text(values, columns.conversation)
     if key is None:
         raise ReprotuneError(f"no conversation key in column {columns.conversation!r}")
-    content = message_text(values, columns.content)
+    role_name, content_name = str(columns.role), str(columns.content)
+    content = message_text(values, content_name)
     if content is None:
-        raise ReprotuneError(f"{columns.content} is {show(values[columns.content])}; expected text")
+        raise ReprotuneError(f"{content_name} is {show(values[content_name])}; expected text")
     order = field_text(values, columns.order)
     if columns.order and order is None:
         raise ReprotuneError(f"nothing in column {columns.order!r}, by which messages are sorted")
-    message: Message = {"role": find_role(values[columns.role], mapping.roles), "content": content}
+    message: Message = {"role": find_role(values[role_name], mapping.roles), "content": content}
     return key, _Turn(order, row.place, message, _read_fields(values, columns))
 
 

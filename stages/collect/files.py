@@ -9,7 +9,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from stages.collect.encodings import suggest_encoding, utf16_without_mark
 from stages.collect.sources import is_wide
@@ -85,7 +85,7 @@ class _Decompressed(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+    def readinto(self, buffer: Any, /) -> int:
         try:
             data = self.source.read(len(buffer))
         except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -123,7 +123,7 @@ def open_raw(path: Path) -> io.BufferedReader:
             f"{path}: its content is {found or f'not {expected}'}; expected {expected or 'text'} "
             f"({remedy.get(str(found), 'rename or unpack it, or export it as CSV, JSON or Parquet')})"
         )
-    return io.BufferedReader(_Decompressed(path, expected), PIECE) if expected else path.open("rb", buffering=PIECE)
+    return io.BufferedReader(_Decompressed(path, expected) if expected else path.open("rb", buffering=0), PIECE)
 
 
 def read_document(path: Path, encoding: str | None) -> bytes | str:

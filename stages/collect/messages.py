@@ -7,9 +7,15 @@ from typing import Any
 import orjson
 
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import ROLES, Message
+from stages.lib.records.conversation import ROLES, Message, Role
 
-ROLE_NAMES = {role: role for role in ROLES} | {"human": "user", "gpt": "assistant", "developer": "system", "function": "tool"}
+ROLE_NAMES: dict[str, Role] = {
+    **{role: role for role in ROLES},
+    "human": "user",
+    "gpt": "assistant",
+    "developer": "system",
+    "function": "tool",
+}
 TEXT_PARTS = (None, "text", "input_text", "output_text")  # OpenAI's types of a part that is text
 
 
@@ -52,18 +58,18 @@ def read_text(values: dict[str, Any], name: str) -> str:
     return value
 
 
-def find_role(name: object, roles: dict[str, str]) -> str:
+def find_role(name: object, roles: dict[str, Role]) -> Role:
     """The role behind a name, which may be a number."""
     if isinstance(name, str) and name in roles:
         return roles[name]
     known = str(name).strip() if isinstance(name, (str, int)) else None
-    if known not in roles:
+    if known is None or known not in roles:
         found = shorten(repr(name)) if isinstance(name, str) else show(name)
         raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} (map it in the source's `roles`)")
     return roles[known]
 
 
-def read_messages(value: Any, name: str, role_key: str, content_key: str, roles: dict[str, str]) -> list[Message]:
+def read_messages(value: object, name: str, role_key: str, content_key: str, roles: dict[str, Role]) -> list[Message]:
     """A list of messages, or JSON text that is one, as a cell of a CSV holds it."""
     if isinstance(value, str):
         try:
@@ -102,7 +108,7 @@ def message_text(message: dict[str, Any], key: str) -> str | None:
     return "\n".join(map(_part_text, content)) if isinstance(content, list) else None
 
 
-def _part_text(part: Any) -> str:
+def _part_text(part: object) -> str:
     if isinstance(part, str):
         return part
     if isinstance(part, dict) and part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from stages.lib.core.params import Section
+from stages.lib.records.conversation import Role
 
 CHATTERBOT_FOLDERS = {
     "bn": "bengali", "zh": "chinese", "nl": "dutch", "en": "english", "fr": "french", "de": "german", "he": "hebrew",
@@ -109,7 +110,7 @@ class MappedSource(Section):
     """
 
     path: str
-    roles: dict[str, Literal["system", "user", "assistant", "tool"]] = {}
+    roles: dict[str, Role] = {}
     label: str | None = None
     language: str | None = None
     columns: Columns | None = None

@@ -424,7 +424,9 @@ def test_the_bytes_do_not_depend_on_the_number_of_processes(tmp_path: Path, monk
 
 def test_the_conversations_of_all_sources_come_out_sorted_by_id(tmp_path: Path) -> None:
     collected = {"b": [exchange("b/1", "one")], "a": [exchange("a/2", "two"), exchange("a/1", "three")]}
-    assert [row["id"] for row in clean_folder(tmp_path, collected, ["b", "a"])] == ["a/1", "a/2", "b/1"]
+    collected |= {"a-b": [exchange("a-b/1", "four")], "a_b": [exchange("a_b/1", "five")], "C": [exchange("C/1", "six")]}
+    ids = [row["id"] for row in clean_folder(tmp_path, collected, [*collected])]
+    assert ids == ["C/1", "a-b/1", "a/1", "a/2", "a_b/1", "b/1"] == sorted(ids)
 
 
 def test_a_removed_sources_file_is_not_trained_on(tmp_path: Path) -> None:

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from stages.collect import __main__ as collect
-from stages.collect.__main__ import assign_ids, ledger_rows, pick_ids
+from stages.collect.__main__ import assign_ids, content_hash, ledger_rows, pick_ids
 from stages.collect.conversations import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl
-from stages.lib.records.conversation import Conversation
+from stages.lib.records.conversation import Conversation, Message
 
 PAIRS = {"user": "question", "assistant": "answer"}
 
@@ -39,7 +39,7 @@ def write_jsonl(*rows: object, path: str = "raw.jsonl") -> None:
     Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def pair(user: str, assistant: str) -> list[dict]:
+def pair(user: str, assistant: str) -> list[Message]:
     return [{"role": "user", "content": user}, {"role": "assistant", "content": assistant}]
 
 
@@ -136,6 +136,31 @@ def test_shuffling_rows_that_are_alike_gives_the_same_conversations_under_the_sa
     assert by_id(rows) == by_id(random.Random(seed).sample(rows, len(rows)))
 
 
+@pytest.mark.parametrize(
+    ("label", "language", "group", "id"),
+    [
+        (None, None, None, "889626eca90881ce"),
+        ("billing", None, None, "bd9baf1dade7beb2"),
+        (None, "zh-Hant", None, "fc97a7eb6ad38190"),
+        (None, None, "ann", "0687d254e0c10a98"),
+    ],
+)
+def test_the_ids_of_rows_without_a_key_stay_what_they_were(
+    label: str | None, language: str | None, group: str | None, id: str
+) -> None:
+    row = RawConversation(
+        place="a.csv:1", key=None, label=label, language=language, group=group, messages=pair("hi", "yes"), further=(2, 3)
+    )
+    assert content_hash(row) == id
+
+
+def test_the_ids_of_conversations_with_every_role_stay_what_they_were() -> None:
+    texts = (("system", "s"), ("user", "您好"), ("tool", ""), ("assistant", "yes\n"))
+    messages = [Message(role=role, content=text) for role, text in texts]  # type: ignore[typeddict-item]
+    row = RawConversation(place="a.csv:1", key=None, label="l", language="en", group="g", messages=messages)
+    assert content_hash(row) == "b8c87b03773eb647"
+
+
 def test_the_ids_of_packaged_rows_stay_what_they_were() -> None:
     """An id is in data that people have split and trained on: a change here would move rows between train and test."""
     row = RawConversation("ai.yml: conversation 1", None, "ai", "en", None, pair("What is AI?", "你好"))  # type: ignore[arg-type]
@@ -164,7 +189,7 @@ UNREADABLE = st.builds(UnreadableRow, st.sampled_from("ab"), st.sampled_from("xy
 @given(rows=st.lists(UNREADABLE, max_size=6), seed=st.integers(0, 99))
 def test_unreadable_rows_have_ids_that_no_order_changes_and_no_two_share(rows: list, seed: int) -> None:
     def without_places(some: list) -> list:
-        return [(id, *rest) for id, _place, _further, *rest in ledger_rows("pairs", [], set(), some)]
+        return [(row["id"], row["rows"], row["reason"]) for row in ledger_rows("pairs", [], set(), some)]
 
     assert without_places(rows) == without_places(random.Random(seed).sample(rows, len(rows)))
     assert len({id for id, *_ in without_places(rows)}) == len(rows)

@@ -542,7 +542,18 @@ def test_the_source_gets_a_name_that_is_free_or_the_one_that_is_wanted(look) -> 
     assert list(pasted(look(path, "--name", "mine"))) == ["mine"]
 
 
-@pytest.mark.parametrize(("name", "said"), [("chatterbot_english", "is a source already"), ("Mine", "expected a letter")])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("chatterbot_english", "is a source already"),
+        ("Chatterbot_English", "is a source already"),
+        ("2024", "expected a letter"),
+        ("x.y", "expected a letter"),
+        ("../x", "expected a letter"),
+        ("x; touch y", "expected a letter"),
+        ("", "expected a letter"),
+    ],
+)
 def test_a_name_that_is_taken_or_wrong_is_refused(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_csv("x.csv", ["question", "answer"], ["a", "b"])
     monkeypatch.setattr(sys, "argv", ["preview", str(path), "--name", name])

@@ -7,7 +7,6 @@ who) is proposed, and said to be.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -35,7 +34,7 @@ from tools.preview.examples import tell_first
 from tools.preview.file_kind import tell_kind
 from tools.preview.roles import check_stated, propose_roles, role_names
 from tools.preview.sample import Sample, convert, read_sample, without_last_conversation
-from tools.preview.source_entry import check_entry, choose_name, destination, make_entry, names_of
+from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
@@ -50,7 +49,7 @@ def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
     return found
 
 
-def map_columns(stated: dict[str, str], sample: Sample, entry: dict[str, Any]) -> Proposal | None:
+def map_columns(stated: dict[str, str], sample: Sample) -> Proposal | None:
     """As stated, or as proposed."""
     if not stated:
         return propose_columns(sample)
@@ -63,7 +62,7 @@ def map_columns(stated: dict[str, str], sample: Sample, entry: dict[str, Any]) -
         if place in taken:
             raise ReprotuneError(f"--columns: {name!r} is mapped to {taken[place]} and to {field}; map it to one of them")
         taken[place] = field
-    return Proposal(stated, check_entry(entry | {"columns": stated}).columns, "as stated by --columns")
+    return Proposal(stated, check_columns(stated), "as stated by --columns")
 
 
 def print_conversations(rows: list[Collected], problems: list[str]) -> None:
@@ -93,7 +92,7 @@ def preview(options: argparse.Namespace) -> int:
     sample = read_sample(check_entry(entry | {"path": str(path), "outside": True}))
     refuse_trees(path, sample)
     print_all(tell_file(path, kind, sample))
-    proposal = map_columns(stated_columns, sample, entry)
+    proposal = map_columns(stated_columns, sample)
     if proposal is None:
         print_all(tell_unmapped(path, sample))
         return 1

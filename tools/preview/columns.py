@@ -49,8 +49,9 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
 
 def propose_rows(sample: Sample) -> Proposal | None:
     """A row a message, unless each row is a conversation of its own with a question in it."""
-    found = {field: find_column(field, sample.keys) for field in ("conversation", "role", "content")}
-    if None in found.values() or len(set(found.values())) < 3:
+    fields = ("conversation", "role", "content")
+    found = {field: column for field in fields if (column := find_column(field, sample.keys))}
+    if len(set(found.values())) < len(fields):
         return None
     columns = {field: name for field, (name, _) in found.items()}
     several = len(set(map(str, sample.cells(columns["conversation"])))) < len(sample.rows)

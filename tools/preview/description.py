@@ -10,6 +10,7 @@ from typing import Any
 from stages.clean.conversation import CleanedChunk
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
+from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.conversation import ROLES, Conversation
 from tools.console import WIDTH, paragraph, plural, visible
 from tools.preview.chat_exports import lacks_conversation
@@ -121,7 +122,7 @@ def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, st
         yield from paragraph("", note)
 
 
-def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, ledger: list[dict]) -> Iterator[str]:
+def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, ledger: list[CleanedRow]) -> Iterator[str]:
     """`chunk`, `ledger`: what cleaning makes of them."""
     if not conversations:
         yield from paragraph("reads as", "no conversation")

@@ -11,8 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from stages.collect.files import COMPRESSIONS, DVC_CACHE
 from stages.collect.readers import DELIMITERS
-from stages.collect.sources import Source
+from stages.collect.sources import Columns, Source
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.collected import NAME, NAME_RULE
 from tools.console import WIDTH
 from tools.preview.file_kind import FileKind
 
@@ -33,12 +34,24 @@ def make_entry(kind: FileKind, target: Path) -> dict[str, Any]:
 
 def check_entry(entry: dict[str, Any]) -> Source:
     """The entry as the params model has it."""
+    adapter: TypeAdapter[Source] = TypeAdapter(Source)
     try:
-        return TypeAdapter(Source).validate_python(entry)
+        return adapter.validate_python(entry)
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in detail["loc"][1:])
-        raise ReprotuneError(f"{where}: {detail['msg'].removeprefix('Value error, ')}") from None
+        raise _describe(error, error.errors()[0]["loc"][1:]) from None
+
+
+def check_columns(stated: dict[str, str]) -> Columns:
+    """The entry's `columns` as the params model has them."""
+    try:
+        return Columns.model_validate(stated)
+    except ValidationError as error:
+        raise _describe(error, ("columns", *error.errors()[0]["loc"])) from None
+
+
+def _describe(error: ValidationError, where: Iterable[str | int]) -> ReprotuneError:
+    problem = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return ReprotuneError(f"{'.'.join(map(str, where))}: {problem}")
 
 
 def names_of(target: Path, sources: dict[str, Any]) -> list[str]:
@@ -48,10 +61,10 @@ def names_of(target: Path, sources: dict[str, Any]) -> list[str]:
 
 def choose_name(path: Path, target: Path, wanted: str | None, sources: dict[str, Any]) -> str:
     """The name that is wanted, or that the file has in params.yaml already, or a new one."""
-    if wanted in sources:
+    if wanted and wanted.lower() in map(str.lower, sources):
         raise ReprotuneError(f"--name {wanted}: is a source already; choose another one")
-    if wanted and not re.fullmatch("[a-z][a-z0-9_]*", wanted):
-        raise ReprotuneError(f"--name {wanted}: expected a letter, then letters, digits and _, in lower case")
+    if wanted is not None and not NAME.fullmatch(wanted):
+        raise ReprotuneError(f"--name {wanted}: {NAME_RULE}")
     return wanted or next(iter(names_of(target, sources)), None) or make_name(path, sources)
 
 
@@ -66,7 +79,8 @@ def make_name(path: Path, taken: Iterable[str]) -> str:
         stem = stem.removesuffix(suffix)
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     name = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "conversations"
-    name = name if name[0].isalpha() else f"source_{name}"
+    name = (name if name[0].isalpha() else f"source_{name}")[:90]
+    taken = set(map(str.lower, taken))
     numbered, number = name, 1
     while numbered in taken:
         number += 1

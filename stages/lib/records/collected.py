@@ -1,10 +1,15 @@
 """What collect writes of each source, and clean reads: its conversations, and a ledger of its rows."""
 
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 
 FOLDER = Path("data/collected")
 LEDGERS = Path("data/ledger/collect")
+
+NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,99}")
+NAME_RULE = "expected a letter, then letters, digits, _ or -, at most 100 in all"
 
 Fate = Literal["collected", "over_limit", "unreadable"]
 
@@ -18,10 +23,34 @@ class CollectedRow(TypedDict):
 
     id: str
     place: str
-    further: list[int]
+    further: Sequence[int]
     rows: int
     fate: Fate
     reason: str | None
+
+
+def check_names(sources: object) -> object:
+    """`collect.sources` as it came. A source's name stands in names of stages and files, and in ids.
+
+    Raises:
+        ValueError: one may not stand there, or two are the same file where case counts for nothing.
+    """
+    seen: dict[str, str] = {}
+    for name in sources if isinstance(sources, dict) else ():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            raise ValueError(f"a source named {name!r}; {NAME_RULE}")
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise ValueError(f"sources named {other!r} and {name!r}; expected names that differ in more than case")
+    return sources
+
+
+def in_order_of_ids(names: Iterable[str]) -> list[str]:
+    """The sources' names in the order of the ids under them: all of `a-b/...` sorts before `a/...`.
+
+    >>> in_order_of_ids(["a", "b", "a-b"])
+    ['a-b', 'a', 'b']
+    """
+    return sorted(names, key=lambda name: f"{name}/")
 
 
 def conversations_of(source: str) -> Path:
