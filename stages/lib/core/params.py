@@ -1,19 +1,26 @@
 """The one reader of params.yaml: YAML 1.2 scalars, no duplicate keys, strict typed sections."""
 
 import re
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
 
 from stages.lib.core.errors import ReprotuneError, raise_first
 
 PARAMS = Path("params.yaml")
 SECTIONS = ("base_model", "collect", "clean", "split", "tokenize", "train", "predict", "evaluate", "report")
-UNKNOWN_KEYS = "unknown_keys"
+
+
+class UnknownKeys(ValueError):
+    """`meant`: each unknown key -> the key that it stands for, if that can be told."""
+
+    def __init__(self, meant: dict[str, str | None], allowed: Iterable[str]) -> None:
+        self.meant, self.allowed = meant, ", ".join(allowed)
+        super().__init__(f"unknown key {', '.join(meant)}; allowed: {self.allowed}")
 
 
 class Section(BaseModel):
@@ -31,14 +38,11 @@ class Section(BaseModel):
         if cls.model_config["extra"] != "forbid" or not isinstance(data, dict):
             return data
         if unknown := sorted(set(map(str, data)) - set(cls.model_fields)):
-            context = {"keys": ", ".join(unknown), "allowed": ", ".join(cls.model_fields)}
-            meant = {key: cls._meant_by(key) for key in unknown}
-            raise PydanticCustomError(UNKNOWN_KEYS, "unknown key {keys}; allowed: {allowed}", context | {"meant": meant})
+            raise UnknownKeys({key: cls._meant_by(key) for key in unknown}, cls.model_fields)
         return data
 
     @classmethod
     def _meant_by(cls, key: str) -> str | None:
-        """The key that an unknown one stands for, if that can be told."""
         written = key.lower().replace("-", "_")
         same = [field for field, names in cls.other_names.items() if written in names]
         return next(iter(same or get_close_matches(written, cls.model_fields, n=1, cutoff=0.75)), None)
@@ -110,10 +114,11 @@ def _describe_all(section: str, values: Any, error: ValidationError) -> list[str
     lines: dict[str, str] = {}
     for detail in error.errors(include_url=False):
         key = ".".join([section, *_keys_in_file(values, detail["loc"], detail["type"] == "missing")])
-        if detail["type"] == UNKNOWN_KEYS:
-            for name, field in detail["ctx"]["meant"].items():
+        unknown = detail.get("ctx", {}).get("error")
+        if isinstance(unknown, UnknownKeys):
+            for name, field in unknown.meant.items():
                 hint = f" (did you mean {key}.{field}?)" if field else ""
-                lines[f"{key}.{name}"] = f"{key}: unknown key {name}{hint}; allowed: {detail['ctx']['allowed']}"
+                lines[f"{key}.{name}"] = f"{key}: unknown key {name}{hint}; allowed: {unknown.allowed}"
             continue
         problem = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "missing":
