@@ -96,14 +96,15 @@ def make_project(folder: Path, case: Case) -> None:
     else:
         vocabulary = LLAMAS[case.model][-1]
         write_llama(folder / "llama", case.model)
-        params["base_model"] |= {"source": "path", "name": "llama", "revision": None}
+        params["base_model"] |= {"source": "path", "name": "llama", "path": "llama", "revision": None}
     PARAMS.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     if case.model != "default":
-        from stages.lib.base_model.pin import PIN, pin_files
-        from stages.lib.core.files import write_json
+        from stages.lib.base_model.pin import PIN, BasePin, pin_files
+        from stages.lib.base_model.source import BaseModelSource
+        from stages.lib.records.pins import write_pin
 
-        files = pin_files(folder / "llama", trust_remote_code=False)
-        write_json(PIN, {"source": "path", "name": "llama", "revision": None, "trust_remote_code": False, "files": files})
+        source = BaseModelSource(**params["base_model"])
+        write_pin(PIN, BasePin(**source.model_dump(), files=pin_files(folder / "llama", source), tokenizer={}))
     choose = random.Random(0)
     for split, tokens in (("train", 6 * case.pack_length * case.packs_per_step), ("validation", case.pack_length)):
         examples = []

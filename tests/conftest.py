@@ -125,7 +125,7 @@ def make_conversations(number: int, seed: int = 0) -> list[dict]:
 def tiny_params() -> dict:
     """The repo's params.yaml with a tiny model, tiny data and a run of seconds."""
     params = yaml.load((REPO / "params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
-    params["base_model"] |= {"source": "path", "name": "tiny_model", "revision": None}
+    params["base_model"] |= {"source": "path", "name": "tiny_model", "path": "tiny_model", "revision": None}
     params["collect"]["sources"] = {
         "pairs": {
             "format": "csv",

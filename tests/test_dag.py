@@ -223,7 +223,7 @@ def stages_reading(param: str) -> set[str]:
 
 
 LIBRARY = {  # what two stages share -> who runs it, by hand
-    "base_model": ("base_model", "train", "predict"),
+    "base_model": ("base_model", "tokenize", "train", "predict"),
     "chat_template.py": ("tokenize", "predict"),
     "core": ROOMS,
     "model": ("train", "predict"),
@@ -234,6 +234,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/collected.py": ("collect", "clean"),
     "records/conversation.py": ("collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
     "records/loss_history.py": ("train", "report"),
+    "records/pins.py": ("base_model", "tokenize", "train", "predict", "report"),
     "records/predictions.py": ("predict", "evaluate"),
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),

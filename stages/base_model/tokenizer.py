@@ -5,8 +5,9 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from stages.lib.base_model.pin import TOKENIZER_TYPES
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.tokenizer import TOKENIZER, load_tokenizer
+from stages.lib.tokenizer import TOKENIZER, open_tokenizer
 
 
 def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | None, template_variables: dict[str, Any]) -> None:
@@ -18,7 +19,7 @@ def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | 
     Raises:
         ReprotuneError: neither the tokenizer nor params.yaml has a chat template.
     """
-    tokenizer = load_tokenizer(folder, trust_remote_code)
+    tokenizer = open_tokenizer(folder, trust_remote_code)
     template = chat_template or tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
@@ -30,6 +31,13 @@ def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | 
     tokenizer.chat_template = variables + template
     shutil.rmtree(TOKENIZER, ignore_errors=True)
     tokenizer.save_pretrained(TOKENIZER)
+    others = sorted(path for path in TOKENIZER.iterdir() if path.suffix not in TOKENIZER_TYPES)
+    if others and not trust_remote_code:
+        raise ReprotuneError(
+            f"base_model: the tokenizer in {folder} writes {others[0].name}; only {', '.join(TOKENIZER_TYPES)} are ever loaded"
+        )
+    for path in others:  # its code: what runs comes from the base model's own folder
+        path.unlink()
 
 
 def _jinja_literal(value: str | bool | int | float | None) -> str:

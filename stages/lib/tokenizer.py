@@ -3,16 +3,37 @@
 from pathlib import Path
 from typing import Any
 
+from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import read_json
+from stages.lib.records.pins import check_files
 
 TOKENIZER = Path("models/tokenizer")
+TEMPLATE = TOKENIZER / "chat_template.jinja"
 
 
-def load_tokenizer(folder: Path = TOKENIZER, trust_remote_code: bool = False) -> Any:
-    """The tokenizer with its chat template.
+def load_tokenizer() -> Any:
+    """The tokenizer with its chat template, as pinned.
+
+    models/tokenizer is an out, which a remote may bring: none of its code runs. A tokenizer with code of its own, which
+    params.yaml must trust, comes from the base model's pinned folder and takes from here the chat template alone.
 
     Raises:
-        ReprotuneError: there is none in the folder.
+        ReprotuneError: there is none, or it is not what models/base.json pins.
+    """
+    pin = read_base_pin()
+    check_files(TOKENIZER, pin.tokenizer, PIN)
+    if not pin.trust_remote_code or "auto_map" not in read_json(TOKENIZER / "tokenizer_config.json"):
+        return open_tokenizer(TOKENIZER, trust_remote_code=False)
+    tokenizer = open_tokenizer(pinned_folder(weights=False), trust_remote_code=True)
+    tokenizer.chat_template = TEMPLATE.read_text(encoding="utf-8")
+    return tokenizer
+
+
+def open_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+    """
+    Raises:
+        ReprotuneError: there is none in the folder, or it needs code that may not run.
     """
     from transformers import AutoTokenizer
 

@@ -17,6 +17,7 @@ from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, GATE
 from stages.lib.records.conversation import SPLITS, conversations_of, read_conversations
 from stages.lib.records.loss_history import LOSS_HISTORY
+from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, read_pin
 from stages.lib.records.scores import EXAMPLES, SCORES, perplexity
 from stages.report import accounts
 from stages.report.excerpts import render_examples, render_replies
@@ -81,6 +82,7 @@ def report_data(params: ReportParams) -> None:
 
 def report_training(history: list[dict[str, Any]]) -> None:
     write_json(METRICS / "training.json", describe_training(history))
+    write_json(METRICS / "adapter.json", read_pin(ADAPTER_PIN, AdapterPin).model_dump())
     losses = pd.DataFrame(history)
     for split in ("train", "validation"):
         curve = losses[["step", f"{split}_loss"]].dropna().rename(columns={f"{split}_loss": "loss"})

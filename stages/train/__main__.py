@@ -13,15 +13,16 @@ from peft.helpers import disable_input_dtype_casting
 from pydantic import Field
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from stages.lib.base_model.pin import PIN, pinned_folder
+from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
 from stages.lib.core.errors import ReprotuneError, run_stage
-from stages.lib.core.files import read_json, write_json, write_jsonl
+from stages.lib.core.files import write_json, write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.model.adapter import ADAPTER, write_adapter
 from stages.lib.model.hardware import Hardware, Precision, describe_environment, find_hardware, use_deterministic_algorithms
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.loss_history import ENVIRONMENT, LOSS_HISTORY
+from stages.lib.records.pins import ADAPTER_PIN
 from stages.lib.records.tokenized import TOKENIZED_SPLITS, examples_of, read_examples
 from stages.train.checkpoints import scratch_folder, take_fingerprint
 from stages.train.likelihood import choose_nll, packed_nll
@@ -137,7 +138,7 @@ def check_memory(params: TrainParams, hardware: Hardware, ranks: Ranks) -> None:
     Raises:
         ReprotuneError: the run can't fit, whatever its micro-batches; told before weights are read.
     """
-    trusted = read_json(PIN)["trust_remote_code"]
+    trusted = read_base_pin().trust_remote_code
     config = AutoConfig.from_pretrained(pinned_folder(), local_files_only=True, trust_remote_code=trusted)
     with torch.device("meta"):
         parameters = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).num_parameters()
@@ -217,4 +218,4 @@ def describe(params: TrainParams, hardware: Hardware, outcome: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[ADAPTER, ENVIRONMENT, LOSS_HISTORY], restore="dvc checkout train")
+    run_stage(main, outs=[ADAPTER, ADAPTER_PIN, ENVIRONMENT, LOSS_HISTORY], restore="dvc checkout train")

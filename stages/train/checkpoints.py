@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
-from stages.lib.base_model.store import project_root
+from stages.lib.core.files import project_root
 from stages.train.ranks import Ranks, wait_for_all
 
 ROOM = Path(__file__).parent

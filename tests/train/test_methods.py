@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from conftest import REPO
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from stages.lib.base_model.pin import PIN, pin_files
+from stages.lib.base_model.pin import PIN, BasePin, pin_files
+from stages.lib.base_model.source import BaseModelSource
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_json, write_json
+from stages.lib.core.files import read_json
 from stages.lib.model.adapter import ADAPTER, load_adapter, write_adapter
 from stages.lib.model.weights import load_base_model
+from stages.lib.records.pins import write_pin
 from stages.train.methods import add_adapter, check_installed_for, check_targets, checkpoint_activations, train_all
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -26,8 +29,9 @@ IDS = torch.arange(3, 23)[None]
 
 
 def pin_model(folder: Path) -> None:
-    pin = {"source": "path", "name": str(folder), "revision": None, "trust_remote_code": False}
-    write_json(PIN, pin | {"files": pin_files(folder, False)})
+    source = {"source": "path", "name": "tiny", "path": str(folder), "revision": None, "trust_remote_code": False}
+    Path("params.yaml").write_text(yaml.safe_dump({"base_model": source}), encoding="utf-8")
+    write_pin(PIN, BasePin(**source, files=pin_files(folder, BaseModelSource(**source)), tokenizer={}))
 
 
 @pytest.fixture

@@ -19,11 +19,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from stages.lib.base_model.pin import PIN
-from stages.lib.base_model.source import BaseModelParams, fetch
-from stages.lib.base_model.store import project_root
+from stages.lib.base_model.pin import PIN, BasePin, read_base_pin
+from stages.lib.base_model.source import fetch
 from stages.lib.core.errors import ReprotuneError, describe_os_error
-from stages.lib.core.files import read_json
+from stages.lib.core.files import project_root
 from stages.lib.core.params import read_params
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -74,7 +73,7 @@ class Project(NamedTuple):
     """What the files say. `config`: of transformers; `data`: None before the stage `tokenize` has run."""
 
     params: Any
-    pin: dict[str, Any]
+    pin: BasePin
     config: Any
     data: Data | None
 
@@ -217,7 +216,7 @@ def read_drivers() -> list[list[str]]:
 # --- Model, data, packs -----------------------------------------------------------------------------------------------
 
 
-def read_pin() -> dict[str, Any]:
+def read_pin() -> BasePin:
     """
     Raises:
         ReprotuneError: there is no pin yet, or params.yaml has another model since.
@@ -226,23 +225,18 @@ def read_pin() -> dict[str, Any]:
         raise ReprotuneError(
             f"{PIN}: not found, so the base model is not known; run `dvc repro base_model` (or `dvc pull`) first"
         )
-    pin, params = read_json(PIN), read_params("base_model", BaseModelParams)
-    if (pin["source"], pin["name"], pin["revision"]) != (params.source, params.name, params.revision):
-        raise ReprotuneError(
-            f"{PIN}: pins {pin['name']}, but base_model in params.yaml is {params.name}; run `dvc repro base_model` first"
-        )
-    return pin
+    return read_base_pin()
 
 
-def read_config(pin: dict[str, Any]) -> Any:
+def read_config(pin: BasePin) -> Any:
     """The base model's config, of transformers; from the hub by itself, without the weights."""
     from transformers import AutoConfig
 
-    hub = pin["source"] == "hub"
-    place = pin["name"] if hub else fetch(pin["source"], pin["name"], pin["revision"])
-    options = {"revision": pin["revision"]} if hub else {"local_files_only": True}
+    hub = pin.source == "hub"
+    place = pin.name if hub else fetch(pin)
+    options = {"revision": pin.revision} if hub else {"local_files_only": True}
     try:
-        return AutoConfig.from_pretrained(place, trust_remote_code=pin["trust_remote_code"], **options)
+        return AutoConfig.from_pretrained(place, trust_remote_code=pin.trust_remote_code, **options)
     except (OSError, ValueError) as error:
         raise ReprotuneError(f"base_model: no config can be read from {place}: {str(error).splitlines()[0]}") from None
 
@@ -302,7 +296,7 @@ def examine(project: Project, device: Device, **changes: Any) -> Examined:
 
     params, data = project.params.model_copy(update=changes), project.data
     precision = find_precision(params.precision, device)
-    shape = memory.describe_model(project.config, params, project.pin["trust_remote_code"])
+    shape = memory.describe_model(project.config, params, project.pin.trust_remote_code)
     packs = make_packs(data, params)
     at_once = TOKENS_AT_ONCE if device.kind == "cuda" else params.pack_length
     number = memory.count_packs_at_once(params.packs_per_step, device.number, params.pack_length, at_once)
@@ -560,7 +554,7 @@ def preflight(options: argparse.Namespace) -> int:
     fits = examined.needed.total <= device.memory
     print_all(tell_machine(device))
     print_all(tell_disk(examined))
-    print_all(tell_model(examined, project.pin["name"]))
+    print_all(tell_model(examined, project.pin.name))
     print_all(tell_data(examined, project.data))
     print_all(tell_memory(examined, device))
     print_all(tell_verdict(examined, device))

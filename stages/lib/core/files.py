@@ -1,6 +1,7 @@
 """The files of a run: JSON that people read and diff, and JSONL with a record a line. The same values are the same bytes."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,11 @@ from typing import Any
 import orjson
 
 from stages.lib.core.errors import ReprotuneError
+
+
+def project_root() -> Path:
+    """The main checkout: DVC names it in DVC_ROOT, also when an experiment runs in a copy elsewhere."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 
 
 def write_json(path: Path, value: Any) -> None:

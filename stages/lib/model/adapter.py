@@ -7,36 +7,49 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.lib.base_model.pin import PIN
+from stages.lib.base_model.pin import read_base_pin
 from stages.lib.base_model.wheel import VERSION_KEYS
 from stages.lib.core.files import read_json, write_json
+from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 
 ADAPTER = Path("models/adapter")
 
 
 def write_adapter(model: Any, tensors: dict[str, Any]) -> None:
-    """What was trained, with the same bytes each time; `tensors` by their names in the model.
+    """What was trained, with the same bytes each time, and its pin; `tensors` by their names in the model.
 
     An adapter in peft's format: sets sorted, no path, no model card. Of a model that was trained whole, the model.
     """
     shutil.rmtree(ADAPTER, ignore_errors=True)  # without DVC, an earlier one may be here, of another method
-    if not hasattr(model, "peft_config"):
-        dtype = model.config.dtype  # that of the base model; save_pretrained puts the trained weights' float32 there
-        saved = model.state_dict().keys()
-        kept = tensors | {name: buffer for name, buffer in model.named_buffers() if name in saved}
-        kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
-        model.save_pretrained(ADAPTER, state_dict=kept)
-        (ADAPTER / "generation_config.json").unlink(missing_ok=True)
-        config = read_json(ADAPTER / "config.json")
-        config = {key: value for key, value in config.items() if key not in VERSION_KEYS}
-        write_json(ADAPTER / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
-        return
+    if hasattr(model, "peft_config"):
+        _write_peft(model, tensors)
+    else:
+        _write_whole(model, tensors)
+    write_pin(ADAPTER_PIN, AdapterPin(files=hash_files(ADAPTER.iterdir())))
+
+
+def _write_whole(model: Any, tensors: dict[str, Any]) -> None:
+    dtype = model.config.dtype  # that of the base model; save_pretrained puts the trained weights' float32 there
+    saved = model.state_dict().keys()
+    kept = tensors | {name: buffer for name, buffer in model.named_buffers() if name in saved}
+    kept = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in kept.items()}
+    model.save_pretrained(ADAPTER, state_dict=kept)
+    (ADAPTER / "generation_config.json").unlink(missing_ok=True)
+    config = read_json(ADAPTER / "config.json")
+    config = {key: value for key, value in config.items() if key not in VERSION_KEYS}
+    write_json(ADAPTER / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
+
+
+def _write_peft(model: Any, tensors: dict[str, Any]) -> None:
     model.save_pretrained(ADAPTER, state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
     config = read_json(ADAPTER / "adapter_config.json")
     config = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
-    pin = read_json(PIN)
-    base = {"base_model_name_or_path": pin["name"], "revision": pin["revision"] if pin["source"] == "hub" else None}
+    pin = read_base_pin()
+    base = {
+        "base_model_name_or_path": pin.path if pin.source == "path" else pin.name,
+        "revision": pin.revision if pin.source == "hub" else None,
+    }
     write_json(ADAPTER / "adapter_config.json", config | base)
 
 
@@ -49,9 +62,14 @@ def ignore_renaming() -> Iterator[None]:
 
 
 def load_adapter(model: Any) -> Any:
-    """The base model with the adapter on it, or what full training made of it, in evaluation mode."""
+    """The base model with the adapter on it, or what full training made of it, in evaluation mode.
+
+    Raises:
+        ReprotuneError: its files are not those that training wrote.
+    """
     from peft import PeftModel
 
+    check_files(ADAPTER, read_pin(ADAPTER_PIN, AdapterPin).files, ADAPTER_PIN)
     if not (ADAPTER / "adapter_config.json").is_file():
         options = {"dtype": model.dtype, "local_files_only": True, "use_safetensors": True}
         return type(model).from_pretrained(ADAPTER, **options).to(model.device).eval()

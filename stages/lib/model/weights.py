@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from stages.lib.base_model.pin import PIN, pinned_folder
-from stages.lib.core.files import read_json
+from stages.lib.base_model.pin import pinned_folder, read_base_pin
 
 
 def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
@@ -31,7 +30,7 @@ def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
         dtype=getattr(torch, precision),
         local_files_only=True,
         use_safetensors=True,
-        trust_remote_code=read_json(PIN)["trust_remote_code"],
+        trust_remote_code=read_base_pin().trust_remote_code,
         **options,
     )
     for module in model.modules() if four_bit and device == "cpu" else ():
