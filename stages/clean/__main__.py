@@ -15,6 +15,7 @@ import orjson
 from pydantic import BeforeValidator, ConfigDict
 
 from stages.clean.conversation import CleanedChunk, CleanParams, Verdict, clean_lines
+from stages.clean.near_duplicates import find_originals
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import read_lines, write_json, write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
@@ -22,7 +23,6 @@ from stages.lib.core.requirements import check_installed
 from stages.lib.processes import in_chunks, map_chunks
 from stages.lib.records import collected
 from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
-from stages.lib.similarity.near_duplicates import find_originals
 from stages.lib.similarity.shingles import concatenate
 
 ROWS_AT_ONCE = 1000
@@ -66,8 +66,7 @@ def find_exact_duplicates(verdicts: list[Verdict], outliers: set[int]) -> dict[i
 def find_near_duplicates(chunks: list[CleanedChunk], left: np.ndarray, threshold: float) -> dict[int, tuple[int, float]]:
     """Row -> (the earlier row that stays in its place, their Jaccard index), among the rows that are `left`."""
     shingles = concatenate([chunk.shingles for chunk in chunks]).take(left)
-    bands = np.concatenate([chunk.bands for chunk in chunks])[left]
-    originals = find_originals(shingles, bands, threshold)
+    originals = find_originals(shingles, threshold)
     return {int(left[row]): (int(left[original]), similarity) for row, (original, similarity) in originals.items()}
 
 

@@ -3,7 +3,6 @@
 import hashlib
 from typing import Literal, NamedTuple
 
-import numpy as np
 import orjson
 from pydantic import Field, model_validator
 
@@ -22,7 +21,7 @@ from stages.lib.core.files import to_line
 from stages.lib.core.params import Section
 from stages.lib.personal_data.kinds import PERSONAL_DATA
 from stages.lib.records.conversation import Conversation, Message, normalize
-from stages.lib.similarity.near_duplicates import band_keys
+from stages.lib.similarity.join import LOWEST_THRESHOLD
 from stages.lib.similarity.shingles import Shingles, shingle
 
 Treatment = Literal["keep", "tag", "drop"]
@@ -61,7 +60,7 @@ class CleanParams(Section):
     languages: list[str]
     length_quantiles: tuple[float, float] | None
     duplicates: bool
-    near_duplicates: float | None = Field(gt=0, lt=1)
+    near_duplicates: float | None = Field(ge=LOWEST_THRESHOLD, lt=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -101,11 +100,10 @@ class Verdict(NamedTuple):
 
 
 class CleanedChunk(NamedTuple):
-    """`shingles` and `bands` (N, BANDS) stand for all N verdicts; those of a conversation to be dropped are empty."""
+    """`shingles` stand for all verdicts; those of a conversation to be dropped are empty."""
 
     verdicts: list[Verdict]
     shingles: Shingles
-    bands: np.ndarray
 
 
 def steps_switched_on(params: CleanParams) -> list[str]:
@@ -235,5 +233,4 @@ def clean_lines(lines: list[bytes], params: CleanParams) -> CleanedChunk:
     steps = steps_switched_on(params)
     pairs = [clean_conversation(orjson.loads(line), params, steps) for line in lines]
     wanted = params.near_duplicates is not None
-    shingles = shingle([normal if wanted else "" for _, normal in pairs])
-    return CleanedChunk([verdict for verdict, _ in pairs], shingles, band_keys(shingles))
+    return CleanedChunk([verdict for verdict, _ in pairs], shingle([normal if wanted else "" for _, normal in pairs]))

@@ -20,8 +20,9 @@ from stages.lib.core.requirements import check_installed
 from stages.lib.records.assignment import ASSIGNMENT, GATE
 from stages.lib.records.cleaned import CLEANED
 from stages.lib.records.conversation import SPLITS, conversations_of
-from stages.lib.similarity.near_duplicates import verified_pairs
+from stages.lib.similarity.join import LOWEST_THRESHOLD
 from stages.split.assignment import Group, assign_splits, group_rows, largest_group, pool_small_strata
+from stages.split.families import connect_similar
 from stages.split.leakage import covered_share, find_crossings, nearest_others
 from stages.split.traits import Traits, describe_all, equal_pairs
 
@@ -51,8 +52,8 @@ class SplitParams(Section):
     test: float = Field(gt=0, lt=1)
     stratify_by: list[Literal["label", "language", "turns", "length"]]
     keep_together: list[Literal["group", "prompt", "near_duplicates"]]
-    near_duplicates: float = Field(gt=0, lt=1)
-    leak: float = Field(gt=0, le=1)
+    near_duplicates: float = Field(ge=LOWEST_THRESHOLD, lt=1)
+    leak: float = Field(ge=LOWEST_THRESHOLD, le=1)
     locked_test: str
 
     @model_validator(mode="after")
@@ -66,7 +67,7 @@ def ties(traits: Traits, params: SplitParams) -> np.ndarray:
     """Pairs of rows that the params keep together, (P, 2)."""
     pairs = [equal_pairs(getattr(traits, name)) for name in ("group", "prompt") if name in params.keep_together]
     if "near_duplicates" in params.keep_together:
-        pairs.append(verified_pairs(traits.shingles, traits.bands, params.near_duplicates)[0])
+        pairs.append(connect_similar(traits.shingles, params.near_duplicates))
     return np.concatenate([np.empty((0, 2), np.int64), *pairs])
 
 

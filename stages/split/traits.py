@@ -10,7 +10,6 @@ import orjson
 
 from stages.lib.processes import in_chunks, map_chunks
 from stages.lib.records.conversation import Conversation, normalize
-from stages.lib.similarity.near_duplicates import band_keys
 from stages.lib.similarity.shingles import Shingles, concatenate, shingle
 
 ROWS_AT_ONCE = 1000
@@ -27,7 +26,6 @@ class Traits(NamedTuple):
     prompt: np.ndarray  # (N,) uint64: the normalised user messages; the first alone would tie all that begin with "Hi"
     text: np.ndarray  # (N,) uint64: all normalised messages with their roles
     shingles: Shingles
-    bands: np.ndarray  # (N, BANDS) uint64, see near_duplicates.band_keys
     long_grams: Shingles
 
 
@@ -60,7 +58,6 @@ def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
         for row, texts in zip(rows, normal, strict=True)
     ]
     joined = ["\n".join(texts) for texts in normal]
-    shingles = shingle(joined)
     return Traits(
         [row["id"] for row in rows],
         lines,
@@ -68,8 +65,7 @@ def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
         np.array([hash_of(row["group"]) if row["group"] else 0 for row in rows], np.uint64),
         np.array([hash_of(prompt) if prompt else 0 for prompt in prompts], np.uint64),
         np.array([hash_of(key) for key in keys], np.uint64),
-        shingles,
-        band_keys(shingles),
+        shingle(joined),
         shingle(joined, LONG_GRAM),
     )
 
@@ -85,7 +81,6 @@ def describe_all(lines: Iterable[bytes], stratify_by: Sequence[str]) -> Traits:
         [stratum for part in parts for stratum in part.strata],
         *(np.concatenate([getattr(part, name) for part in parts]) for name in ("group", "prompt", "text")),
         concatenate([part.shingles for part in parts]),
-        np.concatenate([part.bands for part in parts]),
         concatenate([part.long_grams for part in parts]),
     )
 

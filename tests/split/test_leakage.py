@@ -1,136 +1,21 @@
 """The leakage gate against brute force, and the traits of a conversation that it compares."""
 
-import contextlib
-from collections.abc import Iterable, Iterator
-from fractions import Fraction
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.core.files import to_line
-from stages.lib.similarity.near_duplicates import BANDS
+from stages.lib.similarity.join import similar_pairs
 from stages.lib.similarity.shingles import Shingles
-from stages.split import leakage, traits
-from stages.split.leakage import covered_share, find_crossings, nearest_others, parities, similar_pairs
+from stages.split import traits
+from stages.split.leakage import covered_share, find_crossings, nearest_others
 from stages.split.traits import Traits, describe_all, describe_lines, equal_pairs
 
-# Few values, so that many pairs are near a threshold; some differ in their lowest bits only, and so share a bucket.
-ALPHABET = [*range(0, 4), *(number << 28 | 5 for number in range(8)), *(number << 28 | 6 for number in range(8, 12))]
-SET = st.frozensets(st.sampled_from(ALPHABET), max_size=12)
-# Relatives of one set: subsets and supersets stand at the very border of what the search may pass over.
-RELATED = st.tuples(SET, st.lists(st.frozensets(st.sampled_from(ALPHABET), max_size=3), max_size=5)).map(
-    lambda drawn: [drawn[0], *(drawn[0] ^ other for other in drawn[1])]
-)
-SETS = st.lists(RELATED | SET.map(lambda one: [one]), max_size=5).map(lambda parts: [one for part in parts for one in part])
 HASHES = st.lists(st.integers(0, 3), min_size=0, max_size=12)
-
-
-def sets_of(rows: Iterable[Iterable[int]]) -> Shingles:
-    ordered = [sorted(set(row)) for row in rows]
-    values = np.array([value for row in ordered for value in row], np.uint32)
-    return Shingles(values, np.cumsum([0, *map(len, ordered)]).astype(np.int64))
-
-
-def index_of(one: Iterable[int], other: Iterable[int]) -> Fraction:
-    one, other = set(one), set(other)
-    return Fraction(len(one & other), len(one | other)) if one | other else Fraction(0)
-
-
-def alike(sets: list[frozenset[int]], queries: list[int], others: list[int], threshold: float) -> dict[tuple[int, int], float]:
-    """Brute force, in exact arithmetic."""
-    index = {(query, other): index_of(sets[query], sets[other]) for query in queries for other in others}
-    return {pair: float(value) for pair, value in index.items() if value >= Fraction(str(threshold))}
-
-
-def by_pair(pairs: np.ndarray, similarities: np.ndarray) -> dict[tuple[int, int], float]:
-    listed = list(map(tuple, pairs.tolist()))
-    assert len(set(listed)) == len(listed)
-    return dict(zip(listed, similarities.tolist(), strict=True))
-
-
-@contextlib.contextmanager
-def sizes(bits: int, rows: int, products: int) -> Iterator[None]:
-    """Other numbers of buckets, and of rows and products that are worked on at once."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(leakage, "BUCKETS_BITS", bits)
-        monkeypatch.setattr(leakage, "ROWS_AT_ONCE", rows)
-        monkeypatch.setattr(leakage, "PRODUCTS_AT_ONCE", products)
-        yield
-
-
-@st.composite
-def sets_and_sides(draw: st.DrawFn) -> tuple[list[frozenset[int]], list[int], list[int]]:
-    """Sets, and two lists of rows in any order: of those on neither side there may be some."""
-    sets = draw(SETS)
-    rows = draw(st.permutations(range(len(sets))))
-    first, last = sorted((draw(st.integers(0, len(rows))), draw(st.integers(0, len(rows)))))
-    return sets, list(rows[:first]), list(rows[first:last])
-
-
-# Four million buckets, the real number, are slow to set up for each example; further tests have them.
-@pytest.mark.parametrize(("bits", "rows", "products"), [(8, 512, 20_000_000), (8, 1, 1), (3, 1, 5), (20, 512, 7)])
-@pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 1.0])
-@settings(max_examples=60, deadline=None)
-@given(drawn=sets_and_sides())
-def test_the_pairs_found_are_those_of_brute_force(
-    threshold: float, bits: int, rows: int, products: int, drawn: tuple[list[frozenset[int]], list[int], list[int]]
-) -> None:
-    sets, queries, others = drawn
-    with sizes(bits, rows, products):
-        found = similar_pairs(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64), threshold)
-    assert by_pair(*found) == alike(sets, queries, others, threshold)
-
-
-@pytest.mark.parametrize("threshold", [0.5, 0.8])
-def test_the_pairs_found_are_those_of_brute_force_among_words_as_frequent_as_in_a_language(threshold: float) -> None:
-    choose = np.random.default_rng(3)
-    frequent = choose.integers(0, 2**32, 500)
-    sets = [frozenset(frequent[choose.zipf(1.3, choose.integers(1, 30)) % 500].tolist()) for _ in range(300)]
-    sets += [one ^ frozenset(choose.choice(frequent, 2).tolist()) for one in sets[:150]]
-    rows = choose.permutation(450).tolist()
-    queries, others = rows[:150], rows[150:]
-    expected = alike(sets, queries, others, threshold)
-    assert len(expected) > 40
-    assert by_pair(*similar_pairs(sets_of(sets), np.array(queries), np.array(others), threshold)) == expected
-
-
-def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
-    choose = np.random.default_rng(5)
-    number = (1 << 15) + 2000
-    values = choose.permutation(2**24)[: 6 * number].reshape(number, 6) * 200
-    values[1 << 15 :, :5] = values[:2000, :5]  # 5 of 7 in common
-    similar = similar_pairs(sets_of(values.tolist()), np.arange(number), np.arange(number), 0.7)
-    twins = {(row, row + (1 << 15)): 5 / 7 for row in range(2000)}
-    assert by_pair(*similar) == {(row, row): 1.0 for row in range(number)} | twins | {
-        (b, a): index for (a, b), index in twins.items()
-    }
-
-
-@settings(max_examples=100, deadline=None)
-@given(rows=st.lists(st.frozensets(st.integers(0, 2**32 - 1), max_size=400), max_size=6))
-def test_bits_differ_no_more_than_sets_and_about_as_much_where_these_are_small(rows: list[frozenset[int]]) -> None:
-    bits = parities(sets_of(rows))
-    assert bits.shape == (len(rows), 4)
-    for one, its_bits in zip(rows, bits, strict=True):
-        for other, other_bits in zip(rows, bits, strict=True):
-            different = int(np.bitwise_count(its_bits ^ other_bits).sum())
-            assert different <= len(one ^ other)
-            assert different % 2 == len(one ^ other) % 2
-    assert np.bitwise_count(parities(sets_of([range(256), []]))).sum() == 256
-
-
-def test_pairs_that_share_too_little_are_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty rare elements in common, as in dialogues of one template, and forty frequent ones: an index of about 0.3."""
-    choose = np.random.Generator(np.random.PCG64(0))
-    frequent = choose.integers(0, 2**32, 200).tolist()
-    templates = choose.integers(0, 2**32, (10, 20)).tolist()
-    sets = [frozenset(templates[row % 10]) | frozenset(choose.choice(frequent, 40, False).tolist()) for row in range(60)]
-    verified = []
-    monkeypatch.setattr(leakage, "jaccard", lambda _, pairs: verified.extend(pairs.tolist()) or np.zeros(len(pairs)))
-    similar_pairs(sets_of(sets), np.arange(30), np.arange(30, 60), 0.5)
-    assert len(verified) < 0.2 * 30 * 3
 
 
 def test_sides_without_rows_or_tokens_are_like_nothing() -> None:
@@ -175,7 +60,7 @@ def traits_of(group: list[int], text: list[int], sets: list[Iterable[int]]) -> T
     number, none = len(group), sets_of([[] for _ in group])
     hashes = (np.array(group, np.uint64), np.zeros(number, np.uint64), np.array(text, np.uint64))
     names = [str(row) for row in range(number)]
-    return Traits(names, [b""] * number, [""] * number, *hashes, sets_of(sets), np.zeros((number, BANDS), np.uint64), none)
+    return Traits(names, [b""] * number, [""] * number, *hashes, sets_of(sets), none)
 
 
 def connected(pairs: list[list[int]], rows: Iterable[int]) -> set[frozenset[int]]:

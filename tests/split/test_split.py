@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, write_jsonl
 from stages.lib.records.conversation import Conversation, normalize
+from stages.lib.similarity import join
 from stages.split import __main__ as split
-from stages.split import leakage
 from stages.split.__main__ import SPLITS
 from stages.split.assignment import SLACK, Group, assign_splits, group_rows, pool_small_strata, share_out
 from stages.split.traits import stratum_of
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (folder / name).write_text("", encoding="utf-8")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("REPROTUNE_PROCESSES", "1")
-        monkeypatch.setattr(leakage, "BUCKETS_BITS", 12)  # a matter of time alone: the real number is for millions of n-grams
+        monkeypatch.setattr(join, "BUCKETS_BITS", 12)  # a matter of time alone: the real number is for millions of n-grams
         yield folder
 
 
@@ -384,8 +384,7 @@ def test_near_duplicates_below_the_leak_stay_together_if_wished(folder: Path) ->
         for number in range(100) for twin in (0, 1)
     ]  # fmt: skip
     assert 0.7 < index_of(*pairs[:2]) < 0.8
-    # MinHash misses one such pair in a hundred; from split.leak on, the gate misses none.
-    for keep_together, expected in ((["near_duplicates"], range(4)), ([], range(20, 50))):
+    for keep_together, expected in ((["near_duplicates"], range(1)), ([], range(20, 50))):
         splits = split_of(folder, pairs, keep_together=keep_together)
         apart = sum(splits[one["id"]] != splits[other["id"]] for one, other in zip(pairs[::2], pairs[1::2], strict=True))
         assert apart in expected
