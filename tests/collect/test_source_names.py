@@ -1,11 +1,12 @@
 """A source's name stands in names of stages and files, and in ids: what it may be, and that nothing else does harm."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPO
+from conftest import REPO, run
 
 from stages.clean.__main__ import SourceNames
 from stages.collect import __main__ as collect
@@ -35,6 +36,8 @@ HARMFUL = [
     "2024",
     "ü",
 ]
+
+QUICK = ("x'; touch PWNED; '", "../../precious", "x.y")
 
 
 def write_params(folder: Path, *names: object) -> None:
@@ -87,3 +90,51 @@ def test_without_a_name_it_says_how_to_give_one(tmp_path: Path, monkeypatch: pyt
     write_params(tmp_path, "pairs")
     with pytest.raises(ReprotuneError, match=r"^no source is named; name one, as in `python -m stages\.collect pairs`$"):
         collect.main(name_of_source([]))
+
+
+# With DVC
+
+
+@pytest.fixture(scope="module")
+def collecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DVC project of `sources` and `collect` alone, run once."""
+    folder = tmp_path_factory.mktemp("collecting")
+    pipeline = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    stages = {name: pipeline[name] for name in ("sources", "collect")}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
+    for name in ("stages", "requirements"):
+        shutil.copytree(REPO / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    (folder / "raw.jsonl").write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
+    write_params(folder, "Good-1", "good")
+    run(["git", "init", "-q"], folder)
+    run(["dvc", "init", "-q"], folder)
+    run(["dvc", "repro", "-q"], folder)
+    return folder
+
+
+def test_dvc_runs_each_source_under_its_name(collecting: Path) -> None:
+    for name in ("Good-1", "good"):
+        assert json.loads((collecting / f"data/collected/{name}.jsonl").read_text())["id"].startswith(f"{name}/")
+        assert (collecting / f"data/ledger/collect/{name}.jsonl").is_file()
+
+
+def test_dvc_runs_a_source_from_another_folder_too(collecting: Path) -> None:
+    out = collecting / "data/collected/good.jsonl"
+    before = out.read_bytes()
+    out.unlink()
+    run(["dvc", "repro", "--force", "../dvc.yaml:collect@good"], collecting / "stages")
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HARMFUL])
+def test_dvc_executes_no_name_removes_nothing_by_it_and_the_rule_is_told(collecting: Path, name: str) -> None:
+    precious = [collecting / "precious.jsonl", collecting / "data/precious.jsonl", collecting / "data/ledger/precious.jsonl"]
+    for path in precious:
+        path.write_text("mine\n", encoding="utf-8")
+    write_params(collecting, "good", name)
+    done = run(["dvc", "repro"], collecting, check=False)
+    assert done.returncode != 0
+    assert f"error: params.yaml: collect.sources: a source named {name!r}; {RULE}\n" in done.stderr
+    assert not list(collecting.rglob("PWNED*"))
+    assert all(path.is_file() for path in precious)
