@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, ConfigDict
 
 from stages.lib.core.errors import run_stage
+from stages.lib.core.files import write_lines
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.collected import check_names
@@ -27,8 +28,7 @@ class SourceNames(Section):
 def main() -> None:
     check_installed("requirements/core.txt")
     names = read_params("collect", SourceNames).sources
-    CHECKED.parent.mkdir(exist_ok=True)
-    CHECKED.write_text("The sources' names may stand in files' names.\n", encoding="utf-8")
+    write_lines(CHECKED, [b"The sources' names may stand in files' names.\n"])
     print(f"sources: {', '.join(names)}")
 
 
