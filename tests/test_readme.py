@@ -174,6 +174,14 @@ def test_every_environment_variable_is_documented(name: str) -> None:
     assert set(re.findall(r"REPROTUNE_[A-Z_]+", read(name))) == set(re.findall(r"REPROTUNE_[A-Z_]+", "".join(code)))
 
 
+@pytest.mark.parametrize("name", ["docs/evaluation.md", "docs/evaluation.zh.md"])
+def test_every_metric_is_explained(name: str) -> None:
+    explained = re.findall(r"`([^`]+)`", re.sub(r"`_(?=low|high)", "`perplexity_ratio_", read(name)))
+    for file in ("base", "tuned", "comparison"):
+        for key in json.loads(read(f"metrics/{file}.json")):
+            assert key in explained or re.sub("_[a-z]{2,3}$", "_<language>", key) in explained, key
+
+
 def test_the_settings_shown_are_accepted() -> None:
     pairs, others = (yaml.safe_load(block) for block in blocks("docs/data.md", "yaml"))
     CollectParams.model_validate({"limit": None, "bad_rows": "stop", "sources": pairs | others})
