@@ -237,7 +237,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/conversation.py": ("collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
     "records/loss_history.py": ("train", "report"),
     "records/pins.py": ("base_model", "tokenize", "train", "predict", "report"),
-    "records/predictions.py": ("predict", "evaluate"),
+    "records/predictions.py": ("predict", "evaluate", "report"),
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),
     "records/tokenized.py": ("tokenize", "train", "predict"),

@@ -7,7 +7,6 @@ ID is a conversation's id (support/41), a part of it that no other one has, or w
 import argparse
 import difflib
 import heapq
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from pydantic import ConfigDict
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import PARAMS, Section, read_params
 from stages.lib.records.conversation import Message
+from stages.lib.records.scores import perplexity
 from tools.console import print_all, run_tool, takes_colour, visible
 
 COLLECT_LEDGERS = Path("data/ledger/collect")
@@ -295,7 +295,7 @@ def tell_evaluation(id: str) -> tuple[list[str], bool]:
             continue
         nll, labels = row[f"{model}_nll"], int(row[f"{model}_labels"])
         end = "" if row[f"{model}_stopped"] else ", cut at predict.max_new_tokens"
-        said.append(f"{model}: perplexity {math.exp(nll / labels):.2f} (NLL {nll:.2f} over {labels:,} labels)")
+        said.append(f"{model}: perplexity {perplexity(nll, labels):.2f} (NLL {nll:.2f} over {labels:,} labels)")
         said.append(f"{model} replies{end}: {row[f'{model}_reply']}")
     return [*said, f"the reference is: {row['reference']}"], True
 

@@ -4,7 +4,6 @@ differences with their intervals) and data/evaluation/examples.parquet (one row 
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,10 @@ from stages.lib.core.files import write_json
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.conversation import conversations_of, read_conversations
-from stages.lib.records.predictions import CONTENDERS, FOLDER, predictions_of
-from stages.lib.records.scores import EXAMPLES, SCORES, perplexity
+from stages.lib.records.predictions import CONTENDERS, FOLDER, Contender, predictions_of
+from stages.lib.records.scores import EXAMPLES, SCORES, Comparison, Evaluation, Scores, perplexity
+
+REPLIES = {"base": "base_reply", "tuned": "tuned_reply", "reference": "reference"}  # whose text -> column of the examples
 
 
 class EvaluateParams(Section):
@@ -54,25 +55,25 @@ def read_examples() -> pd.DataFrame:
     return table
 
 
-def bits_per_byte(nll: Any, text_bytes: Any) -> float:
+def bits_per_byte(nll: pd.Series, text_bytes: pd.Series) -> float:
     """NLL in bits over the UTF-8 bytes of the assistant texts: lower is better, and comparable across tokenizers."""
     return nll.sum() / math.log(2) / text_bytes.sum()
 
 
-def score_replies(table: pd.DataFrame, replies: pd.Series, rouge_max_words: int) -> dict[str, Any]:
+def score_replies(table: pd.DataFrame, replies: pd.Series, rouge_max_words: int) -> Scores:
     """chrF over all replies; BLEU and ROUGE-L by language, since their tokenizers differ."""
     chrf = ChrF().compute(predictions=list(replies), references=list(table["reference"]))
-    scores = {"chrf": chrf["chrf"]}
+    scores: Scores = {"chrf": chrf["chrf"]}
     for language, part in table.groupby("language", sort=True):
         texts = {"predictions": list(replies[part.index]), "references": list(part["reference"])}
-        scores[f"bleu_{language}"] = Bleu().compute(**texts, language=language)["bleu"]
+        scores[f"bleu_{language}"] = Bleu().compute(**texts, language=str(language))["bleu"]
         scores[f"rouge_l_{language}"] = RougeL().compute(**texts, max_words=rouge_max_words)["rouge_l"]
     return scores
 
 
-def score_variety(texts: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+def score_variety(texts: dict[str, list[str]]) -> dict[str, Scores]:
     """distinct-1 and distinct-2 of each set of texts, all at the same number of n-grams."""
-    variety: dict[str, dict[str, Any]] = {name: {} for name in texts}
+    variety: dict[str, Scores] = {name: {} for name in texts}
     for n in (1, 2):
         sample = min(count_ngrams(some, n) for some in texts.values())
         for name, some in texts.items():
@@ -89,7 +90,7 @@ def bootstrap(statistic: Callable[[np.ndarray], float], n: int, params: Evaluate
     return float(low), float(high)
 
 
-def compare(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+def compare(table: pd.DataFrame, params: EvaluateParams) -> Comparison:
     """Tuned over base perplexity on the same conversations, with its interval: below 1 the tuned model is better."""
     nll = {model: table[f"{model}_nll"].to_numpy() for model in CONTENDERS}
     labels = table["base_labels"].to_numpy()
@@ -107,31 +108,36 @@ def compare(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
     }
 
 
-def score_all(table: pd.DataFrame, params: EvaluateParams) -> dict[str, Any]:
+def score_contender(scored: pd.DataFrame, contender: Contender, rouge_max_words: int) -> Scores:
+    """What asks for likelihoods or for the references; the rest of the scores the references have too."""
+    nll, labels = scored[f"{contender}_nll"], scored[f"{contender}_labels"]
+    return {
+        "labels": int(labels.sum()),
+        "perplexity": perplexity(nll, labels),
+        "bits_per_byte": bits_per_byte(nll, scored["reference_bytes"]),
+        "reply_stopped": float(scored[f"{contender}_stopped"].mean()),
+        **score_replies(scored, scored[f"{contender}_reply"], rouge_max_words),
+    }
+
+
+def score_all(table: pd.DataFrame, params: EvaluateParams) -> Evaluation:
     """Scores of the base, tuned and reference texts, and the comparison, on the conversations that both models could score."""
     scored = table[table["base_unscored"].isna() & table["tuned_unscored"].isna()].reset_index(drop=True)
     if scored.empty:
         reasons = "; ".join(sorted(set(table["base_unscored"].dropna()))[:3])
         raise ReprotuneError(f"{FOLDER}: no test conversation could be scored: {reasons}")
-    texts = {model: list(scored[f"{model}_reply"]) for model in CONTENDERS} | {"reference": list(scored["reference"])}
-    variety = score_variety(texts)
-    scores: dict[str, Any] = {
+    texts = {name: list(scored[column]) for name, column in REPLIES.items()}
+    counts: Scores = {"conversations": len(scored), "unscored": len(table) - len(scored)}
+    scores = {name: counts | variety for name, variety in score_variety(texts).items()}
+    for name, some in texts.items():
+        scores[name]["reply_characters"] = sum(map(len, some)) / len(some)
+    return {
+        "base": scores["base"] | score_contender(scored, "base", params.rouge_max_words),
+        "tuned": scores["tuned"] | score_contender(scored, "tuned", params.rouge_max_words),
+        "reference": scores["reference"],
         "comparison": compare(scored, params),
         "signatures": signatures(sorted(set(scored["language"]))),
     }
-    for name, some in texts.items():
-        scores[name] = {"conversations": len(scored), "unscored": len(table) - len(scored), **variety[name]}
-        scores[name]["reply_characters"] = sum(map(len, some)) / len(some)
-    for model in CONTENDERS:
-        nll, labels = scored[f"{model}_nll"], scored[f"{model}_labels"]
-        scores[model] |= {
-            "labels": int(labels.sum()),
-            "perplexity": perplexity(nll, labels),
-            "bits_per_byte": bits_per_byte(nll, scored["reference_bytes"]),
-            "reply_stopped": float(scored[f"{model}_stopped"].mean()),
-            **score_replies(scored, scored[f"{model}_reply"], params.rouge_max_words),
-        }
-    return scores
 
 
 def main() -> None:
@@ -141,9 +147,9 @@ def main() -> None:
     scores = score_all(table, params)
     write_json(SCORES, scores)
     table.to_parquet(EXAMPLES, index=False, compression="zstd")
-    base, tuned = (scores[model]["perplexity"] for model in CONTENDERS)
-    low, high = (scores["comparison"][f"perplexity_ratio_{end}"] for end in ("low", "high"))
-    print(f"evaluate: perplexity {base:.2f} -> {tuned:.2f}, {tuned / base:.2f} times ({low:.2f} to {high:.2f})")
+    base, tuned, comparison = scores["base"]["perplexity"], scores["tuned"]["perplexity"], scores["comparison"]
+    interval = f"{comparison['perplexity_ratio_low']:.2f} to {comparison['perplexity_ratio_high']:.2f}"
+    print(f"evaluate: perplexity {base:.2f} -> {tuned:.2f}, {comparison['perplexity_ratio']:.2f} times ({interval})")
 
 
 if __name__ == "__main__":

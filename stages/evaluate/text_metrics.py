@@ -8,6 +8,7 @@ import datasets
 import evaluate
 import sacrebleu
 from rouge_score import rouge_scorer
+from sacrebleu.metrics.base import Metric
 
 # One token for each character of a script written without spaces, or a run of letters and digits of any other.
 UNSPACED_CHARACTER = r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]"
@@ -32,7 +33,7 @@ def bleu_tokenizer(language: str) -> str:
 def signatures(languages: list[str]) -> dict[str, str]:
     """sacrebleu's signature of each score: two scores are comparable only where these are equal."""
     one_reference = [["a"]]
-    metrics = {"chrf": sacrebleu.CHRF(references=one_reference)}
+    metrics: dict[str, Metric] = {"chrf": sacrebleu.CHRF(references=one_reference)}
     metrics |= {f"bleu_{one}": sacrebleu.BLEU(tokenize=bleu_tokenizer(one), references=one_reference) for one in languages}
     return {name: str(metric.get_signature()) for name, metric in metrics.items()}
 

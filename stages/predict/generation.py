@@ -65,7 +65,7 @@ def generate(model: "PreTrainedModel", batch: Padded, stops: Set[int], pad: int,
 
 def row_wise_cache(model: "PreTrainedModel") -> DynamicCache | None:
     """An empty cache of which rows can be taken out; None for a model with states, inputs or a cache of its own kind."""
-    causal = getattr(model, "get_base_model", lambda: model)()  # of a model with an adapter, the model inside
+    causal: Any = getattr(model, "get_base_model", lambda: model)()  # of a model with an adapter, the model inside
     usual = type(causal).prepare_inputs_for_generation is GenerationMixin.prepare_inputs_for_generation
     if not usual or not causal._supports_default_dynamic_cache():
         return None

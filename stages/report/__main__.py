@@ -3,8 +3,8 @@
 The only stage whose outs are not cached by DVC but committed to git, so that a pull request shows them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from pydantic import Field
@@ -14,13 +14,15 @@ from stages.lib.core.files import read_json, read_jsonl, write_json
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records import cleaned, tokenize_ledger
-from stages.lib.records.assignment import ASSIGNMENT, GATE
+from stages.lib.records.assignment import ASSIGNMENT, GATE, AssignedRow, Gate
 from stages.lib.records.conversation import SPLITS, conversations_of, read_conversations
-from stages.lib.records.loss_history import LOSS_HISTORY
+from stages.lib.records.loss_history import LOSS_HISTORY, HistoryRow
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, read_pin
-from stages.lib.records.scores import EXAMPLES, SCORES, perplexity
+from stages.lib.records.predictions import CONTENDERS
+from stages.lib.records.scores import EXAMPLES, SCORES, Evaluation, perplexity
 from stages.report import accounts
 from stages.report.excerpts import render_examples, render_replies
+from stages.report.names import shown_label, shown_name
 
 METRICS = Path("metrics")
 PLOTS = METRICS / "plots"
@@ -33,7 +35,7 @@ class ReportParams(Section):
     strata: int = Field(ge=1)
 
 
-def describe_training(history: list[dict[str, Any]]) -> dict[str, float]:
+def describe_training(history: Sequence[HistoryRow]) -> dict[str, float]:
     """Losses in nats per label on the whole validation split, before and after."""
     validations = [row["validation_loss"] for row in history if "validation_loss" in row]
     kept = next(row for row in history if row.get("kept"))
@@ -52,9 +54,9 @@ def perplexity_by_label(examples: pd.DataFrame, smallest: int) -> pd.DataFrame:
     scored["label"] = scored["label"].where(sizes >= smallest, "other")
     rows = []
     for label, part in scored.groupby("label", sort=True):
-        for model in ("base", "tuned"):
+        for model in CONTENDERS:
             value = perplexity(part[f"{model}_nll"], part[f"{model}_labels"])
-            rows.append({"label": label, "model": model, "perplexity": value, "conversations": len(part)})
+            rows.append({"label": shown_label(str(label)), "model": model, "perplexity": value, "conversations": len(part)})
     return pd.DataFrame(rows)
 
 
@@ -65,14 +67,18 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 def report_data(params: ReportParams) -> None:
     """What was done to the data: counts, balance, nearness of test to train."""
-    sources = read_json(cleaned.SOURCES)
-    rows, assignment, tokenized = read_jsonl(cleaned.LEDGER), read_jsonl(ASSIGNMENT), read_jsonl(tokenize_ledger.LEDGER)
+    sources: dict[str, dict[str, int]] = read_json(cleaned.SOURCES)
+    rows: list[cleaned.CleanedRow] = read_jsonl(cleaned.LEDGER)
+    assignment: list[AssignedRow] = read_jsonl(ASSIGNMENT)
+    tokenized: list[tokenize_ledger.TokenizedRow] = read_jsonl(tokenize_ledger.LEDGER)
+    gate: Gate = read_json(GATE)
     shares = accounts.shares_of_strata(assignment)
     counts = accounts.count_collected(sources) | accounts.count_cleaned(rows) | accounts.count_split(assignment)
-    counts |= read_json(GATE) | accounts.measure_balance(shares) | accounts.measure_nearness(assignment)
-    write_json(METRICS / "data.json", counts | accounts.count_tokenized(tokenized))
+    measures = accounts.measure_balance(shares) | accounts.measure_nearness(assignment)
+    write_json(METRICS / "data.json", {**counts, **gate, **measures, **accounts.count_tokenized(tokenized)})
     write_table(PLOTS / "fates.csv", accounts.fates_of_rows(sources, rows, assignment, tokenized))
     largest = shares.sort_values(["conversations", "stratum"], ascending=[False, True])[: params.strata].reset_index()
+    largest["stratum"] = largest["stratum"].map(shown_label)
     long = largest.melt(["stratum", "conversations"], ["whole", *SPLITS], "split", "share")
     write_table(PLOTS / "balance.csv", long)
     (METRICS / "examples.md").write_text(
@@ -80,7 +86,7 @@ def report_data(params: ReportParams) -> None:
     )
 
 
-def report_training(history: list[dict[str, Any]]) -> None:
+def report_training(history: Sequence[HistoryRow]) -> None:
     write_json(METRICS / "training.json", describe_training(history))
     write_json(METRICS / "adapter.json", read_pin(ADAPTER_PIN, AdapterPin).model_dump())
     losses = pd.DataFrame(history)
@@ -91,9 +97,15 @@ def report_training(history: list[dict[str, Any]]) -> None:
         write_table(PLOTS / f"{name}.csv", losses[["step", name]].dropna())
 
 
+def name_languages(values: object) -> object:
+    """The scores with the languages in their names, which come from the user's file, as they may be shown."""
+    return {shown_name(name): value for name, value in values.items()} if isinstance(values, dict) else values
+
+
 def report_scores(params: ReportParams) -> None:
-    for name, values in read_json(SCORES).items():  # base, tuned, reference, comparison, signatures
-        write_json(METRICS / f"{name}.json", values)
+    evaluation: Evaluation = read_json(SCORES)
+    for name, values in evaluation.items():
+        write_json(METRICS / f"{name}.json", name_languages(values))
     examples = pd.read_parquet(EXAMPLES)
     write_table(PLOTS / "perplexity.csv", perplexity_by_label(examples, params.smallest_label))
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}

@@ -7,26 +7,31 @@ train = tokenised + left out of training.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 
+from stages.lib.records.assignment import AssignedRow
+from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.conversation import SPLITS
+from stages.lib.records.tokenize_ledger import TokenizedRow
 
-Ledger = list[dict]
-MESSAGES = ("messages", "messages_joined", "messages_left_out")
+MESSAGES: tuple[Literal["messages", "messages_joined", "messages_left_out"], ...] = (
+    "messages", "messages_joined", "messages_left_out",
+)  # fmt: skip
 
 
 def count_collected(sources: dict[str, dict[str, int]]) -> dict[str, int]:
     """Rows of all sources by what collect did with them."""
-    rows = Counter()
+    rows: Counter[str] = Counter()
     for fates in sources.values():
         rows.update(fates)
     return {"rows_read": rows.total(), "rows_unreadable": rows["unreadable"], "rows_over_limit": rows["over_limit"]}
 
 
-def count_cleaned(ledger: Ledger) -> dict[str, int]:
+def count_cleaned(ledger: Sequence[CleanedRow]) -> dict[str, int]:
     fates = Counter(row["fate"] for row in ledger)
     counts = {"collected": len(ledger), **{fate: fates[fate] for fate in ("kept", "repaired", "dropped")}}
     counts |= {name: sum(row[name] for row in ledger if row["fate"] != "dropped") for name in MESSAGES}
@@ -39,12 +44,12 @@ def prefixed(prefix: str, names: Iterable[str]) -> dict[str, int]:
     return {f"{prefix}_{name}": number for name, number in Counter(names).items()}
 
 
-def count_split(assignment: Ledger) -> dict[str, int]:
-    sizes = Counter(row["split"] for row in assignment)
+def count_split(assignment: Sequence[AssignedRow]) -> dict[str, int]:
+    sizes: Counter[str] = Counter(row["split"] for row in assignment)
     return {name: sizes[name] for name in (*SPLITS, "left_out")}
 
 
-def shares_of_strata(assignment: Ledger) -> pd.DataFrame:
+def shares_of_strata(assignment: Sequence[AssignedRow]) -> pd.DataFrame:
     """One row a stratum: its share of all that is split (`whole`) and of each split, and its number of conversations."""
     table = pd.DataFrame(
         [(row["stratum"], row["split"]) for row in assignment if row["split"] in SPLITS], columns=["stratum", "split"]
@@ -61,7 +66,7 @@ def measure_balance(shares: pd.DataFrame) -> dict[str, float]:
     return {f"imbalance_{split}": round(float((shares[split] - shares["whole"]).abs().sum() / 2), 4) for split in SPLITS}
 
 
-def measure_nearness(assignment: Ledger) -> dict[str, float | None]:
+def measure_nearness(assignment: Sequence[AssignedRow]) -> dict[str, float | None]:
     """How near train comes to the test rows: shares of these with a train row at so much Jaccard index, and n-grams known."""
     test = [row for row in assignment if row["split"] == "test"]
     similarities = np.array([row["nearest_similarity"] or 0 for row in test])
@@ -74,7 +79,7 @@ def measure_nearness(assignment: Ledger) -> dict[str, float | None]:
     }
 
 
-def count_tokenized(ledger: Ledger) -> dict[str, float]:
+def count_tokenized(ledger: Sequence[TokenizedRow]) -> dict[str, float]:
     """Per split: examples, tokens, labels and their share; the median, the 95th percentile and the longest; what was left out."""
     counts: dict[str, float] = {}
     for split in ("train", "validation"):
@@ -88,7 +93,12 @@ def count_tokenized(ledger: Ledger) -> dict[str, float]:
     return counts
 
 
-def fates_of_rows(sources: dict[str, dict[str, int]], cleaned: Ledger, assignment: Ledger, tokenized: Ledger) -> pd.DataFrame:
+def fates_of_rows(
+    sources: dict[str, dict[str, int]],
+    cleaned: Sequence[CleanedRow],
+    assignment: Sequence[AssignedRow],
+    tokenized: Sequence[TokenizedRow],
+) -> pd.DataFrame:
     """Where conversations ended, for the plot: (fate, conversations), in the order of the stages."""
     fates: Counter[str] = Counter()
     for name, number in count_collected(sources).items():

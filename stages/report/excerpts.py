@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from stages.lib.records.conversation import Message
+from stages.lib.records.tokenize_ledger import RenderedExample
 from stages.report.names import shown_name
 
 NOT_SHOWN = ["(text not shown: its source is not in report.show_text)", ""]
@@ -36,14 +37,14 @@ def render_replies(examples: pd.DataFrame, messages_of: dict[str, list[Message]]
             continue
         messages = messages_of[row["id"]]
         last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
-        turns = [(message["role"], message["content"]) for message in messages[:last]]
+        turns: list[tuple[str, object]] = [(message["role"], message["content"]) for message in messages[:last]]
         turns += [("reference", row["reference"]), ("base", row["base_reply"]), ("tuned", row["tuned_reply"])]
         for name, text in turns:
             lines += [f"**{name}**", "", *quote(text if isinstance(text, str) else "(none)")]
     return "\n".join(lines)
 
 
-def render_examples(rendered: list[dict], show_text: Sequence[str]) -> str:
+def render_examples(rendered: Sequence[RenderedExample], show_text: Sequence[str]) -> str:
     """Training examples as the model sees them, piece by piece: so a change of template shows in a diff."""
     lines = ["# Training examples as the model sees them", "", "It learns to write what is labelled.", ""]
     for row in rendered:

@@ -5,7 +5,10 @@ import re
 
 from stages.lib.personal_data.kinds import is_personal
 
-SEPARATORS = re.compile(r"[_/|#:-]+")
+SEPARATORS = re.compile(r"[\s_/|#:-]+")
+STRATUM_SEPARATOR = " / "
+NO_MARKUP = str.maketrans("<>", "‹›")  # `dvc plots` writes names into a script, where `</script>` would end it
+FORMULA_SIGNS = tuple("=+-@＝＋－＠")  # what a spreadsheet that opens a CSV takes for a formula
 
 
 def shown_name(name: str) -> str:
@@ -19,6 +22,17 @@ def shown_name(name: str) -> str:
     source, slash, _ = name.partition("/")
     digest = hashlib.sha256(name.encode()).hexdigest()[:12]
     return f"{source}/{digest}" if slash and not _is_personal(source) else digest
+
+
+def shown_label(label: str) -> str:
+    """A label, or a stratum, which holds one, for tables and pages: one line, each part as `shown_name` has it, no formula.
+
+    >>> shown_label("billing / en"), shown_label("ann.lee@firm.io / en"), shown_label("=1+1 <b>")
+    ('billing / en', 'dbad57cea6a4 / en', "'=1+1 ‹b›")
+    """
+    parts = map(shown_name, label.split(STRATUM_SEPARATOR))
+    name = re.sub(r"\s+", " ", shown_name(STRATUM_SEPARATOR.join(parts))).translate(NO_MARKUP)
+    return f"'{name}" if name.lstrip().startswith(FORMULA_SIGNS) else name
 
 
 def _is_personal(name: str) -> bool:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -19,12 +20,14 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, read_jsonl, write_json, write_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records import cleaned as records
-from stages.lib.records.conversation import read_conversations
+from stages.lib.records import tokenize_ledger
+from stages.lib.records.conversation import conversations_of, read_conversations
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, FileHash, write_pin
 from stages.lib.records.predictions import FOLDER as PREDICTIONS
 from stages.predict.predictions import SCHEMA
 from stages.report import __main__ as report
 from stages.report import accounts
+from stages.report.names import shown_label
 
 SCORED = ("base", "comparison", "training", "tuned")
 FILES = {f"{name}.json" for name in (*SCORED, "data", "reference", "signatures")} | {"replies.md", "examples.md"}
@@ -73,7 +76,7 @@ def write_ledgers() -> None:
         assignment.append({"id": row["id"], "split": split_of(row), "stratum": stratum, "group": row["id"], **near})
     write_jsonl(report.ASSIGNMENT, assignment)
     write_json(report.GATE, GATE)
-    write_jsonl(report.TEST, [row for row in CONVERSATIONS if split_of(row) == "test"])
+    write_jsonl(conversations_of("test"), [row for row in CONVERSATIONS if split_of(row) == "test"])
     tokenized = []
     for row in CONVERSATIONS:
         if split_of(row) in ("train", "validation"):
@@ -82,18 +85,18 @@ def write_ledgers() -> None:
             sizes = dict.fromkeys(["examples", "tokens", "labels"], 0) if misfit else {"examples": 1, "tokens": 20, "labels": 5}
             fate = "template_misfit" if misfit else "kept"
             tokenized.append({"id": row["id"], "split": split_of(row), "fate": fate, "detail": detail, **sizes})
-    write_jsonl(report.TOKENIZE_LEDGER, tokenized)
+    write_jsonl(tokenize_ledger.LEDGER, tokenized)
     rendered = []
     for row in CONVERSATIONS[2:4] + CONVERSATIONS[62:64]:
         texts = [message["content"] for message in row["messages"]]
         pieces = [{"labelled": at % 2 == 1, "text": f"<|im_start|>{text}<|im_end|>\n"} for at, text in enumerate(texts)]
         rendered.append({"id": row["id"], "pieces": pieces})
-    write_jsonl(report.RENDERED, rendered)
+    write_jsonl(tokenize_ledger.RENDERED, rendered)
 
 
 def write_predictions() -> None:
     """Made-up predictions: the base model repeats the prompt, the tuned one the reference; three chats cannot be scored."""
-    test = read_conversations(report.TEST)
+    test = read_conversations(conversations_of("test"))
     unscored = [row["id"] for row in test if row["id"].startswith("chats/")][:3]
     PREDICTIONS.mkdir(parents=True)
     for model, nll in (("base", 30.0), ("tuned", 10.0)):
@@ -150,8 +153,11 @@ def read(metrics: Path, name: str) -> dict:
 def test_the_stage_writes_the_files_that_dvc_yaml_declares_and_no_others(metrics: Path) -> None:
     stage = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
     declared = {name for out in (*stage["outs"], *stage["metrics"]) for name in out}
-    written = {str(path.relative_to(metrics.parent)) for path in metrics.rglob("*") if path.is_file()}
+    written = {str(path.relative_to(metrics.parent)) for path in metrics.iterdir()}
     assert written == declared
+    plots = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    drawn = {path for plot in plots for options in plot.values() for path in options["y"]}
+    assert drawn == {str(path.relative_to(metrics.parent)) for path in (metrics / "plots").iterdir()}
     assert {path.name for path in metrics.iterdir() if path.is_file()} == FILES
 
 
@@ -181,7 +187,7 @@ def test_no_count_hides_another_of_the_same_name(metrics: Path, folder: Path) ->
             GATE,
             accounts.measure_balance(accounts.shares_of_strata(assignment)),
             accounts.measure_nearness(assignment),
-            accounts.count_tokenized(read_jsonl(report.TOKENIZE_LEDGER)),
+            accounts.count_tokenized(read_jsonl(tokenize_ledger.LEDGER)),
         ]
     assert Counter(key for part in parts for key in part) == Counter(list(read(metrics, "data")))
 
@@ -341,7 +347,70 @@ def test_a_source_is_shown_by_its_own_whole_name_alone(folder: Path, tmp_path: P
 def test_ids_and_labels_are_shown_whatever_the_source(folder: Path, tmp_path: Path) -> None:
     metrics = report_again(folder, tmp_path / "project", show_text=[], strata=99, smallest_label=1)
     assert {name for name, _ in words_found(metrics, "chats/")} == {"replies.md", "examples.md"}
-    assert {name for name, _ in words_found(metrics, "Kunden <b>")} == {"balance.csv", "perplexity.csv"}
+    assert {name for name, _ in words_found(metrics, "Kunden ‹b›")} == {"balance.csv", "perplexity.csv"}
+    assert not words_found(metrics, "<b>")
+
+
+def rename(folder: Path, ids: dict[str, str], labels: dict[str | None, str]) -> None:
+    """Give the conversations of what the stages wrote other ids and labels."""
+    for path in (folder / "data").rglob("*.jsonl"):
+        rows = read_jsonl(path)
+        for row in rows:
+            row["id"] = ids.get(row["id"], row["id"])
+            if "label" in row:
+                row["label"] = labels.get(row["label"], row["label"])
+            if "stratum" in row:
+                label, rest = row["stratum"].rsplit(" / ", 1)
+                row["stratum"] = f"{labels.get(label or None, label)} / {rest}"
+        write_jsonl(path, rows)
+    for path in (folder / PREDICTIONS).iterdir():
+        table = pd.read_parquet(path)
+        pq.write_table(pa.Table.from_pandas(table.assign(id=table["id"].replace(ids)), SCHEMA, preserve_index=False), path)
+    with contextlib.chdir(folder):
+        evaluate.main()
+
+
+NAMES = [
+    "ann.lee@firm.io", "https://ann.lee:x@firm.io/", "call 13812345678", "ann.lee@firm.io / VIP", "138 / 1234 / 5678",
+    "<script>alert(1)</script>", "</script><!--", '=HYPERLINK("https://evil.io")', "+cmd|' /C calc'!A0", "@SUM(1)", "-2+3",
+    " =1+1", "＝1+1", "\t=1+1", "a\n=1+1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", NAMES)
+def test_a_label_is_neither_personal_nor_markup_nor_a_formula_in_any_file_that_git_tracks(
+    folder: Path, tmp_path: Path, label: str
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed, ignore=shutil.ignore_patterns("metrics"))
+    rename(changed, {"chats/02": "chats/ann.lee@firm.io", "chats/00": "chats/13812345678"}, {None: label, "travel": label})
+    metrics = report_again(changed, tmp_path / "project", strata=99, smallest_label=1)
+    assert not words_found(metrics, "ann.lee", "13812345678", "1234 / 5678")
+    for path in (metrics / "plots").iterdir():
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False).to_numpy().ravel().tolist()
+        assert not [cell for cell in cells if cell.lstrip().startswith(("=", "+", "-", "@", "＝")) or set("<\t\n") & set(cell)]
+    assert [id for id in sections(metrics / "replies.md") if re.fullmatch("chats/[0-9a-f]{12}", id)]
+    assert [id for id in sections(metrics / "examples.md") if re.fullmatch("chats/[0-9a-f]{12}", id)]
+
+
+def test_a_personal_label_keeps_what_else_its_stratum_says(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "changed", ignore=shutil.ignore_patterns("metrics"))
+    rename(tmp_path / "changed", {}, {'billing, "late"': "ann.lee@firm.io"})
+    metrics = report_again(tmp_path / "changed", tmp_path / "project", strata=99, smallest_label=1)
+    hashed = shown_label("ann.lee@firm.io")
+    assert f"{hashed} / en" in set(pd.read_csv(metrics / "plots/balance.csv")["stratum"])
+    assert hashed in set(pd.read_csv(metrics / "plots/perplexity.csv")["label"])
+
+
+def test_a_language_that_is_personal_data_is_hashed_where_it_names_a_metric(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "changed", ignore=shutil.ignore_patterns("metrics"))
+    with contextlib.chdir(tmp_path / "changed"):
+        test = read_jsonl(conversations_of("test"))
+        write_jsonl(conversations_of("test"), [row | {"language": "ann.lee@firm.io"} for row in test])
+        evaluate.main()
+    metrics = report_again(tmp_path / "changed", tmp_path / "project")
+    assert not words_found(metrics, "ann.lee")
+    assert len(read(metrics, "tuned")) == len(read(metrics, "base")) > 10
 
 
 def sections(path: Path) -> dict[str, str]:
@@ -351,7 +420,7 @@ def sections(path: Path) -> dict[str, str]:
 
 
 def test_replies_show_the_texts_of_a_shown_source_and_only_the_ids_of_another(metrics: Path, folder: Path) -> None:
-    test = {row["id"]: row["messages"] for row in read_conversations(folder / report.TEST)}
+    test = {row["id"]: row["messages"] for row in read_conversations(folder / conversations_of("test"))}
     shown = sections(metrics / "replies.md")
     assert sorted(shown) == sorted(test)
     for id, section in shown.items():
@@ -363,7 +432,7 @@ def test_replies_show_the_texts_of_a_shown_source_and_only_the_ids_of_another(me
 
 
 def test_examples_show_the_pieces_of_a_shown_source_and_only_the_ids_of_another(metrics: Path, folder: Path) -> None:
-    rendered = {row["id"]: row["pieces"] for row in read_jsonl(folder / report.RENDERED)}
+    rendered = {row["id"]: row["pieces"] for row in read_jsonl(folder / tokenize_ledger.RENDERED)}
     shown = sections(metrics / "examples.md")
     assert list(shown) == ["chats/02", "chats/03", "pairs/02", "pairs/03"] == list(rendered)
     for id, section in shown.items():

@@ -59,8 +59,8 @@ def read_lines(path: Path) -> Iterator[bytes]:
         raise ReprotuneError(f"{path}: not found; `dvc repro` makes it, `dvc pull` fetches it") from None
 
 
-def read_jsonl(path: Path) -> list[dict]:
-    """Read what `write_jsonl` wrote.
+def read_jsonl(path: Path) -> list[Any]:
+    """Read what `write_jsonl` wrote: rows of the caller's type.
 
     Raises:
         ReprotuneError: the file is missing.

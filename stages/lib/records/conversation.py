@@ -42,7 +42,7 @@ def normalize(text: str) -> str:
 
 
 def read_conversations(path: Path) -> list[Conversation]:
-    return read_jsonl(path)  # type: ignore[return-value]
+    return read_jsonl(path)
 
 
 def conversations_of(split: Split) -> Path:
