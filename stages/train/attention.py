@@ -29,7 +29,7 @@ def packed_attention(
     """transformers' interface: query (1, heads, T, D), key and value (1, key heads, T, D) -> (1, T, heads, D).
 
     `cu_seq_lens_q`: where the documents begin, and T, int32 (documents + 1,). What this does not know of (soft caps, sinks) makes
-    the result differ from the model's own; stages/lib/likelihood.py compares the two before it is used.
+    the result differ from the model's own; stages/train/likelihood.py compares the two before it is used.
     """
     if cu_seq_lens_q is None:
         raise TypeError("packed_attention: the model does not hand on the documents' borders")
@@ -46,7 +46,9 @@ def packed_attention(
     with torch.autocast("cpu", enabled=False) if in_float32 else nullcontext():  # it would cast back to bfloat16
         documents = [
             functional.scaled_dot_product_attention(
-                *parts,
+                of_query,
+                of_key,
+                of_value,
                 attn_mask=_band(length, sliding_window, query.device) if sliding_window and length > sliding_window else None,
                 dropout_p=dropout,
                 is_causal=not (sliding_window and length > sliding_window),
@@ -54,7 +56,7 @@ def packed_attention(
                 enable_gqa=query.shape[1] != key.shape[1],
             )
             # split, not slices: the gradient of a slice is a tensor of the whole length
-            for *parts, length in zip(
+            for of_query, of_key, of_value, length in zip(
                 query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), lengths, strict=True
             )
         ]
@@ -119,11 +121,12 @@ def _varlen(
 
     if query.shape[1] != key.shape[1]:
         key, value = (part.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for part in (key, value))
-    parts = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
+    query, key, value = (part[0].transpose(0, 1).contiguous() for part in (query, key, value))
     longest = int(borders.diff().max())
     # A window of w tokens sees itself and w - 1 before it.
     left = -1 if not window else window - 1
-    return varlen_attn(*parts, borders, borders, longest, longest, scale=scaling, window_size=(left, 0))[None]
+    rows = varlen_attn(query, key, value, borders, borders, longest, longest, scale=scaling, window_size=(left, 0))
+    return torch.as_tensor(rows)[None]
 
 
 def _band(length: int, window: int, device: torch.device) -> torch.Tensor:

@@ -28,11 +28,8 @@ OTHERS_KEPT = 2  # scratch folders of other runs: going back to a param that was
 
 def code_files() -> list[Path]:
     """All of this room, and of stages/lib what is loaded. The room by its folder: the stage's own module is called `__main__`."""
-    library = {
-        Path(module.__file__)
-        for name, module in sys.modules.items()
-        if name.startswith("stages.lib.") and getattr(module, "__file__", None)
-    }
+    loaded = {name: getattr(module, "__file__", None) for name, module in sys.modules.items() if name.startswith("stages.lib.")}
+    library = {Path(file) for file in loaded.values() if file}
     return sorted({*ROOM.rglob("*.py"), *library})
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from stages.lib.model.hardware import Hardware
-from stages.lib.model.packs import Batch, collate_pack, label_nll
+from stages.lib.model.packs import Batch, Tokens, collate_pack, label_nll
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.attention import PACKED_ATTENTION
 
@@ -27,7 +27,7 @@ DOCUMENTS_COMPARED = 8
 # What a model may do to its scores or logits besides; so little at times that bfloat16 would hide it from the comparison.
 OWN_WAYS = ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "logits_scaling", "attention_sink")
 
-LabelNll = Callable[[Any, Sequence[Example]], torch.Tensor]
+LabelNll = Callable[[Any, Sequence[Tokens]], torch.Tensor]
 
 
 class FrozenHeadNll(torch.autograd.Function):
@@ -71,8 +71,9 @@ def head_nll(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Te
     number = len(targets)
     missing = -number % LABELS_IN_A_ROW
     hidden, targets = functional.pad(hidden, (0, 0, 0, missing)), functional.pad(targets, (0, missing))
-    trains = any(parameter.requires_grad for parameter in head.parameters())
-    if type(head) is torch.nn.Linear and head.bias is None and not trains:  # another class may do more: an adapter's, say
+    own = dict(head.named_parameters())
+    frozen = not any(parameter.requires_grad for parameter in own.values())
+    if type(head) is torch.nn.Linear and own.keys() == {"weight"} and frozen:  # another class may do more: an adapter's, say
         return FrozenHeadNll.apply(hidden, head.weight, targets)[:number]
     rows = rows_at_once(head.weight)
 
@@ -83,13 +84,13 @@ def head_nll(hidden: torch.Tensor, head: Any, targets: torch.Tensor) -> torch.Te
     return torch.cat([checkpoint(nll, part, target, use_reentrant=False) for part, target in pieces])[:number]
 
 
-def fill_up(examples: Sequence[Example]) -> list[Example]:
+def fill_up(examples: Sequence[Tokens]) -> list[Tokens]:
     """With one more, if need be, that has no label: a multiple of TOKENS_IN_A_ROW tokens."""
     missing = -sum(len(example.input_ids) for example in examples) % TOKENS_IN_A_ROW
     return [*examples, *[Example([0] * missing, [IGNORE_INDEX] * missing)] * (missing > 0)]
 
 
-def packed_nll(model: Any, examples: Sequence[Example]) -> torch.Tensor:
+def packed_nll(model: Any, examples: Sequence[Tokens]) -> torch.Tensor:
     """NLL in nats of each label, in order, float32 (N,), with the examples in one row; under `packed_attention_of`."""
     examples = fill_up(examples)
     batch = move(collate_pack(examples), model.device)
@@ -111,7 +112,7 @@ def packed_nll(model: Any, examples: Sequence[Example]) -> torch.Tensor:
     return head_nll(hidden[0, predicting], causal.get_output_embeddings(), following[predicting])
 
 
-def separate_nll(model: Any, examples: Sequence[Example]) -> torch.Tensor:
+def separate_nll(model: Any, examples: Sequence[Tokens]) -> torch.Tensor:
     """The same with each example in a row of its own, by the model's own attention and head: right for any causal LM."""
     return torch.cat([label_nll(model, move(collate_pack([example]), model.device)) for example in examples])
 
@@ -120,7 +121,7 @@ def move(batch: Batch, device: Any) -> Batch:
     return {key: value.to(device) for key, value in batch.items()}
 
 
-def choose_nll(model: Any, examples: Sequence[Example], hardware: Hardware) -> LabelNll:
+def choose_nll(model: Any, examples: Sequence[Tokens], hardware: Hardware) -> LabelNll:
     """packed_nll, with the model's attention set to it, if on some of the examples both ways agree; else separate_nll."""
     settings = model.config.get_text_config()
     if any(getattr(settings, name, None) not in (None, 1, False) for name in OWN_WAYS):

@@ -10,12 +10,13 @@ from transformers.integrations.integration_utils import get_reporting_integratio
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import project_root
+from stages.lib.records.loss_history import HistoryRow
 
 REPORT_TO = "REPROTUNE_REPORT_TO"
 
 
 @contextmanager
-def start_logging(model: Any, steps: int) -> Iterator[Callable[[dict[str, Any]], None]]:
+def start_logging(model: Any, steps: int) -> Iterator[Callable[[HistoryRow], None]]:
     """A function that takes each row of the history. What it does decides no result and stands in no out.
 
     Raises:
@@ -36,7 +37,7 @@ def start_logging(model: Any, steps: int) -> Iterator[Callable[[dict[str, Any]],
     for callback in callbacks:
         callback.on_train_begin(arguments, state, control, model=model)
 
-    def log(row: dict[str, Any]) -> None:
+    def log(row: HistoryRow) -> None:
         state.global_step = row["step"]
         for callback in callbacks:
             callback.on_log(

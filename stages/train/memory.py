@@ -3,6 +3,12 @@
 import os
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from stages.lib.base_model.pin import pinned_folder, read_base_pin
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.model.hardware import Hardware
+from stages.train.params import Method
 
 GIB = 1 << 30
 # Bytes a parameter. All weights in training have a gradient and AdamW's two moments, all in float32; NF4 holds half a byte and
@@ -17,13 +23,27 @@ def read_total_memory(device: str) -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def find_hopeless(parameters: int, method: str, precision: str, device: str, parts: int, memory: int) -> str | None:
+def check_memory(method: Method, hardware: Hardware, processes: int) -> None:
+    """
+    Raises:
+        ReprotuneError: the run can't fit, whatever its micro-batches; told before weights are read.
+    """
+    trusted = read_base_pin().trust_remote_code
+    config = AutoConfig.from_pretrained(pinned_folder(), local_files_only=True, trust_remote_code=trusted)
+    with torch.device("meta"):
+        parameters = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).num_parameters()
+    parts = processes if hardware.device == "cuda" else 1
+    if reason := find_hopeless(parameters, method, hardware, parts, read_total_memory(hardware.device)):
+        raise ReprotuneError(reason)
+
+
+def find_hopeless(parameters: int, method: Method, hardware: Hardware, parts: int, memory: int) -> str | None:
     """Why a run can't fit into so many bytes, in a sentence, or None. `parts`: devices that may share the weights."""
-    bytes_each = {"full": WHOLE_MODEL, "qlora": FOUR_BIT}.get(method, 2 if precision == "bfloat16" else 4)
+    bytes_each = {"full": WHOLE_MODEL, "qlora": FOUR_BIT}.get(method, 2 if hardware.precision == "bfloat16" else 4)
     least = parameters * bytes_each / parts
     if least <= memory:
         return None
-    place = "the GPU has" if device == "cuda" else "this machine has"
+    place = "the GPU has" if hardware.device == "cuda" else "this machine has"
     return (
         f"train: {place} {memory / GIB:.1f} GiB of memory; training needs at least {least / GIB:.1f} GiB "
         "(`python -m tools.preflight` says for what, and what would make it fit)"

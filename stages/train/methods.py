@@ -2,15 +2,14 @@
 
 import importlib.util
 import re
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ignore_renaming
-
-Method = Literal["lora", "dora", "qlora", "full"]
+from stages.train.params import Method, TrainParams
 
 
 def check_installed_for(method: Method) -> None:
@@ -42,25 +41,23 @@ def check_targets(model: Any, targets: str | list[str]) -> None:
             )
 
 
-def add_adapter(
-    model: Any, method: Method, rank: int, alpha: int, dropout: float, rslora: bool, targets: str | list[str], seed: int
-) -> Any:
+def add_adapter(model: Any, params: TrainParams) -> Any:
     """The model with an adapter of float32 tensors, which alone train; seeded, so that it begins the same each time.
 
     Raises:
         ReprotuneError: the model has no such layers.
     """
-    check_targets(model, targets)
+    check_targets(model, params.target_modules)
     config = LoraConfig(
         task_type="CAUSAL_LM",
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=dropout,
-        use_rslora=rslora,
-        use_dora=method == "dora",
-        target_modules=targets,
+        r=params.r,
+        lora_alpha=params.lora_alpha,
+        lora_dropout=params.lora_dropout,
+        use_rslora=params.use_rslora,
+        use_dora=params.method == "dora",
+        target_modules=params.target_modules,
     )
-    torch.manual_seed(seed)
+    torch.manual_seed(params.seed)
     try:
         with ignore_renaming():
             return get_peft_model(model, config)

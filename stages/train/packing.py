@@ -1,6 +1,7 @@
 """Which examples share a pack."""
 
 import bisect
+import random
 from collections.abc import Sequence
 
 
@@ -25,3 +26,10 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
         groups[group].append(position)
         bisect.insort(rooms, (room - length, group))
     return groups
+
+
+def pack_shuffled(lengths: Sequence[int], capacity: int, seed: int) -> list[list[int]]:
+    """`pack` in an order that the seed decides; groups of positions in `lengths`."""
+    order = list(range(len(lengths)))
+    random.Random(seed).shuffle(order)
+    return [[order[at] for at in group] for group in pack([lengths[position] for position in order], capacity)]

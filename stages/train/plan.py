@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.model.packs import Tokens
+from stages.lib.records.tokenized import IGNORE_INDEX, TokenizedSplit, examples_of, read_examples
+from stages.train.packing import pack_shuffled
+from stages.train.params import TrainParams
 
 
 class Document(NamedTuple):
@@ -20,7 +24,7 @@ class Document(NamedTuple):
 Pack = list[Document]
 
 
-def count_labels(examples: Sequence[Document | Example]) -> int:
+def count_labels(examples: Sequence[Tokens]) -> int:
     """Tokens that are predicted: no document predicts its first one."""
     return sum(label != IGNORE_INDEX for example in examples for label in example.labels[1:])
 
@@ -47,6 +51,34 @@ class Plan(NamedTuple):
         order = _order_of_epoch(self.seed, epoch, len(self.packs))
         first = position * self.packs_per_step
         return [self.packs[number] for number in order[first : first + self.packs_per_step]]
+
+
+def read_packs(split: TokenizedSplit, capacity: int, seed: int) -> list[Pack]:
+    """The split's examples, shuffled and packed. One without a label trains nothing and is left out.
+
+    Raises:
+        ReprotuneError: none has a label.
+    """
+    table = read_examples(examples_of(split))
+    documents = [Document(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+    labelled = [document for document in documents if count_labels([document])]
+    if not labelled:
+        raise ReprotuneError(
+            f"{examples_of(split)}: none of {len(documents):,} examples has a label to learn from; "
+            "see metrics/examples.md, and data/ledger/tokenize.jsonl for what was dropped"
+        )
+    groups = pack_shuffled([len(document.input_ids) for document in labelled], capacity, seed)
+    return [[labelled[position] for position in group] for group in groups]
+
+
+def count_steps(packs: int, params: TrainParams) -> int:
+    """Optimiser steps of a run over so many packs."""
+    steps = math.ceil(math.ceil(packs / params.packs_per_step) * params.num_train_epochs)
+    return min(params.max_steps or steps, steps)
+
+
+def make_plan(params: TrainParams, packs: list[Pack]) -> Plan:
+    return Plan(packs, params.packs_per_step, count_steps(len(packs), params), params.seed)
 
 
 def micro_batches(packs: Sequence[Pack], tokens: int) -> list[list[Document]]:

@@ -145,7 +145,8 @@ class AdaptedLinear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
         wanted = ctx.needs_input_grad[0]  # not of the first layer, which reads frozen embeddings
-        to_rows, to_a, to_b = linear_backward(gradients[0], *ctx.saved_tensors, ctx.scale, wanted)
+        rows, lowered, weight, a, b = ctx.saved_tensors
+        to_rows, to_a, to_b = linear_backward(gradients[0], rows, lowered, weight, a, b, ctx.scale, wanted)
         return to_rows.view(ctx.shape).to(ctx.dtype) if wanted else None, None, None, to_a, to_b, None
 
 

@@ -3,7 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 import psutil
 
@@ -16,9 +16,10 @@ def requests_to_stop() -> Iterator[Callable[[], str | None]]:
     reasons: list[str] = []
     links = links_to_dvc() if under_dvc(psutil.Process()) else []
 
-    def note(number: int, _frame: Any) -> None:
-        reasons.append(f"stopped by {signal.Signals(number).name}")
-        signal.signal(number, before[number])
+    def note(number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number)
+        reasons.append(f"stopped by {name.name}")
+        signal.signal(name, before[name])
 
     def asked() -> str | None:
         if reasons:

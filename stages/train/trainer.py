@@ -1,6 +1,7 @@
 """The training loop: losses summed over labels and divided by their number in the global batch, and a run that can go on."""
 
 import math
+import random
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -8,33 +9,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch.distributed.tensor import DTensor
 from tqdm import tqdm
 from transformers import get_scheduler
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
+from stages.lib.records.loss_history import HistoryRow
+from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train import checkpoints
 from stages.train.likelihood import LabelNll
+from stages.train.params import TrainParams, count_warmup
 from stages.train.plan import Document, Pack, Plan, count_labels, micro_batches
 from stages.train.ranks import Ranks, add_up, wait_for_all
+from stages.train.shards import Tensors, clip_gradients, is_divided, like, local, sum_gradients, whole
 from stages.train.stop_requests import requests_to_stop
-
-Tensors = dict[str, torch.Tensor]
-Row = dict[str, Any]
-
-
-class Settings(NamedTuple):
-    """`learning_rate` at its height, `warmup` in steps; a validation after every `validate_every` steps."""
-
-    learning_rate: float
-    lr_scheduler_type: str
-    warmup: int
-    weight_decay: float
-    max_grad_norm: float
-    validate_every: int
-    early_stopping_patience: int | None
-    keep: str
 
 
 class Outcome(NamedTuple):
@@ -42,7 +30,7 @@ class Outcome(NamedTuple):
 
     tensors: Tensors
     step: int
-    history: list[Row]
+    history: list[HistoryRow]
 
 
 class Stopped(ReprotuneError):
@@ -59,46 +47,46 @@ class Trainer:
     """A run over a plan. Its state is the trained tensors, the optimiser, the history and the best tensors so far."""
 
     def __init__(
-        self, model: Any, nll: LabelNll, plan: Plan, settings: Settings, hardware: Hardware, ranks: Ranks, tokens_at_once: int
+        self, model: Any, nll: LabelNll, plan: Plan, params: TrainParams, hardware: Hardware, ranks: Ranks, tokens_at_once: int
     ) -> None:
-        self.model, self.nll, self.plan, self.settings = model, nll, plan, settings
+        self.model, self.nll, self.plan, self.params = model, nll, plan, params
         self.hardware, self.ranks, self.tokens_at_once = hardware, ranks, tokens_at_once
+        self.validate_every = math.ceil(plan.steps / params.validations)
         self.trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.sharded = any(isinstance(parameter, DTensor) for parameter in self.trained.values())
+        self.sharded = any(map(is_divided, self.trained.values()))
         groups = [
-            [parameter for parameter in self.trained.values() if isinstance(parameter, DTensor) == sharded]
-            for sharded in (False, True)
+            [parameter for parameter in self.trained.values() if is_divided(parameter) == divided] for divided in (False, True)
         ]
         self.optimizer = torch.optim.AdamW(
             [{"params": group} for group in groups if group],
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
+            lr=params.learning_rate,
+            weight_decay=params.weight_decay,
             fused=True,
         )
-        scheduler = get_scheduler(settings.lr_scheduler_type, self.optimizer, settings.warmup, plan.steps)
-        self.share_of_rate = scheduler.lr_lambdas[0]  # of the step alone: nothing to save and restore
+        warmup = count_warmup(params.warmup_steps, plan.steps)
+        self.scheduler = get_scheduler(params.lr_scheduler_type, self.optimizer, warmup, plan.steps)
         self.step = 0
-        self.history: list[Row] = []
+        self.history: list[HistoryRow] = []
         self.best: tuple[float, int, Tensors] | None = None
         self.without_improvement = 0
 
     # --- One step -----------------------------------------------------------------------------------------------------
 
-    def train_step(self) -> Row:
+    def train_step(self) -> HistoryRow:
         """One optimiser step over the step's global batch; the row of the history."""
         packs = self.plan.global_batch(self.step)
         labels = sum(count_labels(pack) for pack in packs)
         own = packs[self.ranks.rank :: self.ranks.world]
         loss = self._within_memory(own, lambda: self._backward(own, packs, labels))
         [loss] = add_up(self.ranks, [loss], self.model.device)
-        self._add_up_gradients()
-        norm = self._clip_gradients()
+        parameters = list(self.trained.values())
+        sum_gradients(parameters, self.sharded, self.ranks)
+        norm = clip_gradients(parameters, self.params.max_grad_norm, self.ranks)
         self._check_finite("loss", loss, packs)
         self._check_finite("gradient norm", norm, packs)
-        rate = self.settings.learning_rate * self.share_of_rate(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        [rate, *_] = self.scheduler.get_last_lr()
         self.optimizer.step()
+        self.scheduler.step()
         self.optimizer.zero_grad()
         self.step += 1
         return {"step": self.step, "train_loss": loss, "learning_rate": rate, "gradient_norm": norm}
@@ -108,7 +96,8 @@ class Trainer:
         batches = self._even_out(micro_batches(own, self.tokens_at_once), packs)
         total = 0.0
         for number, documents in enumerate(batches):
-            torch.manual_seed(hash((self.plan.seed, self.step, self.ranks.rank, number)))  # dropout; so nothing to restore
+            seed = f"{self.plan.seed} {self.step} {self.ranks.rank} {number}"  # of dropout; so there is nothing to restore
+            torch.manual_seed(random.Random(seed).getrandbits(63))
             with self.hardware.autocast():
                 loss = self.nll(self.model, documents).sum() / labels
             # Sharded gradients are averaged over the processes by torch, the others summed here.
@@ -123,7 +112,7 @@ class Trainer:
         shares = [packs[rank :: self.ranks.world] for rank in range(self.ranks.world)]
         most = max(len(micro_batches(share, self.tokens_at_once)) for share in shares)
         first = packs[0][0]
-        filler = first._replace(labels=[-100] * len(first.labels))
+        filler = first._replace(labels=[IGNORE_INDEX] * len(first.labels))
         return batches + [[filler]] * (most - len(batches))
 
     def _within_memory(self, own: Sequence[Pack], compute: Callable[[], float]) -> float:
@@ -149,33 +138,6 @@ class Trainer:
         torch.cuda.empty_cache()
         self.tokens_at_once = max(1, min(largest, self.tokens_at_once) // 2)
         print(f"train: out of GPU memory; {self.tokens_at_once:,} tokens at once from step {self.step + 1} on", file=sys.stderr)
-
-    def _add_up_gradients(self) -> None:
-        if self.ranks.world == 1:
-            return
-        plain = [parameter for parameter in self.trained.values() if not isinstance(parameter, DTensor)]
-        for parameter in plain:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        if plain:
-            joined = torch.cat([parameter.grad.flatten() for parameter in plain])
-            torch.distributed.all_reduce(joined)
-            if self.sharded:
-                joined /= self.ranks.world
-            for parameter, part in zip(plain, joined.split([parameter.numel() for parameter in plain]), strict=True):
-                parameter.grad.copy_(part.view_as(parameter))
-
-    def _clip_gradients(self) -> float:
-        """Scale all gradients so that their norm, over all shards, is at most `max_grad_norm`; the norm before."""
-        with_gradient = [parameter for parameter in self.trained.values() if parameter.grad is not None]
-        gradients = [local(parameter.grad) for parameter in with_gradient]
-        squares = torch.stack(torch._foreach_norm(gradients)).double() ** 2
-        in_shards = torch.tensor([isinstance(parameter, DTensor) for parameter in with_gradient], device=squares.device)
-        [shards] = add_up(self.ranks, [squares[in_shards].sum().item()], self.model.device)
-        norm = math.sqrt(shards + squares[~in_shards].sum().item())
-        if norm > self.settings.max_grad_norm:
-            torch._foreach_mul_(gradients, self.settings.max_grad_norm / (norm + 1e-6))
-        return norm
 
     def _check_finite(self, name: str, value: float, packs: Sequence[Pack]) -> None:
         """Before the optimiser moves, so that the weights stay what they were."""
@@ -215,16 +177,14 @@ class Trainer:
         """The loss after a step: is it the best so far? The start does not count: what was not trained is not kept."""
         if self.best is None or loss < self.best[0]:
             kept = {name: local(parameter).detach().cpu().clone() for name, parameter in self.trained.items()}
-            self.best = (loss, self.step, kept if self.settings.keep == "best" else {})
+            self.best = (loss, self.step, kept if self.params.keep == "best" else {})
             self.without_improvement = 0
         else:
             self.without_improvement += 1
 
     def stops_early(self) -> bool:
-        return (
-            self.settings.early_stopping_patience is not None
-            and self.without_improvement >= self.settings.early_stopping_patience
-        )
+        patience = self.params.early_stopping_patience
+        return patience is not None and self.without_improvement >= patience
 
     # --- State --------------------------------------------------------------------------------------------------------
 
@@ -236,6 +196,7 @@ class Trainer:
             "best": self.best,
             "without_improvement": self.without_improvement,
             "tensors": {name: local(parameter).detach().cpu() for name, parameter in self.trained.items()},
+            "scheduler": self.scheduler.state_dict(),
             "optimizer": [
                 {key: local(value).cpu() for key, value in self.optimizer.state[parameter].items()}
                 for group in self.optimizer.param_groups
@@ -249,14 +210,15 @@ class Trainer:
         self.best, self.without_improvement = state["best"], state["without_improvement"]
         for name, parameter in self.trained.items():
             local(parameter).copy_(state["tensors"][name])
+        self.scheduler.load_state_dict(state["scheduler"])
+        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
+            group["lr"] = rate
         parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
         for parameter, saved in zip(parameters, state["optimizer"], strict=True):
-            for key, value in saved.items():
-                same_kind = isinstance(parameter, DTensor) and value.dim()
-                placed = value.to(parameter.device) if value.dim() else value
-                self.optimizer.state[parameter][key] = (
-                    DTensor.from_local(placed, parameter.device_mesh, parameter.placements) if same_kind else placed
-                )
+            self.optimizer.state[parameter] = {
+                key: like(parameter, value.to(parameter.device)) if value.dim() else value.to(parameter.device)
+                for key, value in saved.items()
+            }
 
     def _restore_from(self, folder: Path) -> bool:
         state = checkpoints.read_state(folder, self.ranks.rank)
@@ -273,22 +235,17 @@ class Trainer:
 
     def whole_tensors(self) -> Outcome:
         """What is kept, gathered from all processes."""
-        kept = self.best if self.best and self.settings.keep == "best" else None
+        kept = self.best if self.best and self.params.keep == "best" else None
         tensors = {}
         for name, parameter in self.trained.items():
             part = kept[2][name].to(parameter.device) if kept else local(parameter).detach()
-            if isinstance(parameter, DTensor):
-                part = DTensor.from_local(
-                    part, parameter.device_mesh, parameter.placements, shape=parameter.shape, stride=parameter.stride()
-                ).full_tensor()
-            tensors[name] = part.cpu()
+            tensors[name] = whole(like(parameter, part)).cpu()
         step = kept[1] if kept else self.step
-        history = [row | {"kept": True} if row["step"] == step else row for row in self.history]
-        return Outcome(tensors, step, history)
+        return Outcome(tensors, step, [{**row, "kept": True} if row["step"] == step else row for row in self.history])
 
     # --- The run ------------------------------------------------------------------------------------------------------
 
-    def run(self, validation: Sequence[Pack], folder: Path, log: Callable[[Row], None]) -> Outcome:
+    def run(self, validation: Sequence[Pack], folder: Path, log: Callable[[HistoryRow], None]) -> Outcome:
         """Train from where the folder's checkpoint stands, or from the start.
 
         Raises:
@@ -306,14 +263,14 @@ class Trainer:
             while self.step < self.plan.steps and not self.stops_early():
                 tokens += sum(len(document.input_ids) for pack in self.plan.global_batch(self.step) for document in pack)
                 row = self.train_step()
-                if self.step % self.settings.validate_every == 0 or self.step == self.plan.steps:
+                if self.step % self.validate_every == 0 or self.step == self.plan.steps:
                     row["validation_loss"] = self.validate(validation)
                     self.note_validation(row["validation_loss"])
                 self.history.append(row)
                 log(row)
                 bar.update(self.step - bar.n)
-                shown = {key: f"{row[key]:.3f}" for key in ("train_loss", "validation_loss") if key in row}
-                bar.set_postfix({**shown, "tokens/s": f"{tokens / (time.monotonic() - began):,.0f}"})
+                shown = {key: f"{value:.3f}" for key, value in row.items() if key in ("train_loss", "validation_loss")}
+                bar.set_postfix(shown | {"tokens/s": f"{tokens / (time.monotonic() - began):,.0f}"})
                 stop, due = add_up(self.ranks, [bool(asked()), pace.due()], self.model.device)
                 if stop or due:
                     started = time.monotonic()
@@ -329,8 +286,3 @@ class Trainer:
     def _progress(self) -> tqdm:
         shown = None if self.ranks.first else True  # None: where the output is a terminal
         return tqdm(total=self.plan.steps, initial=self.step, desc="train", unit="step", disable=shown)
-
-
-def local(tensor: torch.Tensor) -> torch.Tensor:
-    """This process's shard, or the tensor itself."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -30,7 +30,7 @@ from stages.predict.predictions import PredictParams
 from stages.report.__main__ import ReportParams
 from stages.split.__main__ import SplitParams
 from stages.tokenize.__main__ import TokenizeParams
-from stages.train.__main__ import TrainParams
+from stages.train.params import TrainParams
 
 MODELS: dict[str, type[Section]] = {
     "base_model": BaseModelParams,

@@ -21,10 +21,10 @@ from transformers import (
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
-from stages.train.__main__ import TrainParams
 from stages.train.attention import PACKED_ATTENTION
 from stages.train.likelihood import LOGITS_AT_ONCE, packed_nll
 from stages.train.methods import add_adapter, checkpoint_activations, train_all
+from stages.train.params import TrainParams
 from stages.train.plan import Document
 from stages.train.quick_layers import quicken
 from tools.preflight.memory import (

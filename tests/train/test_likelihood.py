@@ -1,30 +1,33 @@
 """The quick likelihood is the slow one, values and gradients, and gives way to it in models for which it is not written."""
 
 import copy
-import random
-from typing import Any
 
 import pytest
 import torch
 import transformers
+from training import (
+    EXAMPLES,
+    FLOAT32,
+    SIZES,
+    VOCABULARY,
+    WINDOW,
+    assert_equal,
+    make_example,
+    make_model,
+    value_and_gradients,
+    with_adapter,
+    with_new_adapter,
+)
 
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train import attention, likelihood
 from stages.train.attention import PACKED_ATTENTION
 from stages.train.likelihood import choose_nll, head_nll, packed_nll, separate_nll
-from stages.train.methods import add_adapter, checkpoint_activations
+from stages.train.methods import checkpoint_activations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-FLOAT32 = Hardware("cpu", "float32")
-VOCABULARY = 90
-WINDOW = 4  # shorter than the documents
-SIZES = {
-    "vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1,
-    "eos_token_id": 2,
-}  # fmt: skip
 GPT2 = {
     "vocab_size": VOCABULARY, "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 64, "pad_token_id": 0, "bos_token_id": 1,
     "eos_token_id": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
@@ -61,59 +64,6 @@ UNPREPARED = {  # they raise where the quick way is tried
         | {"moe_intermediate_size": 16, "shared_expert_intermediate_size": 16},
     ),
 }
-
-
-def make_model(kind: str, sizes: dict[str, Any]) -> Any:
-    """Random weights, so large that attention looks at something; biases are not 0."""
-    torch.manual_seed(0)
-    transformers.logging.set_verbosity_error()  # of recurrent models: what would make them faster
-    model = transformers.AutoModelForCausalLM.from_config(transformers.AutoConfig.for_model(kind, **sizes))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if name.endswith("bias"):
-                parameter.normal_()
-            elif parameter.dim() == 2 and kind != "mamba":
-                parameter.mul_(5)
-    return model
-
-
-def make_example(length: int, seed: int) -> Example:
-    choose = random.Random(seed)
-    ids = [choose.randrange(3, VOCABULARY) for _ in range(length)]
-    return Example(ids, [token if at > 1 and at % 3 else IGNORE_INDEX for at, token in enumerate(ids)])
-
-
-EXAMPLES = [make_example(length, seed) for seed, length in enumerate((7, 21, WINDOW + 1, 12, WINDOW, 30, 2))]
-
-
-def with_adapter(model: Any, dropout: float = 0.0) -> Any:
-    """An adapter that already does something."""
-    model = add_adapter(model, "lora", 2, 4, dropout, False, "all-linear", seed=0)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.1)
-    return model
-
-
-def value_and_gradients(model: Any, nll: Any, examples: list[Example], hardware: Hardware = FLOAT32) -> tuple:
-    model.zero_grad()
-    with hardware.autocast():
-        losses = nll(model, examples)
-    (losses * torch.linspace(0.5, 1.5, len(losses))).sum().backward()  # so that no two labels weigh the same
-    trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    gradients = {name: torch.zeros_like(each) if each.grad is None else each.grad.clone() for name, each in trained.items()}
-    return losses.detach(), gradients
-
-
-def assert_equal(found: tuple, expected: tuple, tolerance: float = 1e-5) -> None:
-    assert found[0].dtype == torch.float32
-    torch.testing.assert_close(found[0], expected[0], atol=tolerance, rtol=tolerance)
-    assert found[1].keys() == expected[1].keys()
-    whole = torch.cat([gradient.flatten() for gradient in expected[1].values()]).norm()
-    assert whole > 0
-    for name, gradient in expected[1].items():
-        assert (found[1][name] - gradient).norm() <= tolerance * max(gradient.norm(), whole / 100), name
 
 
 @pytest.mark.parametrize("trains", ["everything", "adapter", "adapter_checkpointed"])
@@ -260,7 +210,7 @@ def test_pieces_of_labels_have_few_lengths(vocabulary):
 
 def test_an_adapter_on_the_head_is_trained_too():
     """It begins as no change, so the comparison at the start cannot tell whether it is used."""
-    model = add_adapter(make_model(*QUICK["llama"]), "lora", 2, 4, 0.0, False, ["q_proj", "lm_head"], seed=0).train()
+    model = with_new_adapter(make_model(*QUICK["llama"]), target_modules=["q_proj", "lm_head"]).train()
     nll = choose_nll(model, EXAMPLES, FLOAT32)
     found = value_and_gradients(model, nll, EXAMPLES)
     model.set_attn_implementation("sdpa")

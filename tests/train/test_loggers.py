@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from training import train_params, with_new_adapter
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from stages.lib.core.errors import ReprotuneError
@@ -12,10 +13,9 @@ from stages.lib.model.hardware import Hardware
 from stages.train import loggers
 from stages.train.likelihood import choose_nll
 from stages.train.loggers import REPORT_TO, start_logging
-from stages.train.methods import add_adapter
 from stages.train.plan import Document, Plan
 from stages.train.ranks import Ranks
-from stages.train.trainer import Outcome, Settings, Trainer
+from stages.train.trainer import Outcome, Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -63,15 +63,18 @@ def make_model() -> Any:
         num_attention_heads=2,
         attn_implementation="sdpa",
     )
-    return add_adapter(LlamaForCausalLM(config), "lora", 2, 4, 0.3, False, "all-linear", seed=0)
+    return with_new_adapter(LlamaForCausalLM(config), lora_dropout=0.3)
 
 
 def run(monkeypatch: pytest.MonkeyPatch, steps: int = 4, stop_after: int | None = None) -> Outcome:
     """A run whose logs go where the environment says; with `stop_after`, validation losses from then on do not get better."""
     hardware, model = Hardware("cpu", "float32"), make_model()
     nll = choose_nll(model, PACKS[0], hardware)
-    settings = Settings(0.01, "cosine", 1, 0.0, 1.0, 1, 1 if stop_after else None, "last")
-    trainer = Trainer(model, nll, Plan(PACKS, 1, steps, 0), settings, hardware, Ranks(), 1000)
+    patience = 1 if stop_after else None
+    params = train_params(
+        learning_rate=0.01, warmup_steps=1, validations=1000, early_stopping_patience=patience, keep="last"
+    )  # fmt: skip
+    trainer = Trainer(model, nll, Plan(PACKS, 1, steps, 0), params, hardware, Ranks(), 1000)
     if stop_after:
         monkeypatch.setattr(trainer, "validate", lambda _packs: 9.0 - min(trainer.step, stop_after))
     with start_logging(model, steps) as log:

@@ -11,6 +11,7 @@ import torch
 import yaml
 from conftest import REPO
 from safetensors.torch import load_file
+from training import train_params
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from stages.lib.base_model.pin import PIN, BasePin, pin_files
@@ -52,8 +53,7 @@ def trained_by(model: Any) -> dict[str, torch.nn.Parameter]:
 
 
 def adapted(model: Any, method: str = "lora", seed: int = 0, **changes: Any) -> Any:
-    options = {"rank": 4, "alpha": 8, "dropout": 0.0, "rslora": False, "targets": "all-linear"}
-    return add_adapter(model, method, **options | changes, seed=seed)
+    return add_adapter(model, train_params(**{"r": 4, "lora_alpha": 8} | changes, method=method, seed=seed))
 
 
 def prepare(method: str, precision: str = "float32", **changes: Any) -> Any:
@@ -112,7 +112,7 @@ def test_an_adapter_begins_as_no_change_and_every_tensor_of_it_moves(method):
 
 @pytest.mark.parametrize(("rslora", "scale"), [(False, 8 / 4), (True, 8 / math.sqrt(4))])
 def test_the_adapter_s_output_is_scaled_by_alpha_and_rank(model, rslora, scale):
-    layer = adapted(model, rslora=rslora, targets=["q_proj"]).model.model.layers[0].self_attn.q_proj
+    layer = adapted(model, use_rslora=rslora, target_modules=["q_proj"]).model.model.layers[0].self_attn.q_proj
     torch.nn.init.ones_(layer.lora_B.default.weight)
     hidden = torch.randn(1, 3, 32)
     change = layer(hidden) - layer.base_layer(hidden)
@@ -144,7 +144,7 @@ def test_targets_that_the_model_lacks_are_named_with_those_it_has(model):
 
 
 def test_targets_train_where_they_point(model):
-    names = trained_by(adapted(model, targets=["layers.1.mlp.up_proj", "q_proj"]))
+    names = trained_by(adapted(model, target_modules=["layers.1.mlp.up_proj", "q_proj"]))
     assert {name.partition(".lora_")[0].removeprefix("base_model.model.model.layers.") for name in names} == {
         "1.mlp.up_proj", "0.self_attn.q_proj", "1.self_attn.q_proj",
     }  # fmt: skip
@@ -210,7 +210,12 @@ def test_checkpointed_activations_give_the_same_gradients_from_two_passes(method
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("method", "changes"),
-    [("lora", {}), ("lora", {"rslora": True, "targets": ["q_proj", "layers.0.mlp.up_proj"]}), ("dora", {}), ("full", {})],
+    [
+        ("lora", {}),
+        ("lora", {"use_rslora": True, "target_modules": ["q_proj", "layers.0.mlp.up_proj"]}),
+        ("dora", {}),
+        ("full", {}),
+    ],
     ids=["lora", "rslora", "dora", "full"],
 )
 def test_what_was_trained_is_read_back_as_it_was(base, tiny_model_folder, method, changes, precision):

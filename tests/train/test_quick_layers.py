@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_likelihood import EXAMPLES, FLOAT32, SIZES, assert_equal, make_model, value_and_gradients
+from training import EXAMPLES, FLOAT32, SIZES, assert_equal, make_model, value_and_gradients, with_new_adapter
 from transformers.models.bamba.modeling_bamba import BambaRMSNormGated
 
 from stages.lib.model.hardware import Hardware
 from stages.train.likelihood import choose_nll, packed_nll, separate_nll
-from stages.train.methods import add_adapter, checkpoint_activations
+from stages.train.methods import checkpoint_activations
 from stages.train.quick_layers import is_gated, looks_like_norm, quicken
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -33,8 +33,7 @@ def both_ways(kind: str, precision: str = "float32", checkpointing: bool = False
     model = make_model(kind, MODELS[kind]).to(getattr(torch, precision))
     if checkpointing:
         checkpoint_activations(model)
-    options = {"method": "lora", "rank": 2, "alpha": 6, "dropout": 0.0, "rslora": False, "targets": "all-linear", "seed": 0}
-    own = add_adapter(model, **options | changes)
+    own = with_new_adapter(model, **{"lora_alpha": 6} | changes)
     quick = copy.deepcopy(own)
     quicken(quick)
     torch.manual_seed(1)
@@ -92,19 +91,19 @@ def test_what_has_the_formula_is_replaced_and_nothing_else(kind, expected):
     assert quickened(both_ways(kind)[1]) == expected
 
 
-@pytest.mark.parametrize("changes", [{"method": "dora"}, {"dropout": 0.5}], ids=str)
+@pytest.mark.parametrize("changes", [{"method": "dora"}, {"lora_dropout": 0.5}], ids=str)
 def test_dora_and_dropout_keep_peft_s_way(changes):
     assert quickened(both_ways("llama", **changes)[1]) == {"norm", "input_layernorm", "post_attention_layernorm"}
 
 
 def test_layers_without_an_adapter_keep_their_own_way():
-    own, quick = both_ways("llama", targets=["q_proj", "v_proj"])
+    own, quick = both_ways("llama", target_modules=["q_proj", "v_proj"])
     assert quickened(quick) == {"q_proj", "v_proj", "norm", "input_layernorm", "post_attention_layernorm"}
     assert_equal(value_and_gradients(quick, separate_nll, EXAMPLES), value_and_gradients(own, separate_nll, EXAMPLES))
 
 
 def test_an_mlp_of_the_same_names_that_does_more_is_found_out():
-    model = add_adapter(make_model("llama", SIZES), "lora", 2, 4, 0.0, False, "all-linear", seed=0).eval()
+    model = with_new_adapter(make_model("llama", SIZES)).eval()
     mlp = next(module for name, module in model.named_modules() if name.endswith("mlp"))
     assert is_gated(mlp)
     mlp.forward = lambda rows: mlp.down_proj(mlp.act_fn(mlp.gate_proj(rows)).clamp(max=10) * mlp.up_proj(rows))
@@ -126,7 +125,7 @@ def test_a_layer_that_stays_in_float32_in_a_model_in_bfloat16_does_so():
     for way in (lambda _: None, quicken):
         model = make_model("llama", SIZES).to(torch.bfloat16)
         model.model.layers[0].mlp.gate_proj.float()
-        model = add_adapter(model, "lora", 2, 4, 0.0, False, "all-linear", seed=0)
+        model = with_new_adapter(model)
         way(model)
         models.append(model.train())
     with torch.no_grad():

@@ -26,10 +26,10 @@ from stages.lib.chat_template import tokenize_conversation
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints
-from stages.train.__main__ import TrainParams, make_plan, make_settings
 from stages.train.likelihood import choose_nll
 from stages.train.methods import add_adapter, train_all
-from stages.train.plan import Document, Pack
+from stages.train.params import TrainParams
+from stages.train.plan import Document, Pack, make_plan
 from stages.train.ranks import Ranks
 from stages.train.trainer import Outcome, Stopped, Trainer
 
@@ -53,13 +53,9 @@ def train_params(**changes: Any) -> TrainParams:
 
 def make_trainer(model_folder: Path, params: TrainParams, packs: list[Pack]) -> Trainer:
     model = AutoModelForCausalLM.from_pretrained(model_folder, attn_implementation="sdpa")
-    if params.method == "full":
-        model = train_all(model)
-    else:
-        model = add_adapter(model, params.method, 2, 4, params.lora_dropout, False, "all-linear", 0)
+    model = train_all(model) if params.method == "full" else add_adapter(model, params)
     hardware = Hardware("cpu", "float32")
-    plan = make_plan(params, packs)
-    return Trainer(model, choose_nll(model, packs[0], hardware), plan, make_settings(params, plan.steps), hardware, Ranks(), 256)
+    return Trainer(model, choose_nll(model, packs[0], hardware), make_plan(params, packs), params, hardware, Ranks(), 256)
 
 
 def same(one: Outcome, other: Outcome) -> bool:

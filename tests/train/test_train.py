@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import REPO, environment, make_conversations, tiny_params, write_params
 from peft import LoraConfig
+from training import train_params
 from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback, TrainingArguments
 
 from stages.base_model import __main__ as base_model
@@ -28,18 +29,14 @@ from stages.lib.records.loss_history import LOSS_HISTORY
 from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train import __main__ as train
-from stages.train.__main__ import TrainParams, count_warmup, make_plan, make_settings, read_packs
 from stages.train.likelihood import choose_nll
 from stages.train.methods import add_adapter, checkpoint_activations
-from stages.train.plan import Document
+from stages.train.params import TrainParams, count_warmup
+from stages.train.plan import Document, make_plan, read_packs
 from stages.train.ranks import Ranks
 from stages.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-def train_params(**changes: Any) -> TrainParams:
-    return TrainParams(**tiny_params()["train"] | changes)
 
 
 @pytest.fixture
@@ -59,10 +56,7 @@ def adapted(model: Any, params: TrainParams) -> Any:
     """The model as the stage prepares it."""
     if params.gradient_checkpointing:
         checkpoint_activations(model)
-    return add_adapter(
-        model, params.method, params.r, params.lora_alpha, params.lora_dropout, params.use_rslora, params.target_modules,
-        params.seed,
-    )  # fmt: skip
+    return add_adapter(model, params)
 
 
 def make_trainer(model: Any, params: TrainParams, packs: list) -> Trainer:
@@ -70,7 +64,7 @@ def make_trainer(model: Any, params: TrainParams, packs: list) -> Trainer:
     packs = [[Document(f"row{at}", *example) for at, example in enumerate(pack)] for pack in packs]
     plan = make_plan(params, packs)
     nll = choose_nll(model, packs[0], hardware)
-    return Trainer(model, nll, plan, make_settings(params, plan.steps), hardware, Ranks(), params.pack_length)
+    return Trainer(model, nll, plan, params, hardware, Ranks(), params.pack_length)
 
 
 def run(model: Any, params: TrainParams, packs: list, validation: list) -> list[dict]:

@@ -7,22 +7,24 @@ from typing import Any
 
 import pytest
 import torch
+from training import train_params, with_new_adapter
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train.likelihood import choose_nll, separate_nll
-from stages.train.methods import add_adapter
 from stages.train.plan import Document, Pack, Plan, count_labels
 from stages.train.ranks import Ranks
-from stages.train.trainer import Settings, Trainer
+from stages.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 FLOAT32 = Hardware("cpu", "float32")
 VOCABULARY = 90
-SETTINGS = Settings(0.01, "constant_with_warmup", 0, 0.0, 1.0, 1, None, "last")
+PARAMS = train_params(
+    learning_rate=0.01, lr_scheduler_type="constant_with_warmup", warmup_steps=0, validations=1000, keep="last"
+)  # fmt: skip
 
 
 def document(name: str, length: int, labels: int) -> Document:
@@ -54,7 +56,7 @@ def adapted() -> Any:
         for parameter in model.parameters():
             if parameter.dim() == 2:
                 parameter.mul_(5)
-    model = add_adapter(model, "lora", 2, 4, 0.0, False, "all-linear", seed=0)
+    model = with_new_adapter(model)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -65,8 +67,8 @@ def make_trainer(adapted: Any, packs: list[Pack] = PACKS, at_once: int = ALL, st
     model = copy.deepcopy(adapted)
     nll = choose_nll(model, packs[0], FLOAT32)
     model.train()
-    per_step = len(packs)
-    return Trainer(model, nll, Plan(packs, per_step, steps, 0), SETTINGS._replace(**changes), FLOAT32, Ranks(), at_once)
+    plan = Plan(packs, len(packs), steps, seed=0)
+    return Trainer(model, nll, plan, PARAMS.model_copy(update=changes), FLOAT32, Ranks(), at_once)
 
 
 def tensors_of(trainer: Trainer) -> dict[str, torch.Tensor]:

@@ -53,7 +53,7 @@ def use_deterministic_algorithms(wanted: bool) -> None:
     wanted = wanted and torch.cuda.is_available()
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it would write each new tensor twice
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # it would write each new tensor twice
     torch.use_deterministic_algorithms(wanted)
 
 

@@ -1,17 +1,27 @@
 """Several examples in one row of tokens, each blind to the others, and the likelihood of the labels in it."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.nn import functional
 
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.lib.records.tokenized import IGNORE_INDEX
 
 Batch = dict[str, torch.Tensor]
 
 
-def collate_pack(examples: Sequence[Example]) -> Batch:
+class Tokens(Protocol):
+    """An Example, or what has more fields than that; see there."""
+
+    @property
+    def input_ids(self) -> list[int]: ...
+
+    @property
+    def labels(self) -> list[int]: ...
+
+
+def collate_pack(examples: Sequence[Tokens]) -> Batch:
     """One row: `input_ids`, `labels`, `position_ids`, each (1, T). Positions start at 0 in each example.
 
     There is no attention mask on purpose: from position ids alone, with `use_cache=False`, transformers keeps the examples
