@@ -28,7 +28,10 @@ import yaml
 from benchmarks.conversations import make_conversations
 from stages.lib.core.files import read_jsonl
 from stages.lib.core.params import PARAMS, Yaml12Loader, read_params
-from stages.lib.records.conversation import messages_key, normalize
+from stages.lib.records.assignment import ASSIGNMENT
+from stages.lib.records.cleaned import CLEANED, LEDGER
+from stages.lib.records.collected import FOLDER
+from stages.lib.records.conversation import SPLITS, Message, conversations_of, normalize
 from stages.report.accounts import measure_balance, shares_of_strata
 from stages.split.__main__ import SplitParams, split_rows
 from stages.split.traits import describe_all
@@ -90,6 +93,11 @@ def pairs_of(row: dict) -> frozenset:
     return frozenset(pairwise(tokens)) if len(tokens) > 1 else frozenset(tokens)
 
 
+def messages_key(messages: list[Message]) -> str:
+    """What exact duplicates have in common: roles and normalised texts."""
+    return json.dumps([[message["role"], normalize(message["content"])] for message in messages])
+
+
 def count_leaks(train: list[dict], held_out: list[dict], threshold: float) -> int:
     """Held-out rows that stand in train too, all compared with all that share a token pair."""
     texts = {messages_key(row["messages"]) for row in train}
@@ -142,10 +150,10 @@ def measure(name: str, sources: dict[str, dict], folder: Path) -> None:
     for command in (f"collect {next(iter(sources))}", "clean", "split"):
         subprocess.run([sys.executable, "-m", *f"stages.{command}".split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     with contextlib.chdir(folder):
-        splits = {split: read_jsonl(Path(f"data/split/{split}.jsonl")) for split in ("train", "validation", "test")}
-        ledger, assignment = read_jsonl(Path("data/ledger/clean.jsonl")), read_jsonl(Path("data/split/assignment.jsonl"))
-        collected = read_jsonl(next(Path("data/collected").glob("*.jsonl")))
-        lines = Path("data/cleaned.jsonl").read_bytes().splitlines(keepends=True)
+        splits = {split: read_jsonl(conversations_of(split)) for split in SPLITS}
+        ledger, assignment = read_jsonl(LEDGER), read_jsonl(ASSIGNMENT)
+        collected = read_jsonl(next(FOLDER.glob("*.jsonl")))
+        lines = CLEANED.read_bytes().splitlines(keepends=True)
         split = read_params("split", SplitParams)
     fates = Counter(row["reason"] or row["fate"] for row in ledger)
     leaks = count_leaks(splits["train"], splits["validation"] + splits["test"], split.leak)

@@ -17,8 +17,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.training import REPO, TOKENIZED, make_project, read_yaml
+from benchmarks.training import REPO, make_project, read_yaml
 from stages.lib.core.params import PARAMS
+from stages.lib.records.tokenized import examples_of
 
 TOKENS = 2500
 VALIDATION_ROWS = 10
@@ -48,7 +49,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         prepared = Path(name) / "prepared"
         make_project(prepared, TOKENS)
-        validation = prepared / TOKENIZED / "validation.parquet"
+        validation = prepared / examples_of("validation")
         pq.write_table(pq.read_table(validation).slice(0, VALIDATION_ROWS), validation)
         params = read_yaml(prepared / PARAMS)
         params["train"] |= CHANGES

@@ -79,8 +79,7 @@ CUDA_CASES = [
 
 def make_project(folder: Path, case: Case) -> None:
     """What the stage `train` needs: params, pinned model, made-up tokens of which two fifths are labels."""
-    from stages.lib.records.tokenized import Example
-    from stages.tokenize.__main__ import write_examples
+    from stages.lib.records.tokenized import IGNORE_INDEX, Example, TokenizedSplit, examples_of, write_examples
 
     shutil.copytree(REPO / "requirements", folder / "requirements")
     params = yaml.load((REPO / PARAMS).read_text(encoding="utf-8"), Loader=Yaml12Loader)
@@ -106,14 +105,18 @@ def make_project(folder: Path, case: Case) -> None:
         source = BaseModelSource(**params["base_model"])
         write_pin(PIN, BasePin(**source.model_dump(), files=pin_files(folder / "llama", source), tokenizer={}))
     choose = random.Random(0)
-    for split, tokens in (("train", 6 * case.pack_length * case.packs_per_step), ("validation", case.pack_length)):
-        examples = []
+    wanted: tuple[tuple[TokenizedSplit, int], ...] = (
+        ("train", 6 * case.pack_length * case.packs_per_step),
+        ("validation", case.pack_length),
+    )
+    for split, tokens in wanted:
+        examples: list[tuple[str, Example]] = []
         while sum(len(example.input_ids) for _, example in examples) < tokens:
             length = choose.randint(30, min(400, case.pack_length))
             ids = [choose.randrange(3, vocabulary) for _ in range(length)]
             ignored = length * 3 // 5
-            examples.append((f"row{len(examples)}", Example(ids, [-100] * ignored + ids[ignored:])))
-        write_examples(Path("data/tokenized") / f"{split}.parquet", examples)
+            examples.append((f"row{len(examples)}", Example(ids, [IGNORE_INDEX] * ignored + ids[ignored:])))
+        write_examples(examples_of(split), examples)
 
 
 def write_llama(folder: Path, name: str) -> None:

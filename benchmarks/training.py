@@ -64,12 +64,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from stages.lib.core.params import PARAMS, Yaml12Loader
+from stages.lib.records.tokenized import IGNORE_INDEX, TokenizedSplit, examples_of
 
 REPO = Path(__file__).parent.parent
-TOKENIZED = Path("data/tokenized")
 WARM_UP_STEPS = 2
 PROFILED_STEPS = 5
-IGNORED = -100
 
 # `dtype` and `attn_implementation` are the model's, the rest SFTConfig's.
 TRL_SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -127,16 +126,17 @@ def make_project(folder: Path, tokens: int) -> None:
     if (REPO / ".base_models").is_dir():
         (folder / ".base_models").symlink_to(REPO / ".base_models")
     write_params(folder, {})
-    (folder / TOKENIZED).mkdir(parents=True)
-    shutil.copy(REPO / TOKENIZED / "validation.parquet", folder / TOKENIZED)
-    table = pq.read_table(REPO / TOKENIZED / "train.parquet")
+    train, validation = examples_of("train"), examples_of("validation")
+    (folder / train.parent).mkdir(parents=True)
+    shutil.copy(REPO / validation, folder / validation)
+    table = pq.read_table(REPO / train)
     kept, total = [], 0
     for row in random.Random(0).sample(range(table.num_rows), table.num_rows):
         total += len(table["input_ids"][row])
         if total > tokens:
             break
         kept.append(row)
-    pq.write_table(table.take(kept), folder / TOKENIZED / "train.parquet")
+    pq.write_table(table.take(kept), folder / train)
 
 
 def write_params(folder: Path, changes: dict[str, Any]) -> None:
@@ -150,14 +150,14 @@ def read_yaml(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12Loader)
 
 
-def read_rows(folder: Path, split: str) -> dict[str, list[list[int]]]:
-    return pq.read_table(folder / TOKENIZED / f"{split}.parquet", columns=["input_ids", "labels"]).to_pydict()
+def read_rows(folder: Path, split: TokenizedSplit) -> dict[str, list[list[int]]]:
+    return pq.read_table(folder / examples_of(split), columns=["input_ids", "labels"]).to_pydict()
 
 
 def count_tokens(folder: Path) -> tuple[int, int]:
     """Tokens and labels of the train split."""
     rows = read_rows(folder, "train")
-    return sum(map(len, rows["input_ids"])), sum(label != IGNORED for labels in rows["labels"] for label in labels[1:])
+    return sum(map(len, rows["input_ids"])), sum(label != IGNORE_INDEX for labels in rows["labels"] for label in labels[1:])
 
 
 def run_stage(around: Callable[[Any, Callable[[], Any]], Any]) -> Path:
@@ -264,8 +264,8 @@ def validation_loss(adapter: Path) -> float:
         following = torch.tensor(row_labels[1:])
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([ids[:-1]]), use_cache=False).logits[0]
-        total += torch.nn.functional.cross_entropy(logits, following, ignore_index=IGNORED, reduction="sum").item()
-        labels += int((following != IGNORED).sum())
+        total += torch.nn.functional.cross_entropy(logits, following, ignore_index=IGNORE_INDEX, reduction="sum").item()
+        labels += int((following != IGNORE_INDEX).sum())
     return total / labels
 
 

@@ -15,17 +15,15 @@ import orjson
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_lines
-from stages.lib.records.conversation import Conversation
+from stages.lib.records.conversation import SPLITS, Conversation, conversations_of
 from tools.console import run_tool
 
-SPLIT = Path("data/split")
-SPLITS = ("train", "validation", "test")
 HEADER = ("conversation", "label", "language", "group", "turn", "role", "content")
 
 
-def rows_of(conversation: Conversation) -> Iterator[tuple]:
+def rows_of(conversation: Conversation) -> Iterator[tuple[str | int | None, ...]]:
     """One row of HEADER for each message; `turn` counts them from 1."""
-    start = tuple(conversation[key] for key in ("id", "label", "language", "group"))
+    start = (conversation["id"], conversation["label"], conversation["language"], conversation["group"])
     for turn, message in enumerate(conversation["messages"], start=1):
         yield (*start, turn, message["role"], message["content"])
 
@@ -49,14 +47,14 @@ def write_csv(path: Path, lines: Iterator[bytes], encoding: str) -> tuple[int, i
 
 def export(folder: Path, bom: bool) -> None:
     for split in SPLITS:  # all or none: a folder with a file of an earlier run in it would mislead
-        if not (path := SPLIT / f"{split}.jsonl").exists():
+        if not (path := conversations_of(split)).exists():
             raise ReprotuneError(f"{path}: not found; `dvc repro` makes it, `dvc pull` fetches it")
     if folder.exists() and not folder.is_dir():
         raise ReprotuneError(f"{folder}: is a file; name a folder")
     folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         path = folder / f"{split}.csv"
-        conversations, messages = write_csv(path, read_lines(SPLIT / f"{split}.jsonl"), "utf-8-sig" if bom else "utf-8")
+        conversations, messages = write_csv(path, read_lines(conversations_of(split)), "utf-8-sig" if bom else "utf-8")
         print(f"{path}: {conversations:,} conversations, {messages:,} messages")
 
 
@@ -64,7 +62,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tools.split_csv", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=SPLIT / "csv", help="(default: %(default)s)")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=conversations_of("train").parent / "csv", help="(default: %(default)s)"
+    )
     parser.add_argument("--bom", action="store_true", help="begin with a byte-order mark, from which Excel tells UTF-8")
     options = parser.parse_args()
     export(options.folder, options.bom)

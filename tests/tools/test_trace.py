@@ -14,9 +14,16 @@ from stages.collect import __main__ as collect
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, write_jsonl
 from stages.lib.core.params import Yaml12Loader
+from stages.lib.records import cleaned, tokenize_ledger
+from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
+from stages.lib.records.scores import EXAMPLES
 from stages.split import __main__ as split
-from tools import trace
-from tools.console import run_tool
+from tools.console import run_tool, visible
+from tools.trace import __main__ as trace
+from tools.trace.ids import find_id
+from tools.trace.ledgers import find_row
+from tools.trace.story import absent, outdated, tell_clean, tell_collect
+from tools.trace.texts import mark_differences
 
 THINGS = ["apples", "bridges", "clocks", "deserts", "engines", "forests", "gardens", "harbours", "islands", "jackets", "kettles"]
 FOR_TEST = "pairs/q3"
@@ -84,9 +91,9 @@ def write_project() -> None:
 
 def write_later_stages() -> None:
     kept = {"detail": None, "examples": 1, "fate": "kept", "labels": 9, "tokens": 31}
-    rows = [row for row in read_jsonl(trace.ASSIGNMENT) if row["split"] in ("train", "validation")]
+    rows = [row for row in read_jsonl(ASSIGNMENT) if row["split"] in ("train", "validation")]
     ledger = [{"id": row["id"], "split": row["split"]} | kept for row in rows]
-    write_jsonl(trace.TOKENIZE_LEDGER, ledger)
+    write_jsonl(tokenize_ledger.LEDGER, ledger)
     scored = {"id": FOR_TEST, "label": "(none)", "language": "en", "turns": 1, "reference": "Deserts.", "reference_bytes": 8}
     for model, nll in (("base", 20.0), ("tuned", 10.0)):
         row = {
@@ -98,9 +105,9 @@ def write_later_stages() -> None:
             "unscored": None,
         }
         scored |= {f"{model}_{key}": value for key, value in row.items()}
-    trace.EXAMPLES.parent.mkdir(parents=True)
+    EXAMPLES.parent.mkdir(parents=True)
     unscored = scored | {"id": "old/1", "base_unscored": "too long", "tuned_unscored": "too long"}
-    pd.DataFrame([scored, unscored]).to_parquet(trace.EXAMPLES)
+    pd.DataFrame([scored, unscored]).to_parquet(EXAMPLES)
 
 
 @pytest.fixture(autouse=True)
@@ -121,13 +128,13 @@ def told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 
 def complaint(wanted: str) -> str:
-    with pytest.raises(trace.ReprotuneError) as caught:
-        trace.find_id(wanted)
+    with pytest.raises(ReprotuneError) as caught:
+        find_id(wanted)
     return str(caught.value)
 
 
 def splits() -> dict[str, str]:
-    return {row["id"]: row["split"] for row in read_jsonl(trace.ASSIGNMENT)}
+    return {row["id"]: row["split"] for row in read_jsonl(ASSIGNMENT)}
 
 
 def story(text: str) -> dict[str, str]:
@@ -158,7 +165,7 @@ def test_a_test_row_is_told_from_its_line_to_its_score(told) -> None:
 
 
 def test_the_nearest_train_row_is_the_assignments(told) -> None:
-    row = trace.find_row(trace.ASSIGNMENT, FOR_TEST)
+    row = find_row(ASSIGNMENT, FOR_TEST, AssignedRow)
     assert row["nearest_train"], "the case is to have one"
     assert f"nearest in train: {row['nearest_train']}, Jaccard index {row['nearest_similarity']:.2f}\n" in told(FOR_TEST)
 
@@ -186,11 +193,11 @@ def test_a_duplicate_of_a_duplicate_leads_to_the_row_that_stayed(tmp_path: Path,
     kept |= {"messages": 2, "messages_joined": 0, "messages_left_out": 0}
     near = kept | {"fate": "dropped", "reason": "near_duplicate", "duplicate_of": "s/a", "similarity": 0.875}
     exact = near | {"reason": "exact_duplicate", "duplicate_of": "s/b", "similarity": None}
-    write_jsonl(trace.CLEAN_LEDGER, [{"id": "s/a"} | kept, {"id": "s/b"} | near, {"id": "s/c"} | exact])
-    assert trace.tell_clean("s/b")[0][:2] == ["dropped: near_duplicate", "of s/a, Jaccard index 0.88"]
-    assert trace.tell_clean("s/c")[0] == ["dropped: exact_duplicate", "of s/b", "which is a duplicate of s/a, which was kept"]
-    write_jsonl(trace.ASSIGNMENT, [{"id": "s/a", "split": "test", "stratum": "", "group": "s/a"}])
-    assert trace.tell_clean("s/c")[0][-1] == "which is a duplicate of s/a, which is in test"
+    write_jsonl(cleaned.LEDGER, [{"id": "s/a"} | kept, {"id": "s/b"} | near, {"id": "s/c"} | exact])
+    assert tell_clean("s/b")[0][:2] == ["dropped: near_duplicate", "of s/a, Jaccard index 0.88"]
+    assert tell_clean("s/c")[0] == ["dropped: exact_duplicate", "of s/b", "which is a duplicate of s/a, which was kept"]
+    write_jsonl(ASSIGNMENT, [{"id": "s/a", "split": "test", "stratum": "", "group": "s/a"}])
+    assert tell_clean("s/c")[0][-1] == "which is a duplicate of s/a, which is in test"
 
 
 def test_a_repaired_row_names_the_steps_and_a_row_that_was_dropped_the_reason(told) -> None:
@@ -231,13 +238,13 @@ def test_a_row_that_is_in_no_file_any_more_is_kept_by_the_locked_test_or_of_an_e
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_jsonl(Path("data/ledger/collect/s.jsonl"), [{"id": "s/1"}])
-    write_jsonl(trace.CLEAN_LEDGER, [{"id": "s/1"}])
+    write_jsonl(cleaned.LEDGER, [{"id": "s/1"}])
     Path("locked.jsonl").write_text('\n{"id": "s/2"}\n')
     Path("params.yaml").write_text("split: {seed: 1, locked_test: locked.jsonl}\n")
-    assert trace.tell_collect("s/2")[0] == ["in no file of today's sources: split.locked_test (locked.jsonl) keeps it"]
-    assert trace.tell_collect("s/3")[0] == ["in no file of today's sources: a row of split.locked_test, or of an earlier run"]
-    assert trace.tell_clean("s/3")[0] == [trace.outdated(trace.CLEAN_LEDGER)]
-    assert trace.tell_collect("t/1")[0] == [trace.absent(Path("data/ledger/collect/t.jsonl"))]
+    assert tell_collect("s/2")[0] == ["in no file of today's sources: split.locked_test (locked.jsonl) keeps it"]
+    assert tell_collect("s/3")[0] == ["in no file of today's sources: a row of split.locked_test, or of an earlier run"]
+    assert tell_clean("s/3")[0] == [outdated(cleaned.LEDGER)]
+    assert tell_collect("t/1")[0] == [absent(Path("data/ledger/collect/t.jsonl"))]
 
 
 def test_a_stage_that_has_not_run_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told) -> None:
@@ -249,8 +256,7 @@ def test_a_stage_that_has_not_run_is_said_so(tmp_path: Path, monkeypatch: pytest
     said = story(told("s/1"))
     assert said["collect"] == "3 rows, the first of them at a.csv:2\n"
     assert [said[name].strip() for name in ("clean", "split", "tokenize", "evaluate")] == [
-        f"{path}: not there; `dvc repro` makes it"
-        for path in (trace.CLEAN_LEDGER, trace.ASSIGNMENT, trace.TOKENIZE_LEDGER, trace.EXAMPLES)
+        f"{path}: not there; `dvc repro` makes it" for path in (cleaned.LEDGER, ASSIGNMENT, tokenize_ledger.LEDGER, EXAMPLES)
     ]
 
 
@@ -265,8 +271,8 @@ def test_a_ledger_of_an_earlier_version_is_an_error_of_one_line(tmp_path: Path, 
 
 def test_a_damaged_ledger_is_an_error_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_jsonl(trace.CLEAN_LEDGER, [{"id": "s/1"}])
-    trace.CLEAN_LEDGER.write_bytes(trace.CLEAN_LEDGER.read_bytes()[:-3])
+    write_jsonl(cleaned.LEDGER, [{"id": "s/1"}])
+    cleaned.LEDGER.write_bytes(cleaned.LEDGER.read_bytes()[:-3])
     assert complaint("s/1") == "data/ledger/clean.jsonl: damaged; `dvc checkout` brings it back"
 
 
@@ -282,15 +288,15 @@ def test_without_any_ledger_it_says_what_makes_them(tmp_path: Path, monkeypatch:
     "place", ["data/raw/pairs.csv:5", "pairs.csv:5", "./data/raw/pairs.csv:5", "pairs.csv: row 5", "q3", "rs/q3"]
 )
 def test_a_row_is_found_by_its_place_or_a_part_of_its_id(place: str) -> None:
-    assert trace.find_id(place) == FOR_TEST
+    assert find_id(place) == FOR_TEST
 
 
 def test_a_row_is_found_by_its_full_path() -> None:
-    assert trace.find_id(f"{Path('data/raw/pairs.csv').resolve()}:5") == FOR_TEST
+    assert find_id(f"{Path('data/raw/pairs.csv').resolve()}:5") == FOR_TEST
 
 
 def test_an_id_that_is_part_of_others_is_itself() -> None:
-    assert trace.find_id("pairs/q1") == "pairs/q1"  # pairs/q10 is another
+    assert find_id("pairs/q1") == "pairs/q1"  # pairs/q10 is another
     assert complaint("airs/q1").splitlines()[0] == "airs/q1: 2 rows have this; name one of them, such as"
 
 
@@ -317,13 +323,13 @@ def test_each_row_of_a_conversation_is_found_by_its_place(tmp_path: Path, monkey
     row = {"rows": 3, "fate": "collected", "reason": None}
     rows = [{"id": "s/1", "place": "a.csv:4", "further": [2, 7], **row}, {"id": "s/2", "place": "a.csv:3", "further": [], **row}]
     write_jsonl(Path("data/ledger/collect/s.jsonl"), rows)
-    assert [trace.find_id(f"a.csv:{number}") for number in (2, 3, 4, 7)] == ["s/1", "s/2", "s/1", "s/1"]
+    assert [find_id(f"a.csv:{number}") for number in (2, 3, 4, 7)] == ["s/1", "s/2", "s/1", "s/1"]
     with pytest.raises(ReprotuneError, match="no row begins there; the nearest before it is at 4, of s/1"):
-        trace.find_id("a.csv:5")
+        find_id("a.csv:5")
     with pytest.raises(ReprotuneError, match="no row begins there; the nearest before it is at 7, of s/1"):
-        trace.find_id("a.csv:9")
+        find_id("a.csv:9")
     write_jsonl(Path("data/ledger/collect/s.jsonl"), [{key: value for key, value in rows[0].items() if key != "further"}])
-    assert trace.find_id("a.csv:4") == "s/1"  # a ledger of an earlier version
+    assert find_id("a.csv:4") == "s/1"  # a ledger of an earlier version
 
 
 def test_messages_that_were_joined_or_left_out_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,8 +343,8 @@ def test_messages_that_were_joined_or_left_out_are_told(tmp_path: Path, monkeypa
         "repaired_by": ["roles"],
         "tags": [],
     }
-    write_jsonl(trace.CLEAN_LEDGER, [row | {"messages": 6, "messages_joined": 1, "messages_left_out": 3}])
-    assert trace.tell_clean("s/1")[0] == ["repaired by roles", "of 6 messages 1 joined to the one before and 3 left out"]
+    write_jsonl(cleaned.LEDGER, [row | {"messages": 6, "messages_joined": 1, "messages_left_out": 3}])
+    assert tell_clean("s/1")[0] == ["repaired by roles", "of 6 messages 1 joined to the one before and 3 left out"]
 
 
 def test_an_unknown_id_brings_the_nearest_ones_and_no_others() -> None:
@@ -353,7 +359,7 @@ def test_a_quote_and_a_backslash_in_an_id_are_found(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     row = {"place": "a.csv:2", "rows": 1, "fate": "collected", "reason": None}
     write_jsonl(Path("data/ledger/collect/s.jsonl"), [{"id": 's/a"\\票'} | row, {"id": "s/b"} | row])
-    assert trace.find_id('a"\\票') == 's/a"\\票'
+    assert find_id('a"\\票') == 's/a"\\票'
 
 
 # Texts
@@ -384,14 +390,14 @@ def test_unchanged_texts_stand_once_and_dropped_ones_are_said_so(told) -> None:
     ],
 )
 def test_differences_stand_in_brackets(before: str, after: str, shown: tuple[str, str]) -> None:
-    found = trace.mark_differences(before, after, colour=False)
+    found = mark_differences(before, after, colour=False)
     assert found == shown
 
 
 def test_on_a_terminal_differences_are_coloured_and_nothing_else_is() -> None:
-    assert trace.mark_differences("a b", "a c", colour=True) == ("a \x1b[31mb\x1b[0m", "a \x1b[32mc\x1b[0m")
+    assert mark_differences("a b", "a c", colour=True) == ("a \x1b[31mb\x1b[0m", "a \x1b[32mc\x1b[0m")
 
 
 def test_a_controlling_character_of_a_reply_does_not_reach_the_terminal(told) -> None:
     assert "\x1b" not in told(FOR_TEST)
-    assert trace.visible("\x1b]0;x\x07") == "\\x1b]0;x\\x07"
+    assert visible("\x1b]0;x\x07") == "\\x1b]0;x\\x07"
