@@ -4,6 +4,7 @@ import re
 from importlib.metadata import distributions
 
 import pytest
+import yaml
 from conftest import REPO, run
 from packaging.requirements import Requirement
 
@@ -30,6 +31,17 @@ def test_the_cpu_build_is_the_pinned_version() -> None:
 @pytest.mark.parametrize(("target", "marks"), [("test", ["not slow"]), ("test-all", ["not slow", "slow"])])
 def test_test_all_adds_the_slow_proofs_to_test(target: str, marks: list[str]) -> None:
     assert re.findall(r"pytest -m \"?([a-z ]+?)\"?$", would_run(target), flags=re.MULTILINE) == marks
+
+
+def test_ci_types_what_a_person_types() -> None:
+    """The workflow runs .ci/run, and that runs make's targets."""
+    workflow = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    [job] = workflow["jobs"].values()
+    assert [step["run"] for step in job["steps"] if "run" in step and not step["run"].startswith("git config")] == [".ci/run"]
+    assert all(re.search("@[0-9a-f]{40}$", step["uses"]) for step in job["steps"] if "uses" in step)
+    [targets] = re.findall(r"^make (.*)$", (REPO / ".ci" / "run").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert {"lint", "test", "test-all", "hooks"} <= set(targets.split())
+    assert would_run(*targets.split())
 
 
 def test_an_old_python_is_refused_in_one_sentence(tmp_path) -> None:
