@@ -40,4 +40,5 @@ def open_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
-        raise ReprotuneError(f"{folder}: no tokenizer can be loaded: {str(error).splitlines()[0]}") from None
+        trust = " (base_model.trust_remote_code lets it run)" if "custom code" in str(error) and not trust_remote_code else ""
+        raise ReprotuneError(f"{folder}: no tokenizer can be loaded: {str(error).splitlines()[0]}{trust}") from None
