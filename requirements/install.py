@@ -13,6 +13,7 @@ from pathlib import Path
 
 PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
 ERASE = "\r\x1b[K"
+SECONDS = {True: 1, False: 30}  # between two lines, on a terminal and elsewhere
 
 
 def describe(line: str) -> str | None:
@@ -30,7 +31,7 @@ def main() -> int:
     start, doing, done = time.monotonic(), "asking the package index", threading.Event()
 
     def show() -> None:
-        while not done.wait(1 if terminal else 30):
+        while not done.wait(SECONDS[terminal]):
             line = f"environment: {time.monotonic() - start:.0f} s, {doing}"
             print(f"{ERASE}{line[:100]}" if terminal else line, end="" if terminal else "\n", flush=True)
 
@@ -56,4 +57,8 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        sys.exit(130)

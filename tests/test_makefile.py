@@ -1,6 +1,8 @@
 """What the make targets would run; tests/test_readme.py runs them."""
 
+import importlib
 import re
+import sys
 from importlib.metadata import distributions
 
 import pytest
@@ -52,6 +54,25 @@ def test_an_old_python_is_refused_in_one_sentence(tmp_path) -> None:
     assert done.returncode != 0
     assert "Python 3.11 or newer is needed" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_an_installation_shows_that_it_lives_and_ends_as_pip_does(
+    status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Silence for minutes looks like a hang; pip's hundred lines hide the one that matters."""
+    install = importlib.import_module("requirements.install")
+    said = ["Collecting torch==2.13.0", "  Downloading torch-2.13.0.whl (200 MB)", "WARNING: Retrying", "no such version"]
+    script = f"import sys, time; print({chr(10).join(said)!r}, flush=True); time.sleep(1); sys.exit({status})"
+    monkeypatch.setattr(install, "PIP", [sys.executable, "-c", script])
+    monkeypatch.setattr(install, "SECONDS", {True: 0.1, False: 0.1})
+    monkeypatch.setattr(sys, "argv", ["install.py"])
+    assert install.main() == status
+    output, errors = capsys.readouterr()
+    assert "s, downloading torch-2.13.0.whl" in output
+    assert "WARNING: Retrying" in output
+    assert ("environment: installed" in output) == (status == 0)
+    assert ("no such version" in errors) == (status != 0)
 
 
 def test_every_requirement_is_pinned_exactly() -> None:
