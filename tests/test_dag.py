@@ -241,6 +241,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),
     "records/tokenized.py": ("tokenize", "train", "predict"),
+    "scripts.py": ("clean", "split", "evaluate"),
     "similarity": ("clean", "split"),
     "tokenizer.py": ("base_model", "tokenize", "predict"),
 }

@@ -14,8 +14,9 @@ import numpy as np
 import orjson
 from pydantic import BeforeValidator, ConfigDict
 
-from stages.clean.conversation import CleanedChunk, CleanParams, Verdict, clean_lines
+from stages.clean.conversation import CleanedChunk, Verdict, clean_lines
 from stages.clean.near_duplicates import find_originals
+from stages.clean.params import CleanParams
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import read_lines, write_json, write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
@@ -70,6 +71,21 @@ def find_near_duplicates(chunks: list[CleanedChunk], left: np.ndarray, threshold
     return {int(left[row]): (int(left[original]), similarity) for row, (original, similarity) in originals.items()}
 
 
+def ledger_row(verdict: Verdict, reason: str | None, duplicate_of: str | None, similarity: float | None) -> CleanedRow:
+    return {
+        "id": verdict.id,
+        "fate": "dropped" if reason else "repaired" if verdict.repaired_by else "kept",
+        "reason": reason,
+        "duplicate_of": duplicate_of,
+        "similarity": similarity,
+        "repaired_by": verdict.repaired_by,
+        "tags": verdict.tags,
+        "messages": verdict.counts.messages,
+        "messages_joined": verdict.counts.messages_joined,
+        "messages_left_out": verdict.counts.messages_left_out,
+    }
+
+
 def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRow]:
     """The ledger: for each collected conversation, in order, what became of it. Of duplicates the lowest id stays."""
     verdicts = [verdict for chunk in chunks for verdict in chunk.verdicts]
@@ -80,7 +96,7 @@ def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRo
         gone = outliers | exact.keys()
         left = [row for row, verdict in enumerate(verdicts) if verdict.reason is None and row not in gone]
         near = find_near_duplicates(chunks, np.array(left, np.int64), params.near_duplicates) if left else {}
-    ledger = []
+    ledger: list[CleanedRow] = []
     for row, verdict in enumerate(verdicts):
         reason, original, similarity = verdict.reason, None, None
         if row in outliers:
@@ -89,18 +105,7 @@ def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRo
             reason, original = "exact_duplicate", verdicts[exact[row]].id
         elif row in near:
             reason, original, similarity = "near_duplicate", verdicts[near[row][0]].id, round(near[row][1], 4)
-        ledger.append(
-            {
-                "id": verdict.id,
-                "fate": "dropped" if reason else "repaired" if verdict.repaired_by else "kept",
-                "reason": reason,
-                "duplicate_of": original,
-                "similarity": similarity,
-                "repaired_by": verdict.repaired_by,
-                "tags": verdict.tags,
-                **verdict.counts._asdict(),
-            }
-        )
+        ledger.append(ledger_row(verdict, reason, original, similarity))
     return ledger
 
 

@@ -1,79 +1,21 @@
 """What one collected conversation becomes: its texts mended and masked, its roles put in order, its faults named."""
 
 import hashlib
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import orjson
-from pydantic import Field, model_validator
 
-from stages.clean.quality import detect_language, is_boilerplate, is_refusal, is_repetitive
-from stages.clean.repair import (
-    fix_gbk_mojibake,
-    fix_unicode,
-    fix_whitespace,
-    mask_urls,
-    remove_control_characters,
-    strip_html,
-    to_simplified,
-)
-from stages.clean.words import remove_stop_words, segment_words
+from stages.clean.automatic_messages import is_boilerplate
+from stages.clean.languages import detect_language
+from stages.clean.params import CleanParams, Treatment
+from stages.clean.refusals import is_refusal
+from stages.clean.repetition import is_repetitive
+from stages.clean.steps import Step, clean_text, steps_switched_on
+from stages.clean.turns import drop_loose_ends, join_sides, missing_side
 from stages.lib.core.files import to_line
-from stages.lib.core.params import Section
-from stages.lib.personal_data.kinds import PERSONAL_DATA
-from stages.lib.records.conversation import Conversation, Message, normalize
-from stages.lib.similarity.join import LOWEST_THRESHOLD
+from stages.lib.records.conversation import Conversation, Message, Role, normalize
 from stages.lib.similarity.shingles import Shingles, shingle
-
-Treatment = Literal["keep", "tag", "drop"]
-Kind = Literal["iban", "payment_card", "id_card", "email", "ip_address", "phone"]
-MOST_PASSES = 4
-TEXT_STEPS = {  # in this order
-    "unicode": fix_unicode,  # first: mojibake read as Latin-1 holds C1 controls, which are needed to undo it
-    "gbk_mojibake": fix_gbk_mojibake,
-    "html": strip_html,
-    "control_characters": remove_control_characters,
-    "traditional_to_simplified": to_simplified,
-    "urls": mask_urls,
-    **PERSONAL_DATA,
-    "segment_words": segment_words,
-    "remove_stop_words": remove_stop_words,
-    "whitespace": fix_whitespace,
-}
-
-
-class CleanParams(Section):
-    unicode: bool
-    gbk_mojibake: bool
-    html: bool
-    control_characters: bool
-    whitespace: bool
-    traditional_to_simplified: bool
-    segment_words: bool
-    remove_stop_words: bool
-    urls: Literal["keep", "mask"]
-    personal_data: list[Kind]
-    tool_messages: Literal["drop", "as_user"]
-    roles: bool
-    boilerplate: Treatment
-    refusals: Treatment
-    repetition: Treatment
-    languages: list[str]
-    length_quantiles: tuple[float, float] | None
-    duplicates: bool
-    near_duplicates: float | None = Field(ge=LOWEST_THRESHOLD, lt=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def list_to_tuple(cls, data: dict) -> dict:
-        quantiles = data.get("length_quantiles") if isinstance(data, dict) else None
-        return {**data, "length_quantiles": tuple(quantiles)} if isinstance(quantiles, list) else data
-
-    @model_validator(mode="after")
-    def quantiles_in_order(self) -> "CleanParams":
-        low, high = self.length_quantiles or (0, 1)
-        if not 0 <= low < high <= 1:
-            raise ValueError(f"length_quantiles [{low}, {high}]; expected 0 <= low < high <= 1")
-        return self
 
 
 class MessageCounts(NamedTuple):
@@ -106,30 +48,32 @@ class CleanedChunk(NamedTuple):
     shingles: Shingles
 
 
-def steps_switched_on(params: CleanParams) -> list[str]:
-    """Names of TEXT_STEPS, in their order."""
-    on = {name for name in TEXT_STEPS if getattr(params, name, None) in (True, "mask")} | set(params.personal_data)
-    return [name for name in TEXT_STEPS if name in on]
+class Fault(NamedTuple):
+    """A judgement on a message. `everyone`: on those of users too, not on the assistant's alone."""
+
+    name: str
+    is_shown_by: Callable[[str], bool]
+    everyone: bool
+    treatment: Callable[[CleanParams], Treatment]
 
 
-def clean_text(text: str, steps: list[str]) -> tuple[str, set[str]]:
-    """The text after the named steps, and the names of those that changed it.
-
-    The steps are repeated until none finds anything: what one takes out can bring to light what another mends.
-    """
-    changed_by: set[str] = set()
-    for _ in range(MOST_PASSES):
-        before = text
-        for name in steps:
-            if (stepped := TEXT_STEPS[name](text)) != text:
-                changed_by.add(name)
-                text = stepped
-        if text == before:
-            break
-    return text, changed_by
+FAULTS = (  # of several the first one is the reason
+    Fault("refusal", is_refusal, False, lambda params: params.refusals),
+    Fault("boilerplate", is_boilerplate, True, lambda params: params.boilerplate),
+    Fault("repetition", is_repetitive, False, lambda params: params.repetition),
+)
 
 
-def clean_texts(messages: list[Message], params: CleanParams, steps: list[str]) -> tuple[list[Message], set[str]]:
+class Mended(NamedTuple):
+    """`filled`: before, `messages`: after their roles were put in order. `changed_by`: what did something, by name."""
+
+    filled: list[Message]
+    messages: list[Message]
+    changed_by: set[str]
+    counts: MessageCounts
+
+
+def clean_texts(messages: list[Message], params: CleanParams, steps: Sequence[Step]) -> tuple[list[Message], set[str]]:
     """The messages with cleaned texts, without empty or unwanted ones, and the names of the steps that did something."""
     kept: list[Message] = []
     changed_by: set[str] = set()
@@ -151,81 +95,67 @@ def clean_texts(messages: list[Message], params: CleanParams, steps: list[str]) 
     return kept, changed_by
 
 
-def drop_loose_ends(messages: list[Message]) -> list[Message]:
-    """System first, then a user, an assistant last: what comes before the first question, or after the last reply, goes."""
-    system = [message for message in messages if message["role"] == "system"]
-    turns = [message for message in messages if message["role"] != "system"]
-    while turns and turns[0]["role"] == "assistant":
-        turns.pop(0)
-    while turns and turns[-1]["role"] == "user":
-        turns.pop()
-    return system + turns
-
-
-def join_sides(messages: list[Message]) -> list[Message]:
-    """Several messages in a row from one side as one, a line feed between: chat templates want sides in turn."""
-    joined: list[Message] = []
-    for message in messages:
-        if joined and joined[-1]["role"] == message["role"]:
-            joined[-1] = {"role": message["role"], "content": f"{joined[-1]['content']}\n{message['content']}"}
-        else:
-            joined.append(message)
-    return joined
-
-
-def missing_side(messages: list[Message]) -> str | None:
-    roles = {message["role"] for message in messages}
-    if not messages:
-        return "empty"
-    return "no_assistant_message" if "assistant" not in roles else "no_user_message" if "user" not in roles else None
-
-
-def find_faults(messages: list[Message], params: CleanParams) -> list[str]:
-    """Of refusal, boilerplate and repetition those that the params do not say to keep, and that a message shows."""
-    replies = [message["content"] for message in messages if message["role"] == "assistant"]
-    tests = {
-        "refusal": (params.refusals, is_refusal, replies),
-        "boilerplate": (params.boilerplate, is_boilerplate, [message["content"] for message in messages]),
-        "repetition": (params.repetition, is_repetitive, replies),
-    }
-    return [name for name, (wish, test, texts) in tests.items() if wish != "keep" and any(map(test, texts))]
-
-
-def clean_conversation(conversation: Conversation, params: CleanParams, steps: list[str]) -> tuple[Verdict, str]:
-    """The verdict, and the normalised text for the search of near duplicates (empty if the conversation has to go)."""
-    filled, changed_by = clean_texts(conversation["messages"], params, steps)
+def mend(messages: list[Message], params: CleanParams, steps: Sequence[Step]) -> Mended:
+    filled, changed_by = clean_texts(messages, params, steps)
     ordered = drop_loose_ends(filled) if params.roles else filled
-    messages = join_sides(ordered) if params.roles else filled
-    if messages != filled:
+    joined = join_sides(ordered) if params.roles else filled
+    if joined != filled:
         changed_by.add("roles")
-    reason = missing_side(messages)
-    if reason:  # the repair of roles may have left nothing: what the source lacked is the reason
-        reason = missing_side(filled) or "no_reply"
-    contents = [message["content"] for message in messages]
+    counts = MessageCounts(len(messages), len(ordered) - len(joined), len(messages) - len(ordered))
+    return Mended(filled, joined, changed_by, counts)
+
+
+def find_faults(messages: list[Message], params: CleanParams) -> list[Fault]:
+    """Those that the params do not say to keep, and that a message shows."""
+    found = []
+    for fault in FAULTS:
+        texts = (message["content"] for message in messages if fault.everyone or message["role"] == "assistant")
+        if fault.treatment(params) != "keep" and any(map(fault.is_shown_by, texts)):
+            found.append(fault)
+    return found
+
+
+def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params: CleanParams) -> str | None:
+    if missing_side(mended.messages):  # the repair of roles may have left nothing: what the source lacked is the reason
+        return missing_side(mended.filled) or "no_reply"
+    for fault in faults:
+        if fault.treatment(params) == "drop":
+            return fault.name
+    return "language" if params.languages and language not in params.languages else None
+
+
+def clean_conversation(conversation: Conversation, params: CleanParams, steps: Sequence[Step]) -> tuple[Verdict, str]:
+    """The verdict, and the normalised text for the search of near duplicates (empty if the conversation has to go)."""
+    mended = mend(conversation["messages"], params, steps)
+    contents = [message["content"] for message in mended.messages]
     language = conversation["language"]
     if language == "und":
         language = detect_language("\n".join(contents))
-    tags = [] if reason else find_faults(messages, params)
-    wishes = {"refusal": params.refusals, "boilerplate": params.boilerplate, "repetition": params.repetition}
-    reason = reason or next((tag for tag in tags if wishes[tag] == "drop"), None)
-    if reason is None and params.languages and language not in params.languages:
-        reason = "language"
+    faults = [] if missing_side(mended.messages) else find_faults(mended.messages, params)
+    reason = reason_to_go(mended, faults, language, params)
     normal = [] if reason else [normalize(content) for content in contents]
-    parts = [[message["role"], content] for message, content in zip(messages, normal, strict=False)]
-    length_of = {role: sum(len(m["content"]) for m in messages if m["role"] == role) for role in ("user", "assistant")}
     verdict = Verdict(
-        conversation["id"],
-        reason,
-        sorted(changed_by),
-        tags,
-        MessageCounts(len(conversation["messages"]), len(ordered) - len(messages), len(conversation["messages"]) - len(ordered)),
-        language,
-        length_of["user"],
-        length_of["assistant"],
-        hashlib.sha256(orjson.dumps(parts)).digest()[:16],
-        b"" if reason else to_line({**conversation, "language": language, "messages": messages}),
+        id=conversation["id"],
+        reason=reason,
+        repaired_by=sorted(mended.changed_by),
+        tags=[fault.name for fault in faults],
+        counts=mended.counts,
+        language=language,
+        user_characters=characters_of("user", mended.messages),
+        assistant_characters=characters_of("assistant", mended.messages),
+        key=key_of(mended.messages, normal),
+        line=b"" if reason else to_line({**conversation, "language": language, "messages": mended.messages}),
     )
     return verdict, "\n".join(normal)
+
+
+def characters_of(role: Role, messages: list[Message]) -> int:
+    return sum(len(message["content"]) for message in messages if message["role"] == role)
+
+
+def key_of(messages: list[Message], normal: list[str]) -> bytes:
+    parts = [[message["role"], content] for message, content in zip(messages, normal, strict=False)]
+    return hashlib.sha256(orjson.dumps(parts)).digest()[:16]
 
 
 def clean_lines(lines: list[bytes], params: CleanParams) -> CleanedChunk:

@@ -11,10 +11,11 @@ import warnings
 from functools import cache
 from typing import Any
 
-CHINESE = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"
-CHINESE_RUN = re.compile(rf"[{CHINESE}]+")
+from stages.lib.scripts import HAN
+
+CHINESE_RUN = re.compile(rf"[{HAN}]+")
 # Between Chinese and a Latin word or number there is no space: a word's end all the same.
-MIXED_EDGE = re.compile(rf"(?<=[{CHINESE}])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[{CHINESE}])")
+MIXED_EDGE = re.compile(rf"(?<=[{HAN}])(?=[A-Za-z0-9])|(?<=[A-Za-z0-9])(?=[{HAN}])")
 
 # No negation and no question word: "not" and "why" tell texts apart.
 ENGLISH_STOP_WORDS = """

@@ -10,10 +10,12 @@ import sacrebleu
 from rouge_score import rouge_scorer
 from sacrebleu.metrics.base import Metric
 
+from stages.lib.scripts import HANGUL, UNSPACED
+
 # One token for each character of a script written without spaces, or a run of letters and digits of any other.
-UNSPACED_CHARACTER = r"[\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff]"
+UNSPACED_CHARACTER = f"[{UNSPACED}{HANGUL}]"
 WORDS = re.compile(rf"{UNSPACED_CHARACTER}|(?:(?!{UNSPACED_CHARACTER})[^\W_])+")
-UNSPACED = {"zh": "zh", "yue": "zh", "ja": "char", "ko": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
+TOKENIZER_OF = {"zh": "zh", "yue": "zh", "ja": "char", "ko": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
 
 
 def words(text: str) -> list[str]:
@@ -27,7 +29,7 @@ def words(text: str) -> list[str]:
 
 def bleu_tokenizer(language: str) -> str:
     """sacrebleu's tokenizer for a language: scores of two tokenizers must never be pooled or compared."""
-    return UNSPACED.get(language.partition("-")[0], "13a")
+    return TOKENIZER_OF.get(language.partition("-")[0], "13a")
 
 
 def signatures(languages: list[str]) -> dict[str, str]:

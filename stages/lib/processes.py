@@ -4,7 +4,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -60,7 +60,7 @@ def map_chunks(function: Callable[[Item], Result], chunks: Iterable[Item]) -> It
     with ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
     ) as pool:
-        waiting = deque()
+        waiting: deque[Future[Result]] = deque()
         try:
             for chunk in chain(ahead, remaining):
                 waiting.append(pool.submit(function, chunk))

@@ -76,12 +76,14 @@ def describe_all(lines: Iterable[bytes], stratify_by: Sequence[str]) -> Traits:
     if not parts:
         return describe_lines([], stratify_by)
     return Traits(
-        [id for part in parts for id in part.ids],
-        [line for part in parts for line in part.lines],
-        [stratum for part in parts for stratum in part.strata],
-        *(np.concatenate([getattr(part, name) for part in parts]) for name in ("group", "prompt", "text")),
-        concatenate([part.shingles for part in parts]),
-        concatenate([part.long_grams for part in parts]),
+        ids=[id for part in parts for id in part.ids],
+        lines=[line for part in parts for line in part.lines],
+        strata=[stratum for part in parts for stratum in part.strata],
+        group=np.concatenate([part.group for part in parts]),
+        prompt=np.concatenate([part.prompt for part in parts]),
+        text=np.concatenate([part.text for part in parts]),
+        shingles=concatenate([part.shingles for part in parts]),
+        long_grams=concatenate([part.long_grams for part in parts]),
     )
 
 

@@ -13,15 +13,10 @@ from hypothesis import strategies as st
 
 from stages.clean import __main__ as clean
 from stages.clean.__main__ import judge_all
-from stages.clean.conversation import (
-    CleanedChunk,
-    CleanParams,
-    clean_conversation,
-    clean_lines,
-    drop_loose_ends,
-    join_sides,
-    steps_switched_on,
-)
+from stages.clean.conversation import FAULTS, CleanedChunk, clean_conversation, clean_lines
+from stages.clean.params import CleanParams
+from stages.clean.steps import STEPS, steps_switched_on
+from stages.clean.turns import drop_loose_ends, join_sides
 from stages.lib.core.files import read_jsonl, to_line, write_jsonl
 from stages.lib.records.conversation import Conversation, Message, normalize
 
@@ -436,3 +431,35 @@ def test_a_removed_sources_file_is_not_trained_on(tmp_path: Path) -> None:
     for folder in ("data/collected", "data/ledger/collect"):
         assert [path.name for path in (tmp_path / folder).iterdir()] == ["new.jsonl"]
     assert json.loads((tmp_path / clean.SOURCES).read_text(encoding="utf-8")) == {"new": {"collected": 2}}
+
+
+# Switches
+
+
+SWITCHES = {
+    "unicode": ["unicode"], "gbk_mojibake": ["gbk_mojibake"], "html": ["html"], "control_characters": ["control_characters"],
+    "whitespace": ["whitespace"], "traditional_to_simplified": ["traditional_to_simplified"], "segment_words": ["segment_words"],
+    "remove_stop_words": ["remove_stop_words"], "urls": ["urls"], "roles": [], "duplicates": [],
+    "personal_data": ["email", "iban", "id_card", "payment_card", "ip_address", "phone"],
+}  # fmt: skip
+ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card"]}
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_switch_turns_on_its_own_steps(switch: str) -> None:
+    assert [step.name for step in steps_switched_on(only(**{switch: ON.get(switch, True)}))] == SWITCHES[switch]
+    others = {name: ON.get(name, True) for name in SWITCHES if name != switch}
+    off = {step.name for step in STEPS} - {step.name for step in steps_switched_on(only(**others))}
+    assert off == set(SWITCHES[switch])
+
+
+def test_every_step_has_a_switch_and_none_is_on_without_it() -> None:
+    assert [step.name for step in STEPS if step.is_on(only())] == []
+    assert sorted(step.name for step in STEPS) == sorted(name for names in SWITCHES.values() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("switch", "fault"), [("refusals", "refusal"), ("boilerplate", "boilerplate"), ("repetition", "repetition")]
+)
+def test_a_fault_is_treated_as_its_own_switch_says(switch: str, fault: str) -> None:
+    assert [one.name for one in FAULTS if one.treatment(only(**{switch: "tag"})) == "tag"] == [fault]

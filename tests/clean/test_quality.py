@@ -5,18 +5,23 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from conftest import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.clean import quality as text_quality
-from stages.clean.quality import detect_language, is_repetitive
+from stages.clean.automatic_messages import is_boilerplate
+from stages.clean.languages import detect_language
+from stages.clean.refusals import is_refusal
+from stages.clean.repetition import is_repetitive
 
 CASES = REPO / "tests/cases"
-JUDGEMENTS = ("is_repetitive", "is_refusal", "is_boilerplate")
-FUNCTIONS = (*JUDGEMENTS, "detect_language")
+JUDGEMENTS: dict[str, Callable[[str], bool]] = {
+    "is_repetitive": is_repetitive, "is_refusal": is_refusal, "is_boilerplate": is_boilerplate,
+}  # fmt: skip
+FUNCTIONS: dict[str, Callable[[str], object]] = {**JUDGEMENTS, "detect_language": detect_language}
 
 
 def read_cases(name: str) -> list[dict]:
@@ -30,12 +35,12 @@ KNOWN_FAILURES = [pytest.param(case, id=f"{case['function']}: {case['label']}") 
 
 @pytest.mark.parametrize(("name", "case"), GOLDEN)
 def test_a_message_is_judged_as_a_reader_would(name: str, case: dict) -> None:
-    assert getattr(text_quality, name)(case["input"]) == case["expected"]
+    assert FUNCTIONS[name](case["input"]) == case["expected"]
 
 
 @pytest.mark.parametrize("case", KNOWN_FAILURES)
 def test_a_known_failure_still_fails_or_belongs_among_the_golden_cases(case: dict) -> None:
-    assert getattr(text_quality, case["function"])(case["input"]) != case["expected"]
+    assert FUNCTIONS[case["function"]](case["input"]) != case["expected"]
 
 
 @pytest.mark.parametrize("name", JUDGEMENTS)
@@ -47,8 +52,8 @@ def test_each_judgement_has_cases_of_both_kinds(name: str) -> None:
 
 @pytest.mark.parametrize("name", JUDGEMENTS)
 def test_what_one_judgement_must_not_take_the_others_take_for_their_own_reasons_only(name: str) -> None:
-    for other in set(JUDGEMENTS) - {name}:
-        taken = [case["input"] for case in read_cases(other) if case["expected"] and getattr(text_quality, name)(case["input"])]
+    for other in JUDGEMENTS.keys() - {name}:
+        taken = [case["input"] for case in read_cases(other) if case["expected"] and FUNCTIONS[name](case["input"])]
         assert taken == []
 
 
@@ -68,9 +73,9 @@ def test_long_prose_that_says_a_thing_twice_is_not_stuck() -> None:
 
 
 @settings(deadline=None)
-@given(text=st.text(), name=st.sampled_from(JUDGEMENTS))
+@given(text=st.text(), name=st.sampled_from(sorted(JUDGEMENTS)))
 def test_a_judgement_is_a_verdict_on_any_text_and_seldom_a_bad_one(text: str, name: str) -> None:
-    assert getattr(text_quality, name)(text) is False
+    assert FUNCTIONS[name](text) is False
 
 
 @settings(deadline=None)
@@ -88,7 +93,7 @@ def test_a_text_without_letters_has_no_language(text: str) -> None:
 def test_language_detection_is_silent_and_needs_no_network(caplog: pytest.LogCaptureFixture) -> None:
     code = (
         "import socket; socket.socket.connect = None; socket.getaddrinfo = None\n"
-        "from stages.lib.text_quality import detect_language\n"
+        "from stages.clean.languages import detect_language\n"
         "print(detect_language('Wo ist der Bahnhof? ' * 500))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)
@@ -125,5 +130,5 @@ HOSTILE = [
 def test_long_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
     for length in (400, 790, 200_000):
         start = time.perf_counter()
-        getattr(text_quality, name)(piece * (length // len(piece)))
+        FUNCTIONS[name](piece * (length // len(piece)))
         assert time.perf_counter() - start < 5

@@ -5,6 +5,7 @@ import json
 import re
 import time
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import stages
-from stages.clean import repair as text_repair
-from stages.clean.repair import COMMON_CHINESE, FTFY, MOJIBAKE_SIGN
+from stages.clean.markup import strip_html
+from stages.clean.mojibake import COMMON_CHINESE, FTFY, MOJIBAKE_SIGN, fix_gbk_mojibake, fix_unicode
+from stages.clean.simplified import to_simplified
+from stages.clean.spacing import fix_whitespace, remove_control_characters
+from stages.clean.urls import mask_urls
 
 CASES = REPO / "tests/cases"
-FUNCTIONS = (
-    "fix_unicode", "fix_gbk_mojibake", "remove_control_characters", "fix_whitespace", "strip_html", "mask_urls", "to_simplified",
-)  # fmt: skip
+FUNCTIONS: dict[str, Callable[[str], str]] = {
+    function.__name__: function
+    for function in (
+        fix_unicode, fix_gbk_mojibake, remove_control_characters, fix_whitespace, strip_html, mask_urls, to_simplified,
+    )
+}  # fmt: skip
 
 
 def read_cases(name: str) -> list[dict]:
@@ -36,12 +43,12 @@ KNOWN_FAILURES = [pytest.param(case, id=f"{case['function']}: {case['label']}") 
 
 @pytest.mark.parametrize(("name", "case"), GOLDEN)
 def test_a_text_is_repaired_or_left_as_it_stands(name: str, case: dict) -> None:
-    assert getattr(text_repair, name)(case["input"]) == case["expected"]
+    assert FUNCTIONS[name](case["input"]) == case["expected"]
 
 
 @pytest.mark.parametrize("case", KNOWN_FAILURES)
 def test_a_known_failure_still_fails_or_belongs_among_the_golden_cases(case: dict) -> None:
-    assert getattr(text_repair, case["function"])(case["input"]) != case["expected"]
+    assert FUNCTIONS[case["function"]](case["input"]) != case["expected"]
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -68,7 +75,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map(
 @example(text="乾安縣")
 @example(text="<code>\n</code>`&amp;`")
 def test_a_second_pass_changes_nothing(name: str, text: str) -> None:
-    function = getattr(text_repair, name)
+    function = FUNCTIONS[name]
     once = function(text)
     assert function(once) == once
 
@@ -111,7 +118,7 @@ def test_what_ftfy_takes_for_mojibake_always_holds_a_sign_of_it() -> None:
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1251", "cp1252", "cp1250", "cp1253", "mac-roman", "cp437"])
 def test_the_fast_path_agrees_with_ftfy_on_bytes_read_in_a_wrong_encoding(bytes_: bytes, encoding: str) -> None:
     text = "so " + bytes_.decode(encoding, "replace") + " it is"
-    assert text_repair.fix_unicode(text) == ftfy.fix_text(text, FTFY)
+    assert fix_unicode(text) == ftfy.fix_text(text, FTFY)
 
 
 @settings(deadline=None, max_examples=500)
@@ -125,19 +132,19 @@ def test_the_fast_path_agrees_with_ftfy_on_bytes_read_in_a_wrong_encoding(bytes_
     )
 )
 def test_the_fast_path_agrees_with_ftfy(text: str) -> None:
-    assert text_repair.fix_unicode(text) == ftfy.fix_text(text, FTFY)
+    assert fix_unicode(text) == ftfy.fix_text(text, FTFY)
 
 
 @settings(deadline=None)
 @given(text=st.text(st.characters(min_codepoint=0x2E80, max_codepoint=0xFFFD, exclude_categories=["Cs", "Cn"])))
 def test_chinese_japanese_and_korean_are_only_composed(text: str) -> None:
-    assert text_repair.fix_unicode(text) == unicodedata.normalize("NFC", text)
+    assert fix_unicode(text) == unicodedata.normalize("NFC", text)
 
 
 @settings(deadline=None, max_examples=500)
 @given(text=st.text(st.sampled_from(sorted(COMMON_CHINESE) + list("，。“”！？ abc\n"))))
 def test_ordinary_chinese_is_no_gbk_mojibake(text: str) -> None:
-    assert text_repair.fix_gbk_mojibake(text) == text
+    assert fix_gbk_mojibake(text) == text
 
 
 def test_no_word_of_a_large_dictionary_is_gbk_mojibake() -> None:
@@ -146,20 +153,20 @@ def test_no_word_of_a_large_dictionary_is_gbk_mojibake() -> None:
     with (Path(jieba.__file__).parent / "dict.txt").open(encoding="utf-8") as file:
         words = [line.split()[0] for line in file]
     assert len(words) > 300_000
-    assert [word for word in words if text_repair.fix_gbk_mojibake(word) != word] == []
+    assert [word for word in words if fix_gbk_mojibake(word) != word] == []
 
 
 @settings(deadline=None)
 @given(text=st.text(st.characters(exclude_characters="<&", exclude_categories=["Cs"])))
 def test_without_a_tag_or_an_entity_nothing_is_html(text: str) -> None:
-    assert text_repair.strip_html(text) == text
+    assert strip_html(text) == text
 
 
 @settings(deadline=None)
 @given(code=st.text(st.sampled_from(list("ab <>&;/p\n\"'")), max_size=40))
 def test_fenced_code_stays_whatever_it_holds(code: str) -> None:
     text = f"<p>see</p>\n```\n{code}\n```"
-    assert text_repair.strip_html(text).endswith(f"```\n{code}\n```")
+    assert strip_html(text).endswith(f"```\n{code}\n```")
 
 
 HOSTILE = [
@@ -173,7 +180,7 @@ HOSTILE = [
 def test_a_megabyte_of_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
     text = piece * (1_000_000 // len(piece)) + "</pre></p>"
     start = time.perf_counter()
-    getattr(text_repair, name)(text)
+    FUNCTIONS[name](text)
     assert time.perf_counter() - start < 10
 
 

@@ -94,7 +94,7 @@ def test_a_text_without_chinese_is_not_segmented(text: str) -> None:
 
 
 def test_segmenting_prints_nothing_and_leaves_no_file(tmp_path: Path) -> None:
-    code = "from stages.lib.words import segment_words; print(segment_words('我爱北京'))"
+    code = "from stages.clean.words import segment_words; print(segment_words('我爱北京'))"
     environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONIOENCODING": "utf-8"}
     result = subprocess.run(
         [sys.executable, "-W", "always", "-c", code],
@@ -111,7 +111,7 @@ def test_segmenting_prints_nothing_and_leaves_no_file(tmp_path: Path) -> None:
 
 def test_a_broken_cache_of_another_user_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "jieba.cache").write_bytes(b"broken")
-    code = "from stages.lib.words import segment_words; print(len(segment_words('我爱北京')))"
+    code = "from stages.clean.words import segment_words; print(len(segment_words('我爱北京')))"
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     result = subprocess.run([sys.executable, "-c", code], cwd=REPO, env=environment, capture_output=True, text=True, check=True)
     assert (result.stdout, result.stderr) == ("6\n", "")

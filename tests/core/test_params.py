@@ -10,7 +10,7 @@ from conftest import REPO
 from dvc.utils.serialize import dump_yaml, parse_yaml
 from pydantic import TypeAdapter
 
-from stages.clean.__main__ import CleanParams
+from stages.clean.params import CleanParams
 from stages.collect.__main__ import CollectParams
 from stages.collect.sources import (
     ChatterbotSource,

@@ -11,7 +11,8 @@ from pathlib import Path
 import orjson
 
 from stages.clean.__main__ import SourceNames, judge_all
-from stages.clean.conversation import CleanParams, clean_lines
+from stages.clean.conversation import clean_lines
+from stages.clean.params import CleanParams
 from stages.collect.__main__ import Collected
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params

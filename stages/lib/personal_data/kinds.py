@@ -6,14 +6,17 @@ and digits, so look-arounds name what may not stand beside a number.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 from stages.lib.personal_data.account_numbers import mask_ibans, mask_id_cards, mask_payment_cards
 from stages.lib.personal_data.internet_addresses import mask_emails, mask_ip_addresses
 from stages.lib.personal_data.phones import mask_phone_numbers
 
+Kind = Literal["iban", "payment_card", "id_card", "email", "ip_address", "phone"]
+
 # In this order: an address holds digits of any kind; an account number holds groups that look like a card's; an identity
 # number can begin like a card; what is left of digits with gaps may be a telephone number.
-PERSONAL_DATA: dict[str, Callable[[str], str]] = {
+PERSONAL_DATA: dict[Kind, Callable[[str], str]] = {
     "email": mask_emails,
     "iban": mask_ibans,
     "id_card": mask_id_cards,

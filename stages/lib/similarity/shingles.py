@@ -5,6 +5,7 @@ one symbol, so that a mixed text needs no language. Chats are short: 2-grams tel
 in common. Tokens and n-grams are hashed; a batch of texts is worked on at once, in NumPy.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from functools import cache
@@ -12,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stages.lib.scripts import UNSPACED
+
 SEPARATOR, IN_WORD, ALONE = 0, 1, 2
-# Blocks whose characters are tokens by themselves: Thai to Tibetan, Myanmar, Khmer, kana and ideographs, Hangul stays in words.
-ALONE_BLOCKS = ((0x0E00, 0x0FFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3005, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF))
+UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 INVERSE = pow(BASE, -1, 2**64)
 GRAM = np.uint64(0xD1342543DE82EF95)
@@ -59,10 +61,10 @@ def _classes() -> np.ndarray:
     for code in range(0x10000):
         category = unicodedata.category(chr(code))
         # Marks (Mn, Mc) belong to the word that they stand in; symbols other than modifiers tell by themselves.
-        table[code] = IN_WORD if category[0] in "LNM" else ALONE if category in ("So", "Sm", "Sc") else SEPARATOR
-    for first, last in ALONE_BLOCKS:
-        block = table[first : last + 1]
-        block[block == IN_WORD] = ALONE
+        if category[0] in "LNM":
+            table[code] = ALONE if UNSPACED_CHARACTER.match(chr(code)) else IN_WORD
+        elif category in ("So", "Sm", "Sc"):
+            table[code] = ALONE
     return table
 
 
