@@ -148,7 +148,9 @@ def train_here(cuda: bool) -> int:
 
 def estimate_here(cuda: bool) -> int:
     """The total that tools.preflight gives for this folder; for a GPU without the context, which torch does not count."""
-    from tools.preflight.__main__ import Device, examine, read_project
+    from tools.preflight.device import Device
+    from tools.preflight.examination import examine
+    from tools.preflight.project import read_project
 
     device = Device("cuda" if cuda else "cpu", "", 1 << 50, 1)
     needed = examine(read_project(), device).needed

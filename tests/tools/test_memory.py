@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import tiny_params
+import training
 from peft.helpers import disable_input_dtype_casting
 from transformers import (
     AutoModelForCausalLM,
@@ -21,6 +21,7 @@ from transformers import (
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
+from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train.attention import PACKED_ATTENTION
 from stages.train.likelihood import LOGITS_AT_ONCE, packed_nll
 from stages.train.methods import add_adapter, checkpoint_activations, train_all
@@ -30,20 +31,18 @@ from stages.train.quick_layers import quicken
 from tools.preflight.memory import (
     CUDA_CONTEXT,
     FOUR_BIT,
-    GIB,
     Estimate,
     Load,
     count_activations,
     count_kept,
     count_logits,
-    describe_model,
     estimate,
-    find_hopeless,
     find_load,
     halve,
     is_sharded,
-    refuse,
 )
+from tools.preflight.shape import describe_model
+from tools.preflight.units import GIB
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -60,7 +59,7 @@ def config(kind: type = LlamaConfig, layers: int = 2, **changes: Any) -> Any:
 
 
 def train_params(**changes: Any) -> TrainParams:
-    return TrainParams(**tiny_params()["train"] | {"r": 8, "pack_length": 128} | changes)
+    return training.train_params(**{"r": 8, "pack_length": 128} | changes)
 
 
 def estimated(
@@ -91,11 +90,11 @@ def bytes_kept(config: Any, params: TrainParams, precision: str) -> int:
     if params.method == "full":
         model = train_all(model)
     else:
-        model = add_adapter(model, params.method, params.r, 16, params.lora_dropout, False, params.target_modules, 0)
+        model = add_adapter(model, params)
         quicken(model)
     model.set_attn_implementation(PACKED_ATTENTION)
     model.train()
-    documents = [Document("row", [1] * length, [-100] * (length - 20) + [1] * 20) for length in LENGTHS]
+    documents = [Document("row", [1] * length, [IGNORE_INDEX] * (length - 20) + [1] * 20) for length in LENGTHS]
     own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     seen: weakref.WeakSet[Kept] = weakref.WeakSet()
 
@@ -297,47 +296,8 @@ def test_a_load_is_of_the_heaviest_packs():
     assert find_load([5, 9, 7], [1, 2, 5], longest=4, packs_at_once=5) == Load(21, 8, 4)
 
 
-def test_only_what_is_sure_to_fail_is_refused():
-    needed = Estimate(
-        weights=10 * GIB, adapter=0, gradients=GIB, optimizer=2 * GIB, activations=4 * GIB, layer_at_work=0, logits=0,
-        best_state=0, fixed=GIB,
-    )  # fmt: skip
-    assert needed.total == 17 * GIB
-    assert refuse(needed, 15 * GIB, "cuda") is None  # an estimate may be wrong by a quarter
-    assert refuse(needed, 14 * GIB, "cuda") == (
-        "train: the GPU has 14.0 GiB of memory; training needs at least 15.0 GiB (`python -m tools.preflight` says for what, and "
-        "what would make it fit)"
-    )
-    assert "this machine has 14.0" in str(refuse(needed, 14 * GIB, "cpu"))
-
-
-def hopeless(device: str, memory: int, config: Any, **changes: Any) -> str | None:
-    return find_hopeless(config, train_params(**changes), "bfloat16", device, [[50, 40], [100, 3], [4000]], 1, memory)
-
-
-def test_a_run_is_refused_before_weights_are_read_if_even_one_document_alone_does_not_fit():
-    weights = estimated().weights
-    assert hopeless("cuda", weights, config()) is not None
-    assert hopeless("cpu", GIB, config()) is None
-    load = Load(tokens=4000, labels=0, longest=4000)
-    least = int(estimated(load=load).least)
-    assert hopeless("cuda", least + 1, config()) is None
-    assert hopeless("cuda", least - 1, config()) is not None
-
-
-def test_on_a_cpu_a_pack_is_never_divided():
-    packs = [[100] * 40, [100]]
-    found = {
-        device: find_hopeless(config(), train_params(), "bfloat16", device, packs, 1, estimated().weights + 2_000_000)
-        for device in ("cpu", "cuda")
-    }
-    assert found["cpu"] is not None
-    assert found["cuda"] is None
-
-
-def test_a_model_that_is_no_usual_decoder_is_not_refused():
+def test_a_model_that_is_no_usual_decoder_is_said_to_be_none():
     mamba = MambaConfig(vocab_size=100, hidden_size=32, num_hidden_layers=1)
-    assert hopeless("cuda", 1, mamba, method="full") is None
     with pytest.raises(ReprotuneError, match=r"^base_model: mamba: its memory can't be estimated: "):
         describe_model(mamba, train_params(method="full"))
 

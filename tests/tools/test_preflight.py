@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import REPO, make_conversations, tiny_params, write_params
+from training import train_params
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stages.base_model import __main__ as base_model
@@ -16,25 +17,17 @@ from stages.lib.chat_template import tokenize_conversation
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
-from stages.train.__main__ import TrainParams, read_packs
 from stages.train.methods import add_adapter
-from stages.train.plan import count_labels
+from stages.train.plan import count_labels, read_packs
+from stages.train.trainer import Trainer
+from tools.console import run_tool
 from tools.preflight import __main__ as preflight
-from tools.preflight.__main__ import (
-    GIB,
-    GPUS,
-    MIB,
-    Data,
-    Device,
-    Examined,
-    examine,
-    find_device,
-    find_named,
-    make_packs,
-    read_data,
-    read_project,
-    to_gib,
-)
+from tools.preflight import device as devices
+from tools.preflight.advice import tell_changes
+from tools.preflight.device import GPUS, Device, find_device, find_named, read_available_memory
+from tools.preflight.examination import Examined, examine, tell_data
+from tools.preflight.project import Data, make_packs, read_data, read_project
+from tools.preflight.units import GIB, MIB, to_gib
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -64,8 +57,8 @@ def folder(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copytree(prepared, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(preflight, "read_available_memory", lambda: 8 * GIB)
-    monkeypatch.setattr(preflight, "read_drivers", list)
+    monkeypatch.setattr(devices, "read_available_memory", lambda: 8 * GIB)
+    monkeypatch.setattr(devices, "read_drivers", list)
     return tmp_path / "project"
 
 
@@ -78,9 +71,11 @@ def change_params(folder: Path, section: str = "train", **changes: Any) -> None:
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
     """What the command ends with: a number, or the text of an error."""
     monkeypatch.setattr(sys, "argv", ["preflight", *arguments])
-    with pytest.raises(SystemExit) as stop:
-        preflight.main()
-    return stop.value.code
+    try:
+        run_tool(preflight.main)
+    except SystemExit as stop:
+        return stop.code
+    return 0
 
 
 @pytest.mark.usefixtures("folder")
@@ -90,7 +85,7 @@ def test_it_says_what_is_here_what_is_needed_and_that_it_fits(monkeypatch, capsy
     lines = output.splitlines()
     assert lines[0] == "GPU        none; training runs on the CPU"
     assert "8.0 GiB of memory available" in lines[1]
-    model = add_adapter(AutoModelForCausalLM.from_pretrained("tiny_model"), "lora", 2, 4, 0.0, False, "all-linear", 0)
+    model = add_adapter(AutoModelForCausalLM.from_pretrained("tiny_model"), train_params())
     trained, frozen = (
         sum(each.numel() for each in model.parameters() if each.requires_grad == wanted) for wanted in (True, False)
     )
@@ -118,7 +113,7 @@ def test_the_parts_add_up_to_what_is_needed(monkeypatch, capsys):
 
 @pytest.mark.usefixtures("folder")
 def test_too_little_memory_ends_with_1_and_says_what_would_help(monkeypatch, capsys):
-    monkeypatch.setattr(preflight, "read_available_memory", lambda: 100 * MIB)
+    monkeypatch.setattr(devices, "read_available_memory", lambda: 100 * MIB)
     assert run(monkeypatch) == 1
     _, _, changes = capsys.readouterr().out.partition("does not fit: ")
     assert "there is 100 MiB\n" in changes
@@ -224,11 +219,11 @@ def lose_the_labels(_folder: Path) -> None:
         (remove_the_pin, "models/base.json: not found, so the base model is not known; run `dvc repro base_model`"),
         (
             change_the_base_model,
-            "models/base.json: pins tiny_model, but base_model in params.yaml is other_model; run `dvc repro",
+            "models/base.json: name is 'tiny_model', but base_model.name in params.yaml is 'other_model'; run `dvc",
         ),
         (misspell_a_target, "params.yaml: train.target_modules: the base model has no layer 'query'"),
         (misspell_a_key, "params.yaml: train: unknown key epoch"),
-        (lose_the_model, "base_model.name: "),
+        (lose_the_model, "base_model.path: "),
         (break_the_config, "base_model: no config can be read from "),
         (lose_the_labels, "data/tokenized/train.parquet: none of 1 examples has a label to learn from"),
     ],
@@ -314,7 +309,7 @@ def test_a_gpu_that_is_not_here_is_named_with_what_guides_recommend(monkeypatch,
 
 @pytest.mark.usefixtures("folder")
 def test_a_gpu_that_torch_can_not_use_is_said_to_be_there(monkeypatch, capsys):
-    monkeypatch.setattr(preflight, "read_drivers", lambda: [["580.1", "NVIDIA L4", "23034 MiB"]])
+    monkeypatch.setattr(devices, "read_drivers", lambda: [["580.1", "NVIDIA L4", "23034 MiB"]])
     run(monkeypatch)
     assert "NVIDIA L4, 23034 MiB, driver 580.1; but torch" in capsys.readouterr().out
 
@@ -335,19 +330,13 @@ def test_a_gpu_that_is_here_is_described_and_used(monkeypatch, capsys):
     assert "used       2 x NVIDIA H100, 3.5 GiB each; guides recommend 16 GB and more\n" in output
 
 
-@pytest.mark.usefixtures("folder")
 def test_available_memory_is_that_of_this_machine():
-    from importlib import reload
-
-    module = reload(sys.modules["tools.preflight"])
-    assert 64 * MIB < module.read_available_memory() < 1 << 50
+    assert 64 * MIB < read_available_memory() < 1 << 50
 
 
 @pytest.mark.usefixtures("folder")
 def test_time_runs_the_real_steps_and_tells_how_long_the_run_takes(monkeypatch, capsys):
     steps = []
-    from stages.train.trainer import Trainer
-
     train_step = Trainer.train_step
     monkeypatch.setattr(Trainer, "train_step", lambda self: steps.append(self.step) or train_step(self))
     assert run(monkeypatch, "--time") == 0
@@ -379,7 +368,7 @@ def test_shorter_packs_are_counted_without_the_conversations_that_are_longer():
     length = examine(project, device).load.tokens // 2
     assert length >= 64
     sparse = project._replace(data=Data(9, [length + 1] * 4 + [9], [1] * 5))
-    told = [line for line in preflight.tell_changes(sparse, examine(project, device), device) if "tokenize.max_length" in line]
+    told = [line for line in tell_changes(sparse, examine(project, device), device) if "tokenize.max_length" in line]
     assert f"train.pack_length: {length} (4 conversations too long)" in told[0]
     alone = examine(sparse.without_longer(length), device, pack_length=length)
     assert alone.load.tokens == 9
@@ -388,8 +377,8 @@ def test_shorter_packs_are_counted_without_the_conversations_that_are_longer():
 
 def test_lengths_are_told_as_shares_of_the_examples():
     data = Data(rows=101, tokens=list(range(100, 0, -1)), labels=[1] * 100)
-    params = TrainParams(**tiny_params()["train"])
+    params = train_params()
     examined = Examined(params, "float32", None, [(202, 4)] * 25, None, False, None)
-    text = " ".join(" ".join(preflight.tell_data(examined, data)).split())
+    text = " ".join(" ".join(tell_data(examined, data)).split())
     assert "100 examples, 1 more without a label; tokens: half have up to 50, 95% up to 95, the longest 100; 2% are" in text
     assert "packs 25 of 256 tokens, 79% full; 3 steps of 1 pack" in text

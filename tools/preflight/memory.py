@@ -1,24 +1,21 @@
 """How much memory training takes, by part, before any weight is read: from the model's shapes, the params and the tokens at once.
 
 What autograd keeps for each token was read off with `torch.autograd.graph.saved_tensors_hooks` on decoder layers as transformers
-and peft run them here, and each term below says of what it is. tests/test_memory.py compares the sums with such a layer's;
+and peft run them here, and each term below says of what it is. tests/tools/test_memory.py compares the sums with such a layer's;
 benchmarks/preflight.py compares the total with what processes took.
 """
 
 import math
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-
-from stages.lib.core.errors import ReprotuneError
 from stages.train.attention import LONGEST_IN_FLOAT32
 from stages.train.likelihood import LOGITS_AT_ONCE
-from stages.train.methods import Method, add_adapter
-from stages.train.quick_layers import is_rms_norm, looks_gated, looks_like_norm
+from stages.train.params import TrainParams
+from tools.preflight.shape import Layer, Shape
+from tools.preflight.units import MIB
 
-MIB, GIB = 1 << 20, 1 << 30
 # NF4 holds half a byte a parameter and a scale for each 64; the scales have 8 bits and for each 256 of them a float32.
 FOUR_BIT = 0.5 + 1 / 64 + 4 / (64 * 256)
 MOMENTS = 8  # bytes a trained parameter: AdamW's two float32 tensors
@@ -30,47 +27,6 @@ IDLE_ON_CUDA = 0.1
 LOST_ON_CPU = 1 / 3
 LIBRARIES = 500 * MIB  # resident of Python, torch, transformers, peft and pyarrow once they have loaded a model, CPU builds
 CUDA_CONTEXT = 512 * MIB
-
-
-class NotDescribed(ReprotuneError):
-    """A model that is built otherwise than what the estimate knows: decoder layers with attention."""
-
-
-class Layer(NamedTuple):
-    """A decoder layer in numbers of parameters, and of features: values for each token."""
-
-    parameters: int
-    in_linears: int  # of the parameters, those that 4 bits hold
-    trained: int  # of the adapter
-    norms: int  # features that norms read
-    quick_norms: int  # of them, those of norms that stages.train.quick_layers has a function for
-    norm_calls: int
-    read: int  # features that trained linear layers read, what several of them read counted once
-    read_by_each: int  # the same, counted for each of them
-    written: int  # features that trained linear layers write
-    ranks: int  # of the adapter's matrices, summed
-    elementwise: int  # features between the MLP's linear layers
-    products: int  # features that a quick gated MLP computes again, and its last layer does not keep
-    fused_attention: bool  # query, key and value come from one linear layer: the value keeps all of its output
-    last_of_attention: bool  # whether it is trained, and so keeps what attention gives
-    widest: int  # features of the widest tensor
-    largest: int  # parameters of the largest linear layer
-    largest_square: int  # features that the widest trained linear layer reads
-
-
-class Shape(NamedTuple):
-    """A model with what is trained of it. `parameters` counts tied ones once, the adapter not."""
-
-    parameters: int
-    outside: int  # of the parameters, those outside the decoder's layers
-    adapter: int
-    hidden: int
-    vocabulary: int
-    heads: int
-    queries: int  # features of all heads
-    keys: int  # features of all key heads
-    head_has_bias: bool
-    layers: tuple[Layer, ...]
 
 
 class Load(NamedTuple):
@@ -102,120 +58,6 @@ class Estimate(NamedTuple):
         together = max(self.activations + max(self.layer_at_work, self.logits), self.gradients, self.best_state)
         return self.weights + self.adapter + self.optimizer + self.best_state + self.fixed + together
 
-    @property
-    def least(self) -> float:
-        """What is sure to be needed: the parts known to the byte, and three quarters of the estimated ones."""
-        known = self.weights + self.adapter + self.optimizer
-        return known + max(self.gradients, 0.75 * (self.activations + max(self.layer_at_work, self.logits)))
-
-
-# --- The model's shape ------------------------------------------------------------------------------------------------
-
-
-def describe_model(config: Any, params: Any, trust_remote_code: bool = False) -> Shape:
-    """`config`: of transformers; `params`: stages.train.TrainParams. Nothing is read or allocated: tensors without storage.
-
-    Raises:
-        NotDescribed: the model is no usual decoder.
-        ReprotuneError: target_modules name no layer.
-    """
-    from transformers import AutoModelForCausalLM
-
-    try:
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
-            linears = {id(module) for module in model.modules() if isinstance(module, torch.nn.Linear)}
-            parameters, head = count(model), model.get_output_embeddings()
-            if params.method != "full":
-                model = add_adapter(
-                    model, params.method, params.r, params.lora_alpha, params.lora_dropout, params.use_rslora,
-                    params.target_modules, params.seed,
-                )  # fmt: skip
-        causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-        layers = next(module for module in causal.base_model.modules() if isinstance(module, torch.nn.ModuleList))
-        text = config.get_text_config()
-        heads = text.num_attention_heads
-        size = getattr(text, "head_dim", None) or text.hidden_size // heads
-        queries, keys = heads * size, (getattr(text, "num_key_value_heads", None) or heads) * size
-        described = tuple(describe_layer(layer, linears, params.method, queries, keys) for layer in layers)
-        sizes = text.hidden_size, text.vocab_size
-    except (AttributeError, NotImplementedError, RuntimeError, StopIteration, TypeError, ValueError, ImportError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise NotDescribed(f"base_model: {config.model_type}: its memory can't be estimated: {reason}") from None
-    return Shape(
-        parameters=parameters,
-        outside=parameters - sum(layer.parameters for layer in described),
-        adapter=count(model) - parameters,
-        hidden=sizes[0],
-        vocabulary=sizes[1],
-        heads=heads,
-        queries=queries,
-        keys=keys,
-        head_has_bias=getattr(head, "bias", None) is not None,
-        layers=described,
-    )
-
-
-def describe_layer(layer: Any, linears: set[int], method: Method, queries: int, keys: int) -> Layer:
-    """`linears`: ids of the model's own linear layers; those in an adapter are none of them."""
-    modules = dict(layer.named_modules())
-    own = {name: module for name, module in modules.items() if id(module) in linears}
-    trained = {
-        name: module
-        for name, module in own.items()
-        if method == "full" or hasattr(modules[name.removesuffix(".base_layer")], "lora_A")
-    }
-    # Attention's first layers read the same norm's output, as do the MLP's; what their last ones read is each one's own.
-    read = {(parent_of(name), module.in_features) for name, module in trained.items()}
-    # A norm of each head reads all heads, though its weight has one head's features.
-    norms = {
-        name: {"q_norm": queries, "k_norm": keys}.get(name.rpartition(".")[2], module.weight.shape[-1])
-        for name, module in modules.items()
-        if "Norm" in type(module).__name__ and hasattr(module, "weight")
-    }
-    quick = [name for name in norms if looks_like_norm(modules[name]) and is_rms_norm(modules[name])]
-    gated = [module.down_proj.in_features for module in modules.values() if method == "lora" and looks_gated(module)]
-    attention = [name for name in own if "att" in name]
-    mlp = [module for name, module in own.items() if name not in attention]
-    inner = sum(module.out_features for module in mlp) - max((module.out_features for module in mlp[-1:]), default=0)
-    adapter = [parameter for name, parameter in layer.named_parameters() if ".lora_" in name]
-    return Layer(
-        parameters=count(layer) - sum(parameter.numel() for parameter in adapter),
-        in_linears=sum(module.weight.numel() for module in own.values()),
-        trained=sum(parameter.numel() for parameter in adapter),
-        norms=sum(norms.values()),
-        quick_norms=sum(norms[name] for name in quick),
-        norm_calls=len(norms),
-        read=sum(width for _, width in read),
-        read_by_each=sum(module.in_features for module in trained.values()),
-        written=sum(module.out_features for module in trained.values()),
-        ranks=sum(parameter.shape[0] for name, parameter in layer.named_parameters() if ".lora_A." in name),
-        # gate, its activation and up; without a gate what goes into the activation alone
-        elementwise=inner if gated or (len(mlp) == 2 and not is_fused(mlp)) else inner * 3 // 2,
-        products=sum(gated),
-        fused_attention=any(own[name].out_features == queries + 2 * keys for name in attention),
-        last_of_attention=attention[-1:] != [] and attention[-1] in trained,
-        widest=max((max(module.in_features, module.out_features) for module in own.values()), default=0),
-        largest=max((module.weight.numel() for module in own.values()), default=0),
-        largest_square=max((module.in_features for module in trained.values()), default=0),
-    )
-
-
-def parent_of(name: str) -> str:
-    return name.removesuffix(".base_layer").rpartition(".")[0]
-
-
-def is_fused(mlp: Sequence[Any]) -> bool:
-    """Whether gate and up are one layer, as in Phi: it writes twice what the last one reads."""
-    return mlp[0].out_features == 2 * mlp[-1].in_features
-
-
-def count(module: Any) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-# --- The load ---------------------------------------------------------------------------------------------------------
-
 
 def find_load(tokens: Sequence[int], labels: Sequence[int], longest: int, packs_at_once: int) -> Load:
     """The most that so many packs can hold, from each pack's tokens and labels.
@@ -243,13 +85,10 @@ def halve(load: Load) -> Load | None:
     return Load(tokens, min(load.labels, tokens), load.longest)
 
 
-# --- The estimate -----------------------------------------------------------------------------------------------------
-
-
 def estimate(
-    shape: Shape, params: Any, precision: str, device: str, load: Load, processes: int = 1, sharded: bool = False
+    shape: Shape, params: TrainParams, precision: str, device: str, load: Load, processes: int = 1, sharded: bool = False
 ) -> Estimate:
-    """The peak of a run by parts; `params`: stages.train.TrainParams, `device`: "cpu" or "cuda"."""
+    """The peak of a run by parts; `device`: "cpu" or "cuda"."""
     full = params.method == "full"
     size = 2 if precision == "bfloat16" else 4
     shards = processes if sharded else 1
@@ -259,7 +98,7 @@ def estimate(
     # The adapter's matrices are within the layers, so they are divided too.
     trained = shape.outside + inside / shards if full else adapter / shards
     stored = 4 if full else size
-    in_layers = stored * inside
+    in_layers: float = stored * inside
     if params.method == "qlora":
         in_layers = FOUR_BIT * in_linears + size * (inside - in_linears)
     activations, at_work = count_activations(shape, params, precision, device, load)
@@ -287,7 +126,7 @@ def estimate(
     )
 
 
-def count_activations(shape: Shape, params: Any, precision: str, device: str, load: Load) -> tuple[float, float]:
+def count_activations(shape: Shape, params: TrainParams, precision: str, device: str, load: Load) -> tuple[float, float]:
     """Bytes kept from the forward pass until the backward pass, and bytes of the layer that is at work besides."""
     full, size = params.method == "full", 2 if precision == "bfloat16" else 4
     stream = 4 if full else size  # between the layers
@@ -308,12 +147,12 @@ def count_activations(shape: Shape, params: Any, precision: str, device: str, lo
     return copies + norm + sum(kept), at_work
 
 
-def count_kept(shape: Shape, layer: Layer, params: Any, precision: str, device: str, load: Load) -> float:
+def count_kept(shape: Shape, layer: Layer, params: TrainParams, precision: str, device: str, load: Load) -> float:
     """Bytes that autograd keeps of a layer for its backward pass."""
     full, size = params.method == "full", 2 if precision == "bfloat16" else 4
     # A norm keeps its input in float32 and the root of its variance; trained, also what its weight is multiplied with. A quick
     # one keeps its input as it came.
-    a_token = layer.norms * (8 if full else 4) - layer.quick_norms * (4 - size) + 4 * layer.norm_calls
+    a_token: float = layer.norms * (8 if full else 4) - layer.quick_norms * (4 - size) + 4 * layer.norm_calls
     if full and size == 2:
         a_token += 2 * layer.read_by_each  # cast for each layer anew
     elif params.method != "full" and params.lora_dropout:
@@ -343,7 +182,7 @@ def count_attention(shape: Shape, size: int, device: str, load: Load) -> float:
     return size * 2 * (shape.queries + shape.keys) + 4 * shape.heads + scores
 
 
-def count_passing(shape: Shape, layer: Layer, params: Any, size: int, load: Load) -> float:
+def count_passing(shape: Shape, layer: Layer, params: TrainParams, size: int, load: Load) -> float:
     """Bytes of the tensors that a layer's parts make and free again on the way forward, the most of each part at once."""
     # The base layer's output, the adapter's and the scaled one, or one for all; with DoRA, what the float32 magnitudes were
     # multiplied with.
@@ -367,10 +206,7 @@ def count_logits(shape: Shape, full: bool, size: int, device: str, load: Load) -
     return at_once * (16 + (2 if size == 2 else 0)) + 3 * hidden + (head * (4 + size) if full else 0)
 
 
-# --- Whether it fits --------------------------------------------------------------------------------------------------
-
-
-def is_sharded(shape: Shape, params: Any, precision: str, processes: int, memory: float) -> bool:
+def is_sharded(shape: Shape, params: TrainParams, precision: str, processes: int, memory: float) -> bool:
     """As stages.train.ranks.shards_wanted decides it, for a device with so many bytes."""
     if processes == 1:
         return False
@@ -378,41 +214,3 @@ def is_sharded(shape: Shape, params: Any, precision: str, processes: int, memory
         return chosen == "1"
     alone = estimate(shape, params, precision, "cuda", Load(1, 1, 1))
     return params.method == "full" or alone.weights + alone.adapter > 0.5 * memory
-
-
-def read_total_memory(device: str) -> int:
-    """Bytes of the current GPU, or of this machine."""
-    if device == "cuda":
-        return torch.cuda.mem_get_info()[1]
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def find_hopeless(
-    config: Any, params: Any, precision: str, device: str, packs: Sequence[Sequence[int]], processes: int, memory: int
-) -> str | None:
-    """Why a run can't fit into so many bytes, in a sentence, or None: to be asked before weights are read.
-
-    `packs`: the tokens of each one's documents. A model that can't be described or has code of its own is not refused.
-    """
-    if getattr(config, "auto_map", None):
-        return None
-    try:
-        shape = describe_model(config, params)
-    except NotDescribed:
-        return None
-    longest = max(max(pack) for pack in packs)
-    # A GPU takes a pack in parts when it must.
-    load = Load(longest if device == "cuda" else max(map(sum, packs)), 0, longest)
-    sharded = device == "cuda" and is_sharded(shape, params, precision, processes, memory)
-    return refuse(estimate(shape, params, precision, device, load, processes, sharded), memory, device)
-
-
-def refuse(needed: Estimate, memory: int, device: str) -> str | None:
-    """Why a run is hopeless, in a sentence, or None. `needed`: with no more tokens at once than there must be."""
-    if needed.least <= memory:
-        return None
-    place = "the GPU has" if device == "cuda" else "this machine has"
-    return (
-        f"train: {place} {memory / GIB:.1f} GiB of memory; training needs at least {needed.least / GIB:.1f} GiB "
-        "(`python -m tools.preflight` says for what, and what would make it fit)"
-    )

@@ -1,0 +1,95 @@
+"""What the project's files say: params, pin, the base model's config, and the lengths of the training examples."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from transformers import AutoConfig
+
+from stages.lib.base_model.pin import PIN, BasePin, read_base_pin
+from stages.lib.base_model.source import fetch
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.params import read_params
+from stages.lib.records.tokenized import IGNORE_INDEX, examples_of
+from stages.train.packing import pack_shuffled
+from stages.train.params import TrainParams
+
+
+class Data(NamedTuple):
+    """Tokens and labels of each training example that has a label; `rows`: all of them."""
+
+    rows: int
+    tokens: list[int]
+    labels: list[int]
+
+
+class Project(NamedTuple):
+    """What the files say. `config`: of transformers; `data`: None before the stage `tokenize` has run."""
+
+    params: TrainParams
+    pin: BasePin
+    config: Any
+    data: Data | None
+
+    def without_longer(self, tokens: int | None) -> "Project":
+        """Without the conversations that are longer than so many tokens."""
+        if self.data is None or tokens is None:
+            return self
+        kept = [pair for pair in zip(self.data.tokens, self.data.labels, strict=True) if pair[0] <= tokens]
+        return self._replace(data=Data(self.data.rows, [pair[0] for pair in kept], [pair[1] for pair in kept]) if kept else None)
+
+
+def read_pin() -> BasePin:
+    """
+    Raises:
+        ReprotuneError: there is no pin yet, or params.yaml has another model since.
+    """
+    if not PIN.exists():
+        raise ReprotuneError(
+            f"{PIN}: not found, so the base model is not known; run `dvc repro base_model` (or `dvc pull`) first"
+        )
+    return read_base_pin()
+
+
+def read_config(pin: BasePin) -> Any:
+    """The base model's config, of transformers; from the hub by itself, without the weights."""
+    hub = pin.source == "hub"
+    place = pin.name if hub else fetch(pin)
+    options = {"revision": pin.revision} if hub else {"local_files_only": True}
+    try:
+        return AutoConfig.from_pretrained(place, trust_remote_code=pin.trust_remote_code, **options)
+    except (OSError, ValueError) as error:
+        raise ReprotuneError(f"base_model: no config can be read from {place}: {str(error).splitlines()[0]}") from None
+
+
+def read_data() -> Data | None:
+    """None before the stage `tokenize` has run.
+
+    Raises:
+        ReprotuneError: no example has a label.
+    """
+    path = examples_of("train")
+    if not path.exists():
+        return None
+    column = pq.read_table(path, columns=["labels"])["labels"].combine_chunks()
+    borders = column.offsets.to_numpy()
+    labelled = (column.values.to_numpy() != IGNORE_INDEX).astype(np.int64)
+    labelled[borders[:-1][np.diff(borders) > 0]] = 0  # no document predicts its first token
+    before = np.concatenate([[0], np.cumsum(labelled)])
+    tokens, labels = np.diff(borders), before[borders[1:]] - before[borders[:-1]]
+    if not labels.any():
+        raise ReprotuneError(f"{path}: none of {len(tokens):,} examples has a label to learn from; see metrics/examples.md")
+    return Data(len(tokens), tokens[labels > 0].tolist(), labels[labels > 0].tolist())
+
+
+def read_project() -> Project:
+    params, pin = read_params("train", TrainParams), read_pin()
+    return Project(params, pin, read_config(pin), read_data())
+
+
+def make_packs(data: Data | None, params: TrainParams) -> list[tuple[int, int]]:
+    """Tokens and labels of each pack; the packs are those that stages.train makes."""
+    if data is None:
+        return []
+    groups = pack_shuffled(data.tokens, params.pack_length, params.seed)
+    return [(sum(data.tokens[at] for at in group), sum(data.labels[at] for at in group)) for group in groups]
