@@ -4,9 +4,11 @@ import csv
 import json
 import os
 import random
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Yaml12Loader
 from stages.lib.records.conversation import Conversation, Message, normalize
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; set before torch is loaded
 REPO = Path(__file__).parent.parent
 PROJECT_FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.txt", "requirements", "stages", "tools")
 CHATML = (
@@ -49,6 +52,28 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
             make(folder)
             done.touch()
     return folder
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Environment variables under which `python -m` takes no time to load torch and its like: see warm_python.py."""
+    tests = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        server = [sys.executable, str(Path(__file__).with_name("warm_python.py"))]
+        call = shlex.join([server[0], "-IS", server[1], "call", str(folder / "socket")])
+        (folder / "python").write_text(f'#!/bin/sh\nexec {call} "$@"\n', encoding="utf-8")
+        (folder / "python").chmod(0o755)
+        with (folder / "log").open("w") as log:
+            subprocess.Popen(
+                [*server, "serve", str(folder / "socket"), str(tests)], cwd=folder, env=environment(), start_new_session=True,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        while not (folder / "socket").exists():
+            time.sleep(0.05)
+
+    return {"PATH": os.pathsep.join([str(made_once(tmp_path_factory, "warm", make)), environment()["PATH"]])}
 
 
 @pytest.fixture(scope="session")
@@ -204,12 +229,12 @@ def project(tmp_path: Path, tiny_model_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+def finished_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, warm: dict[str, str]) -> Path:
     """A tiny project after its first `dvc repro`, committed. Copy it (`copy_project`), never write to it."""
 
     def make(folder: Path) -> None:
         make_project(folder, tiny_model_folder)
-        run(["dvc", "repro", "-q"], folder)
+        run(["dvc", "repro", "-q"], folder, **warm)
         run(["git", "add", "dvc.lock", "metrics"], folder)
         run(["git", "commit", "-qm", "first run"], folder)
 

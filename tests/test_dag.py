@@ -348,24 +348,26 @@ def edit_params(folder: Path, section: str, **values: object) -> None:
     write_params(folder, params)
 
 
-def test_a_second_repro_runs_nothing(finished_project: Path, tmp_path: Path) -> None:
+def test_a_second_repro_runs_nothing(finished_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
-    assert ran(run(["dvc", "repro"], folder).stdout) == []
+    assert ran(run(["dvc", "repro"], folder, **warm).stdout) == []
 
 
-def test_a_change_without_effect_stops_where_its_effect_ends(finished_project: Path, tmp_path: Path) -> None:
+def test_a_change_without_effect_stops_where_its_effect_ends(
+    finished_project: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     source = folder / "stages" / "clean" / "__main__.py"
     source.write_text(source.read_text(encoding="utf-8") + "\n# a comment\n", encoding="utf-8")
-    assert ran(run(["dvc", "repro"], folder).stdout) == ["clean"]
+    assert ran(run(["dvc", "repro"], folder, **warm).stdout) == ["clean"]
     raw = folder / "data" / "raw" / "pairs.csv"
     lines = raw.read_text(encoding="utf-8").splitlines()
     raw.write_text("\n".join([*lines, lines[7]]) + "\n", encoding="utf-8")
     # A duplicate is dropped: the ledger and its count change, the conversations do not.
-    assert ran(run(["dvc", "repro"], folder).stdout) == ["collect@pairs", "clean", "report"]
+    assert ran(run(["dvc", "repro"], folder, **warm).stdout) == ["collect@pairs", "clean", "report"]
 
 
-def test_a_new_source_is_collected_alone(finished_project: Path, tmp_path: Path) -> None:
+def test_a_new_source_is_collected_alone(finished_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     (folder / "data" / "raw" / "more.jsonl").write_text(
         json.dumps({"messages": [{"role": "user", "content": "new?"}, {"role": "assistant", "content": "Yes, new."}]}) + "\n",
@@ -374,29 +376,29 @@ def test_a_new_source_is_collected_alone(finished_project: Path, tmp_path: Path)
     params = tiny_params()
     params["collect"]["sources"]["more"] = {"format": "jsonl", "path": "data/raw/more.jsonl"}
     write_params(folder, params)
-    assert ran(run(["dvc", "repro", "split"], folder).stdout) == ["sources", "collect@more", "clean", "split"]
+    assert ran(run(["dvc", "repro", "split"], folder, **warm).stdout) == ["sources", "collect@more", "clean", "split"]
     # Taken out again, its rows are gone, and the lock is the first one.
     write_params(folder, tiny_params())
-    run(["dvc", "repro", "split"], folder)
+    run(["dvc", "repro", "split"], folder, **warm)
     assert not (folder / "data" / "collected" / "more.jsonl").exists()
     assert "more/" not in (folder / "data" / "cleaned.jsonl").read_text(encoding="utf-8")
     first, now = (yaml.safe_load((at / "dvc.lock").read_text())["stages"] for at in (finished_project, folder))
     assert {name: now[name] for name in ("clean", "split")} == {name: first[name] for name in ("clean", "split")}
 
 
-def test_a_reverted_param_comes_back_from_the_run_cache(finished_project: Path, tmp_path: Path) -> None:
+def test_a_reverted_param_comes_back_from_the_run_cache(finished_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     edit_params(folder, "train", learning_rate=1e-5)
-    assert ran(run(["dvc", "repro"], folder).stdout) == ["train", "predict@tuned", "evaluate", "report"]
+    assert ran(run(["dvc", "repro"], folder, **warm).stdout) == ["train", "predict@tuned", "evaluate", "report"]
     run(["git", "commit", "-qam", "another rate"], folder)
     edit_params(folder, "train", learning_rate=tiny_params()["train"]["learning_rate"])
-    reverted = run(["dvc", "repro"], folder).stdout
+    reverted = run(["dvc", "repro"], folder, **warm).stdout
     assert ran(reverted) == ["report"]
     assert "Stage 'train' is cached" in reverted
     assert (folder / "dvc.lock").read_bytes() == (finished_project / "dvc.lock").read_bytes()
     run(["git", "checkout", "-q", "--", "."], folder)
     run(["git", "checkout", "-q", "HEAD~1"], folder)
-    assert ran(run(["dvc", "repro"], folder).stdout) == []
+    assert ran(run(["dvc", "repro"], folder, **warm).stdout) == []
     adapters = [at / "models" / "adapter" / "adapter_model.safetensors" for at in (folder, finished_project)]
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
 
@@ -409,31 +411,35 @@ def test_forced_again_elsewhere_gives_the_same_lock(finished_project: Path, tiny
         assert path.read_bytes() == (folder / path.relative_to(finished_project)).read_bytes()
 
 
-def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(finished_project: Path, tmp_path: Path) -> None:
-    folder = copy_project(finished_project, tmp_path / "copy")
-    run(["dvc", "remote", "add", "-d", "-q", "team", str(tmp_path / "remote")], folder)
+@pytest.fixture(scope="module")
+def pushed(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished project with a remote that has everything. Clone it."""
+    folder = copy_project(finished_project, tmp_path_factory.mktemp("pushed") / "project")
+    run(["dvc", "remote", "add", "-d", "-q", "team", str(folder.parent / "remote")], folder)
     run(["git", "commit", "-qam", "a remote"], folder)
     run(["dvc", "push", "-q"], folder)
+    return folder
+
+
+def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(
+    pushed: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
     clone = tmp_path / "clone"
-    run(["git", "clone", "-q", str(folder), str(clone)], tmp_path)
+    run(["git", "clone", "-q", str(pushed), str(clone)], tmp_path)
     shutil.rmtree(clone / "tiny_model")  # its weights are nowhere: a stage that wanted them would fail
     dry = run(["dvc", "repro", "--dry", "--allow-missing"], clone)
     assert "Data and pipelines are up to date." in dry.stdout
     run(["dvc", "pull", "-q"], clone)
-    assert ran(run(["dvc", "repro"], clone).stdout) == []
+    assert ran(run(["dvc", "repro"], clone, **warm).stdout) == []
     assert not (clone / ".base_models").exists()
-    assert not list((tmp_path / "remote").rglob("*.safetensors"))
+    assert not list((pushed.parent / "remote").rglob("*.safetensors"))
 
 
-def test_a_clone_reproduces_by_pulling_what_it_needs(finished_project: Path, tmp_path: Path) -> None:
-    folder = copy_project(finished_project, tmp_path / "copy")
-    run(["dvc", "remote", "add", "-d", "-q", "team", str(tmp_path / "remote")], folder)
-    run(["git", "commit", "-qam", "a remote"], folder)
-    run(["dvc", "push", "-q"], folder)
+def test_a_clone_reproduces_by_pulling_what_it_needs(pushed: Path, warm: dict[str, str], tmp_path: Path) -> None:
     clone = tmp_path / "clone"
-    run(["git", "clone", "-q", str(folder), str(clone)], tmp_path)
+    run(["git", "clone", "-q", str(pushed), str(clone)], tmp_path)
     edit_params(clone, "evaluate", confidence=0.9)
-    assert ran(run(["dvc", "repro", "--pull", "--allow-missing"], clone).stdout) == ["evaluate", "report"]
+    assert ran(run(["dvc", "repro", "--pull", "--allow-missing"], clone, **warm).stdout) == ["evaluate", "report"]
 
 
 def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path) -> None:
