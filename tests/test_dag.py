@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import importlib.metadata
 import json
 import re
@@ -121,6 +122,27 @@ def test_a_stage_checks_the_requirements_that_it_declares(room: str) -> None:
     source = (REPO / "stages" / room / "__main__.py").read_text(encoding="utf-8")
     [call] = re.findall(r"check_installed\(([^)]*)\)", source)
     assert set(ast.literal_eval(f"({call},)")) == declared
+
+
+def params_read(room: str) -> set[str]:
+    """`section.key` for each field of the models that a stage's code gives to `read_params`."""
+    names = set()
+    for file in closure(room)[0]:
+        for node in ast.walk(ast.parse((REPO / file).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_params":
+                section, model = ast.literal_eval(node.args[0]), ast.unparse(node.args[1])
+                module = importlib.import_module(file.removesuffix(".py").replace("/", "."))
+                names |= {f"{section}.{field}" for field in getattr(module, model).model_fields}
+    return names
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_declared_params_are_those_read(room: str) -> None:
+    """core/test_params.py shows that the code uses each field of the models."""
+    keys = yaml.safe_load((REPO / "params.yaml").read_text(encoding="utf-8"))
+    declared = [name.removesuffix(".${key}") for name in pipeline()[room]["params"]]
+    leaves = [[name] if "." in name else [f"{name}.{key}" for key in keys[name]] for name in declared]
+    assert sorted(leaf for some in leaves for leaf in some) == sorted(params_read(room))
 
 
 @pytest.mark.parametrize("room", ["collect", "clean", "split", "report"])
