@@ -11,6 +11,10 @@ ACTIVATE := . $(VENV)/bin/activate
 INSTALL := $(VENV)/bin/python requirements/install.py
 TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
 
+# Files side by side, a thread each. What the tests run is measured where `test-all` is asked for.
+MEASURED := $(if $(filter test-all,$(MAKECMDGOALS)),--cov --cov-append --cov-report= --cov-fail-under=0)
+PYTEST := python -m pytest -n auto --maxprocesses 4 --dist worksteal $(MEASURED)
+
 .PHONY: run env chat test test-all lint hooks bench constraints
 
 run: $(VENV)/installed
@@ -22,10 +26,10 @@ chat: $(VENV)/installed
 	@$(ACTIVATE) && python -m tools.chat $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(ACTIVATE) && python -m pytest -m "not slow"
+	$(ACTIVATE) && coverage erase && $(PYTEST) -m "not slow"
 
 test-all: test
-	$(ACTIVATE) && python -m pytest -m slow
+	$(ACTIVATE) && $(PYTEST) -m slow && coverage report
 
 lint: $(VENV)/installed-dev
 	$(ACTIVATE) && ruff check . && ruff format --check . && mypy

@@ -32,7 +32,9 @@ def test_the_cpu_build_is_the_pinned_version() -> None:
 
 @pytest.mark.parametrize(("target", "marks"), [("test", ["not slow"]), ("test-all", ["not slow", "slow"])])
 def test_test_all_adds_the_slow_proofs_to_test(target: str, marks: list[str]) -> None:
-    assert re.findall(r"pytest -m \"?([a-z ]+?)\"?$", would_run(target), flags=re.MULTILINE) == marks
+    commands = re.findall(r"pytest (.*) -m \"?([a-z ]+?)\"?(?: && coverage report)?$", would_run(target), flags=re.MULTILINE)
+    assert [mark for _, mark in commands] == marks
+    assert {"--cov " in options for options, _ in commands} == {target == "test-all"}
 
 
 def test_ci_types_what_a_person_types() -> None:

@@ -1,6 +1,7 @@
 """The pages tell the truth in both languages: numbers, paths, settings; and every command in them runs."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -218,8 +219,8 @@ def test_every_command_runs_in_a_fresh_clone(tmp_path: Path) -> None:
         if "make lint test" in block:  # this is one of its tests; tests/test_makefile.py covers the target
             continue
         done = subprocess.run(
-            ["bash", "-c", script], cwd=clone, env=environment(HF_HUB_OFFLINE="0"), input="Hello!\n", text=True,
-            capture_output=True, check=False,
+            ["bash", "-c", script], cwd=clone, input="Hello!\n", text=True, capture_output=True, check=False,
+            env=environment(HF_HUB_OFFLINE="0", OMP_NUM_THREADS=str(os.cpu_count())),
         )  # fmt: skip
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
         if "make run" in block:
