@@ -340,6 +340,17 @@ def test_a_changed_raw_row_makes_everything_after_collect_stale(mutable: Path) -
     assert changed == AFTER["collect"]
 
 
+@pytest.mark.parametrize("file", ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"])
+def test_a_changed_file_in_a_models_folder_makes_everything_after_base_model_stale(mutable: Path, file: str) -> None:
+    path = mutable / "tiny_model" / file
+    original = path.read_bytes()
+    try:
+        path.write_bytes(original + b" ")
+        assert stale_stages(mutable) == AFTER["base_model"]
+    finally:
+        path.write_bytes(original)
+
+
 def test_comments_touches_and_other_files_make_nothing_stale(mutable: Path) -> None:
     assert stale_after(mutable, "params.yaml", lambda text: "# a comment\n" + text) == set()
     assert stale_after(mutable, "params.yaml", lambda text: text.replace("seed: 0", "seed:   0  # spaces")) == set()
@@ -351,7 +362,16 @@ def test_comments_touches_and_other_files_make_nothing_stale(mutable: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "folder", ["stages/train", "stages/lib/core", "data/collected", "data/ledger/collect", "models/tokenizer"]
+    "folder",
+    [
+        "stages/train",
+        "stages/lib/core",
+        "data/collected",
+        "data/ledger/collect",
+        "models/tokenizer",
+        "models/adapter",
+        "tiny_model",
+    ],
 )
 def test_what_editors_and_systems_leave_behind_makes_nothing_stale(mutable: Path, folder: str) -> None:
     strays = ["__pycache__/a.pyc", ".a.py.swp", "a.py~", ".DS_Store", ".idea/a.xml", ".vscode/a.json", "Thumbs.db", "._a.py",

@@ -89,9 +89,13 @@ def check_files(folder: Path, files: FileHashes, pin: Path) -> None:
 
 
 def how_to_fetch(path: Path) -> str:
-    """What brings an out back whose copy in the cache may be damaged too: DVC hashes again what can be written to."""
+    """What brings an out back whose copy in the cache may be damaged too.
+
+    DVC hashes an object in its cache again only if it can be written to and its time is new.
+    """
     remove = f"rm {path}" if path.suffix else f"rm -r {path}"
-    return f'run `{remove}; chmod -R u+w "$(dvc cache dir)"; dvc pull {path}` to have it checked and fetched again'
+    distrust = 'find "$(dvc cache dir)" -type f -exec chmod u+w {} + -exec touch {} +'
+    return f"run `{remove}; {distrust}; dvc pull {path}` to have it checked and fetched again"
 
 
 def _check_origin(path: Path) -> None:
