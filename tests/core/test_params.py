@@ -1,7 +1,7 @@
 """The reader of params.yaml: scalars as DVC reads them, and one line for each mistake: key, found, allowed."""
 
 import ast
-import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,7 +48,6 @@ SCALARS = [
     "5e-05", "4e-4", "1E3", "1.5e+3", "-1e-3", "1", "-3", "+2", "012", ".5", "-.5", "1.", "0.0", "true", "True", "FALSE", "null",
     "~", "no", "No", "on", "yes", "off", "y", "n", "e5", "1e", "1:30", "'5'", "'true'",
 ]  # fmt: skip
-DERIVED = {"SplitParams.train"}  # what the other two shares leave
 
 
 def repo_params() -> dict:
@@ -115,35 +114,97 @@ def test_every_param_has_a_field_every_field_a_param_and_no_default(section: str
     assert all(field.is_required() for field in MODELS[section].model_fields.values())
 
 
-def names_read(model: type[Section]) -> set[str]:
-    """Attributes that code which names this model or a model that it extends reads from `params`, `source` or `columns`."""
-    names: set[str] = set()
-    models = [base.__name__ for base in model.__mro__ if issubclass(base, Section) and base is not Section] + ["Source"]
-    for path in (REPO / "stages").rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        if not any(re.search(rf"\b{name}\b", text) for name in models):
-            continue
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Attribute) and _root(node) in ("params", "source", "columns"):
-                names.add(node.attr)
-            if isinstance(node, ast.keyword) and node.arg == "include":  # model_dump(include={...})
-                names |= set(ast.literal_eval(node.value))
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "TEXT_STEPS":  # getattr(params, name)
-                names |= {key.value for key in node.value.keys if key is not None}  # None: **others
-    return names
+KINDS: dict[str, type[Section]] = {model.__name__: model for model in (*MODELS.values(), *SOURCES)}
 
 
-def _root(node: ast.AST) -> str | None:
-    """The variable that `params.sources[name].path` begins with."""
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        node = node.value
-    return getattr(node, "id", None)
+def models_in(node: ast.AST | None) -> set[str]:
+    """The models of params.yaml that an annotation, or a call of `read_params`, names: themselves or a model they extend."""
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)} if node else set()
+    if names & {"Source", "CollectParams"}:
+        names |= {source.__name__ for source in SOURCES}
+    return {name for name, model in KINDS.items() if names & {base.__name__ for base in model.__mro__[:-2]}}
 
 
-@pytest.mark.parametrize("model", [*MODELS.values(), *SOURCES], ids=lambda model: model.__name__)
-def test_no_param_is_in_vain(model: type[Section]) -> None:
-    unread = set(model.model_fields) - names_read(model)
-    assert {f"{model.__name__}.{field}" for field in unread} <= DERIVED
+def _root(node: ast.AST) -> str:
+    """The variable that `params.sources[name].path` and `params.sources.items()` begin with."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return getattr(node, "id", "")
+
+
+def bindings(function: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
+    """(variables, what they are taken from) of assignments and loops."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign):
+            target, value = node.targets[0], node.value
+            pairs = isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple)
+            yield from zip(target.elts, value.elts, strict=True) if pairs else [(target, value)]
+        elif isinstance(node, ast.For | ast.comprehension):
+            yield node.target, node.iter
+
+
+def models_of_variables(
+    function: ast.FunctionDef | ast.Lambda, given: set[str], held: dict[str, set[str]]
+) -> dict[str, set[str]]:
+    """Of those that are annotated with a model, are read from params.yaml or come of one.
+
+    `given`: the models that a lambda of this file is called with. `held`: see `models_held`.
+    """
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    models = {argument.arg: models_in(argument.annotation) if argument.annotation else given for argument in arguments}
+    for bound, value in bindings(function):
+        calls = {node.func.id for node in ast.walk(value) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+        of = models_in(value) if "read_params" in calls else models.get(_root(value), set())
+        for name in ast.walk(bound):
+            if isinstance(name, ast.Name):
+                models[name.id] = models.get(name.id, set()).union(of, *(held.get(call, set()) for call in calls))
+    return models
+
+
+def fields_read(function: ast.FunctionDef | ast.Lambda, given: set[str], held: dict[str, set[str]]) -> set[str]:
+    """`Model.field` for each attribute of such a variable."""
+    models, found = models_of_variables(function, given, held), set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute):
+            holder = node.value.attr if isinstance(node.value, ast.Attribute) else ""
+            found |= {f"{model}.{node.attr}" for model in models.get(_root(node), set()) | held.get(holder, set())}
+    return found
+
+
+def models_held(trees: list[ast.Module]) -> dict[str, set[str]]:
+    """Attribute or function -> the models that it is annotated with, or that `self.params = params` gives it."""
+    held: dict[str, set[str]] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            held[node.target.id] = held.get(node.target.id, set()) | models_in(node.annotation)
+        elif isinstance(node, ast.FunctionDef):
+            held[node.name] = held.get(node.name, set()) | models_in(node.returns)
+            models = models_of_variables(node, set(), {})
+            for bound, value in bindings(node):
+                if isinstance(bound, ast.Attribute) and isinstance(value, ast.Name):
+                    held[bound.attr] = held.get(bound.attr, set()) | models.get(value.id, set())
+    return held
+
+
+@pytest.fixture(scope="module")
+def read_anywhere() -> set[str]:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (REPO / "stages").rglob("*.py")]
+    held, found = models_held(trees), set()
+    for tree in trees:
+        callables = [node for node in ast.walk(tree) if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Callable"]
+        given: set[str] = set().union(*map(models_in, callables))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                found |= fields_read(node, set(), held)
+            elif isinstance(node, ast.Lambda):
+                found |= fields_read(node, given, held)
+    return found
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_no_param_is_in_vain(name: str, read_anywhere: set[str]) -> None:
+    unread = {f"{name}.{field}" for field in KINDS[name].model_fields} - read_anywhere
+    assert unread == set()
 
 
 # section, its changed values, what the one line must say: the key, what was found, what is allowed.

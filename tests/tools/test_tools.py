@@ -2,17 +2,24 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from conftest import copy_project, environment
 
 
-def talk(folder: Path, typed: str, *options: str) -> subprocess.CompletedProcess[str]:
+@pytest.fixture
+def talk(warm: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    return partial(start_and_type, warm)
+
+
+def start_and_type(warm: dict[str, str], folder: Path, typed: str, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tools.chat", "--max-new-tokens", "5", *options],
+        ["python", "-m", "tools.chat", "--max-new-tokens", "5", *options],
         cwd=folder,
-        env=environment(),
+        env=environment(**warm),
         input=typed,
         capture_output=True,
         text=True,
@@ -21,7 +28,9 @@ def talk(folder: Path, typed: str, *options: str) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(("option", "names"), [([], ["tuned"]), (["--base"], ["base"]), (["--both"], ["base", "tuned"])])
-def test_chat_answers_each_line_and_ends_with_the_input(finished_project: Path, option: list[str], names: list[str]) -> None:
+def test_chat_answers_each_line_and_ends_with_the_input(
+    finished_project: Path, talk: Callable, option: list[str], names: list[str]
+) -> None:
     done = talk(finished_project, "hello?\nand again?\n", *option)
     assert done.returncode == 0, done.stderr
     for name in ("base", "tuned"):
@@ -48,13 +57,13 @@ def test_chat_remembers_the_turns_before_and_forgets_them_with_new(
     assert capsys.readouterr().out.count("tuned> ") == 4
 
 
-def test_chat_before_the_first_run_says_what_to_do(project: Path) -> None:
+def test_chat_before_the_first_run_says_what_to_do(talk: Callable, project: Path) -> None:
     done = talk(project, "hello?\n")
     assert done.returncode == 1
     assert done.stderr.strip() == "error: models/base.json: not found; `make run` makes it, `dvc pull` fetches it"
 
 
-def test_chat_with_changed_weights_refuses(finished_project: Path, tmp_path: Path) -> None:
+def test_chat_with_changed_weights_refuses(talk: Callable, finished_project: Path, tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     weights = folder / "tiny_model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x7f")
