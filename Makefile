@@ -19,6 +19,13 @@ PYTEST := python -m pytest -n auto --maxprocesses 4 --dist worksteal $(MEASURED)
 
 run: $(VENV)/installed
 	$(ACTIVATE) && dvc repro
+	@echo
+	@echo 'Where to look next:'
+	@echo '  make chat                    talk to the tuned model'
+	@echo '  metrics/replies.md           what base and tuned model reply to test conversations'
+	@echo '  source .venv/bin/activate    then, for the figures and the curves:'
+	@echo '  dvc metrics show metrics/base.json metrics/tuned.json'
+	@echo '  dvc plots show'
 
 env: $(VENV)/installed
 
@@ -50,6 +57,7 @@ ifeq ($(TORCH),cpu)
 	@$(INSTALL) --index-url https://download.pytorch.org/whl/cpu $(TORCH_PIN)
 endif
 	@$(INSTALL) -r requirements.txt
+	@$(VENV)/bin/python -m tools.draw --script $(VENV)/vega.js
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt

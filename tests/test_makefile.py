@@ -19,7 +19,9 @@ def would_run(*arguments: str) -> str:
 def test_run_installs_the_pins_and_runs_the_pipeline() -> None:
     commands = would_run("run")
     assert "requirements/install.py -r requirements.txt" in commands
-    assert commands.strip().endswith("dvc repro")
+    assert re.search(r"&& dvc repro$", commands, flags=re.MULTILINE)
+    where_to_look = commands[commands.index("dvc repro") :]
+    assert all(hint in where_to_look for hint in ("make chat", "metrics/replies.md", "dvc metrics show", "dvc plots show"))
     assert "download.pytorch.org" not in commands
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import re
 import resource
 from collections.abc import Callable, Iterator
 from importlib import metadata
@@ -62,8 +63,23 @@ def test_a_large_rest_is_counted_with_separators() -> None:
 # The end of a stage
 
 
-def test_a_stage_that_ends_well_says_nothing() -> None:
-    run_stage(lambda: None)
+def test_a_stage_that_ends_well_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    run_stage(lambda: print("3 rows"))
+    assert re.fullmatch(r"3 rows\ntook \d+\.\d s\n", capsys.readouterr().out)
+
+
+def test_of_processes_that_train_together_the_first_one_says_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for rank, said in (("0", 1), ("1", 0)):
+        monkeypatch.setenv("RANK", rank)
+        run_stage(lambda: None)
+        assert capsys.readouterr().out.count("took") == said
+
+
+def test_a_stage_that_fails_says_no_time(capsys: pytest.CaptureFixture[str]) -> None:
+    message_of(fail(ReprotuneError("no")))
+    assert capsys.readouterr().out == ""
 
 
 def test_a_users_mistake_is_its_message_and_the_command_that_restores() -> None:

@@ -1,10 +1,11 @@
-"""Errors that a user can act on: one line each, never a traceback."""
+"""How a stage ends: with the time that it took, or with an error that a user can act on, one line and never a traceback."""
 
 import errno
 import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -38,8 +39,19 @@ def find_os_error(error: Exception) -> OSError | None:
     return OSError(int(found[1]), os.strerror(int(found[1]))) if found else None
 
 
+def describe_duration(seconds: float) -> str:
+    """
+    >>> describe_duration(0.234), describe_duration(59.96), describe_duration(148.2)
+    ('0.2 s', '1 min 0 s', '2 min 28 s')
+    """
+    if round(seconds, 1) < 60:
+        return f"{seconds:.1f} s"
+    return "{} min {} s".format(*divmod(round(seconds), 60))
+
+
 def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str = "dvc checkout") -> None:
-    """Run a stage's main; turn an error into one message that also names the command that restores earlier results.
+    """Run a stage's main and say how long it took; turn an error into one message that also names the command that restores
+    earlier results.
 
     DVC removes a stage's `outs` before it runs the command and commits nothing when the command fails. What is half
     written then is removed here, or it would stand in the way of `restore`. Without DVC earlier outs are still there, and may
@@ -47,6 +59,7 @@ def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str 
     """
     absent = [out for out in outs if not out.exists()]
     restore += " --force" if len(absent) < len(outs) else ""
+    start = time.perf_counter()
     try:
         main()
     except BaseException as error:
@@ -61,5 +74,7 @@ def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str 
         else:
             raise
     else:
+        if os.environ.get("RANK", "0") == "0":  # of several processes that train together, the first one speaks
+            print(f"took {describe_duration(time.perf_counter() - start)}", flush=True)
         return
     sys.exit(f"error: {message}\nNothing was saved. `{restore}` brings back the results of the last good run.")
