@@ -19,6 +19,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from stages.lib.records.tokenized import IGNORE_INDEX
+
 SHAPES = {  # hidden, intermediate, layers, heads, key heads, vocabulary
     "1B": (2048, 8192, 16, 32, 8, 128_256),
     "8B": (4096, 14336, 32, 32, 8, 128_256),
@@ -27,6 +29,10 @@ SHAPES = {  # hidden, intermediate, layers, heads, key heads, vocabulary
 PACK_LENGTH = 4096
 PACKS_PER_STEP = 4
 WARM_UP = 3
+PARAMS_HERE = {  # of the section train, in place of what params.yaml has
+    "method": "lora", "learning_rate": 1e-4, "lr_scheduler_type": "constant", "warmup_steps": 0, "r": 16, "lora_alpha": 32,
+    "lora_dropout": 0.0, "use_rslora": False, "target_modules": "all-linear", "keep": "last",
+}  # fmt: skip
 CONTESTANTS = (
     "ours",
     "ours, deterministic",
@@ -43,7 +49,7 @@ def make_documents(number: int, vocabulary: int) -> list[tuple[list[int], list[i
     for _ in range(number):
         length = max(16, min(PACK_LENGTH, round(chance.lognormvariate(5.3, 0.7))))
         ids = [chance.randrange(10, vocabulary) for _ in range(length)]
-        documents.append((ids, [-100] * round(0.6 * length) + ids[round(0.6 * length) :]))
+        documents.append((ids, [IGNORE_INDEX] * round(0.6 * length) + ids[round(0.6 * length) :]))
     return documents
 
 
@@ -65,31 +71,33 @@ def run_ours(shape: str, steps: int, device: str, options: str) -> dict[str, flo
     import torch
     from peft.helpers import disable_input_dtype_casting
 
+    from stages.lib.core.params import read_params
     from stages.lib.model.hardware import Hardware, use_deterministic_algorithms
     from stages.train.likelihood import choose_nll
     from stages.train.methods import add_adapter, checkpoint_activations
     from stages.train.packing import pack
+    from stages.train.params import TrainParams
     from stages.train.plan import Document, Plan
     from stages.train.quick_layers import quicken
     from stages.train.ranks import Ranks
-    from stages.train.trainer import Settings, Trainer
+    from stages.train.trainer import Trainer
 
     use_deterministic_algorithms("deterministic" in options)
     model = make_model(shape, device)
     if "checkpointing" in options:
         checkpoint_activations(model)
-    model = add_adapter(model, "lora", 16, 32, 0.0, False, "all-linear", 0)
+    params = read_params("train", TrainParams).model_copy(update=PARAMS_HERE)
+    model = add_adapter(model, params)
     if "peft" not in options:
         quicken(model)
     documents = [Document(str(at), *row) for at, row in enumerate(make_documents(40 * (steps + WARM_UP) * 2, SHAPES[shape][-1]))]
     groups = pack([len(document.input_ids) for document in documents], PACK_LENGTH)
     packs = [[documents[at] for at in group] for group in groups]
     plan = Plan(packs, PACKS_PER_STEP, min(steps + WARM_UP, len(packs) // PACKS_PER_STEP), 0)
-    settings = Settings(1e-4, "constant", 0, 0.0, 1.0, 10**9, None, "last")
     hardware = Hardware(device, "bfloat16")
     with disable_input_dtype_casting(model):
         nll = choose_nll(model, packs[0], hardware)
-        trainer = Trainer(model, nll, plan, settings, hardware, Ranks(), PACKS_PER_STEP * PACK_LENGTH)
+        trainer = Trainer(model, nll, plan, params, hardware, Ranks(), PACKS_PER_STEP * PACK_LENGTH)
         model.train()
         tokens, started = 0, 0.0
         for step in range(plan.steps):
@@ -113,7 +121,7 @@ def run_trl(shape: str, steps: int, device: str, options: str) -> dict[str, floa
     from trl import SFTConfig, SFTTrainer
 
     class Marks(TrainerCallback):
-        def on_step_end(self, _args: Any, state: Any, _control: Any, **_kwargs: Any) -> None:
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
             if state.global_step == WARM_UP:
                 synchronize(device)
                 seen.update(tokens=0, started=time.perf_counter())

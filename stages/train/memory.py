@@ -28,17 +28,25 @@ def check_memory(method: Method, hardware: Hardware, processes: int) -> None:
     Raises:
         ReprotuneError: the run can't fit, whatever its micro-batches; told before weights are read.
     """
-    trusted = read_base_pin().trust_remote_code
-    config = AutoConfig.from_pretrained(pinned_folder(), local_files_only=True, trust_remote_code=trusted)
-    with torch.device("meta"):
-        parameters = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted).num_parameters()
-    parts = processes if hardware.device == "cuda" else 1
-    if reason := find_hopeless(parameters, method, hardware, parts, read_total_memory(hardware.device)):
+    parameters, memory = count_parameters(), read_total_memory(hardware.device)
+    if parameters and (reason := find_hopeless(parameters, method, hardware, processes, memory)):
         raise ReprotuneError(reason)
 
 
+def count_parameters() -> int | None:
+    """Of the base model, tied ones once; None for a model that can't be built without storage."""
+    trusted = read_base_pin().trust_remote_code
+    config = AutoConfig.from_pretrained(pinned_folder(), local_files_only=True, trust_remote_code=trusted)
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+    except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
+        return None
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def find_hopeless(parameters: int, method: Method, hardware: Hardware, parts: int, memory: int) -> str | None:
-    """Why a run can't fit into so many bytes, in a sentence, or None. `parts`: devices that may share the weights."""
+    """Why a run can't fit into so many bytes, in a sentence, or None. `parts`: processes that may share the weights."""
     bytes_each = {"full": WHOLE_MODEL, "qlora": FOUR_BIT}.get(method, 2 if hardware.precision == "bfloat16" else 4)
     least = parameters * bytes_each / parts
     if least <= memory:
