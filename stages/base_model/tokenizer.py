@@ -3,14 +3,16 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from stages.lib.base_model.pin import TOKENIZER_TYPES
+from stages.lib.base_model.source import TemplateValue
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.tokenizer import TOKENIZER, open_tokenizer
 
 
-def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | None, template_variables: dict[str, Any]) -> None:
+def write_tokenizer(
+    folder: Path, trust_remote_code: bool, chat_template: str | None, template_variables: dict[str, TemplateValue]
+) -> None:
     """Save the tokenizer in `folder` to models/tokenizer, with the chat template that every later stage uses.
 
     `template_variables` are set at the template's top, so that training, prediction, chat and any tool that loads
@@ -40,5 +42,5 @@ def write_tokenizer(folder: Path, trust_remote_code: bool, chat_template: str | 
         path.unlink()
 
 
-def _jinja_literal(value: str | bool | int | float | None) -> str:
+def _jinja_literal(value: TemplateValue) -> str:
     return "none" if value is None else json.dumps(value, ensure_ascii=False)

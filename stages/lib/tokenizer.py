@@ -1,18 +1,21 @@
 """The tokenizer and its chat template in models/tokenizer/: written once by base_model, read by every later stage."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 from stages.lib.records.pins import check_files
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 TOKENIZER = Path("models/tokenizer")
 TEMPLATE = TOKENIZER / "chat_template.jinja"
 
 
-def load_tokenizer() -> Any:
+def load_tokenizer() -> "PreTrainedTokenizerBase":
     """The tokenizer with its chat template, as pinned.
 
     models/tokenizer is an out, which a remote may bring: none of its code runs. A tokenizer with code of its own, which
@@ -30,7 +33,7 @@ def load_tokenizer() -> Any:
     return tokenizer
 
 
-def open_tokenizer(folder: Path, trust_remote_code: bool) -> Any:
+def open_tokenizer(folder: Path, trust_remote_code: bool) -> "PreTrainedTokenizerBase":
     """
     Raises:
         ReprotuneError: there is none in the folder, or it needs code that may not run.

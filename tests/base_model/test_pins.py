@@ -14,6 +14,8 @@ from stages.base_model import __main__ as stage
 from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
+from stages.lib.model.adapter import ADAPTER, load_adapter, write_adapter
+from stages.lib.model.weights import load_base_model
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 
@@ -159,6 +161,33 @@ def test_a_damaged_folder_is_one_line_with_what_brings_it_back(folder: Path, dam
         weights.rename(weights.with_suffix(".bin"))
     with pytest.raises(ReprotuneError, match=r"models/adapter/.*models/adapter\.json.*models/adapter") as caught:
         check_files(weights.parent, read_pin(ADAPTER_PIN, AdapterPin).files, ADAPTER_PIN)
+    assert "\n" not in str(caught.value)
+    assert folder.exists()
+
+
+def damage_weights(damage: str) -> None:
+    [weights] = ADAPTER.glob("*.safetensors")
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:] if damage == "flipped" else content[:100])
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "another method's"])
+def test_what_training_wrote_is_loaded_as_it_was_written_or_not_at_all(folder: Path, method: str, damage: str) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    stage.main()
+    model = load_base_model("float32", "cpu")
+    model = get_peft_model(model, LoraConfig(r=2, task_type="CAUSAL_LM")) if method == "lora" else model
+    tensors = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    write_adapter(model, {name: tensor.detach() for name, tensor in tensors.items()})
+    assert load_adapter(load_base_model("float32", "cpu"))
+    if damage == "another method's":  # its name alone decides how the folder is read
+        (ADAPTER / "adapter_config.json").write_bytes(b"{}")
+    else:
+        damage_weights(damage)
+    with pytest.raises(ReprotuneError, match=r"models/adapter/.*models/adapter\.json.*models/adapter") as caught:
+        load_adapter(load_base_model("float32", "cpu"))
     assert "\n" not in str(caught.value)
     assert folder.exists()
 

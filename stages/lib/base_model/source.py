@@ -28,6 +28,9 @@ TOKENIZER_PATTERNS = (
 CODE = "*.py"  # of a model that is trusted
 
 
+TemplateValue = str | bool | int | float | None
+
+
 class BaseModelSource(Section):
     """Which model, and whether its code may run. See params.yaml for what each is for each source."""
 
@@ -60,7 +63,7 @@ class BaseModelParams(BaseModelSource):
     model_config = ConfigDict(extra="forbid")
 
     chat_template: str | None
-    template_variables: dict[str, str | bool | int | float | None]
+    template_variables: dict[str, TemplateValue]
 
 
 def fetch(model: BaseModelSource, weights: bool = True) -> Path:

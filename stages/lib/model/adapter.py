@@ -5,17 +5,20 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import read_base_pin
 from stages.lib.base_model.wheel import VERSION_KEYS
 from stages.lib.core.files import read_json, write_json
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 ADAPTER = Path("models/adapter")
 
 
-def write_adapter(model: Any, tensors: dict[str, Any]) -> None:
+def write_adapter(model: Any, tensors: dict[str, "Tensor"]) -> None:
     """What was trained, with the same bytes each time, and its pin; `tensors` by their names in the model.
 
     An adapter in peft's format: sets sorted, no path, no model card. Of a model that was trained whole, the model.
@@ -28,7 +31,7 @@ def write_adapter(model: Any, tensors: dict[str, Any]) -> None:
     write_pin(ADAPTER_PIN, AdapterPin(files=hash_files(ADAPTER.iterdir())))
 
 
-def _write_whole(model: Any, tensors: dict[str, Any]) -> None:
+def _write_whole(model: Any, tensors: dict[str, "Tensor"]) -> None:
     dtype = model.config.dtype  # that of the base model; save_pretrained puts the trained weights' float32 there
     saved = model.state_dict().keys()
     kept = tensors | {name: buffer for name, buffer in model.named_buffers() if name in saved}
@@ -40,7 +43,7 @@ def _write_whole(model: Any, tensors: dict[str, Any]) -> None:
     write_json(ADAPTER / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
 
 
-def _write_peft(model: Any, tensors: dict[str, Any]) -> None:
+def _write_peft(model: Any, tensors: dict[str, "Tensor"]) -> None:
     model.save_pretrained(ADAPTER, state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
     config = read_json(ADAPTER / "adapter_config.json")

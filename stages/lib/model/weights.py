@@ -25,7 +25,7 @@ def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
         options["device_map"] = {"": device}
 
     logging.disable_progress_bar()
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         pinned_folder(),
         dtype=getattr(torch, precision),
         local_files_only=True,
