@@ -6,7 +6,7 @@ import pytest
 from conftest import REPO
 
 from stages.report.excerpts import render_examples
-from stages.report.names import shown_name
+from stages.report.names import shown_label, shown_name
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,37 @@ def test_no_id_of_the_examples_that_git_tracks_is_hashed() -> None:
 
 def test_the_heading_of_an_excerpt_holds_no_personal_data() -> None:
     assert "ann.lee" not in render_examples([{"id": "mail/ann.lee@firm.io", "pieces": []}], [])
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("<script>alert(1)</script>", "‹script›alert(1)‹/script›"),
+        ('=HYPERLINK("https://evil.io")', '\'=HYPERLINK("https://evil.io")'),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("@SUM(1)", "'@SUM(1)"),
+        ("-2+3 / en", "'-2+3 / en"),
+        (" =1", "' =1"),
+        ("\t=1", "' =1"),
+        ("＝1", "'＝1"),
+        ("a\n=1", "a =1"),
+    ],
+)
+def test_a_label_is_one_line_and_neither_markup_nor_a_formula(label: str, shown: str) -> None:
+    assert shown_label(label) == shown
+
+
+@pytest.mark.parametrize(
+    "label", ["", " / en", "billing / en / 1 turn / under 256 characters", "R&D", "a = b", "退款 / zh", "c++"]
+)
+def test_any_other_label_stands_as_it_is(label: str) -> None:
+    assert shown_label(label) == label
+
+
+@pytest.mark.parametrize("label", ["ann.lee@firm.io", "13812345678", "DE89370400440532013000"])
+def test_of_a_stratum_the_part_that_is_personal_is_hashed(label: str) -> None:
+    assert re.fullmatch("[0-9a-f]{12} / en / 1 turn", shown_label(f"{label} / en / 1 turn"))
+
+
+def test_a_number_that_is_personal_only_as_a_whole_is_hashed_as_a_whole() -> None:
+    assert re.fullmatch("[0-9a-f]{12}", shown_label("138 / 1234 / 5678"))

@@ -139,7 +139,8 @@ def _keys_in_file(values: Any, location: tuple[int | str, ...], missing: bool) -
     """pydantic's location without the names of union members, which stand in no file; a `missing` key stands in none either."""
     keys = []
     for position, part in enumerate(location):
-        if (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
+        known = part in values if isinstance(values, dict) else isinstance(values, list) and isinstance(part, int)
+        if known:
             values = values[part]
             keys.append(str(part))
         elif missing and position == len(location) - 1:
