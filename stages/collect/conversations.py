@@ -1,7 +1,7 @@
 """A source -> conversations: a list of messages in a row, a row a pair, or a row a message."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stages.collect.layouts import columns_of_row, find_columns, names_in, watch_optional_keys
 from stages.collect.messages import ROLE_NAMES, field_text, find_role, message_text, read_messages, read_text, shorten, show
@@ -110,7 +110,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation:
     return RawConversation(row.place, field_text(values, columns.id), label, language, group, system + messages)
 
 
-def _read_pair(values: dict[str, Any], columns: Columns, roles: dict[str, Role]) -> list[Message]:
+def _read_pair(values: dict[str, object], columns: Columns, roles: dict[str, Role]) -> list[Message]:
     sides: list[Message] = []
     named: tuple[tuple[Role, str], ...] = (("user", str(columns.user)), ("assistant", str(columns.assistant)))
     for role, name in named:
@@ -123,7 +123,7 @@ def _read_pair(values: dict[str, Any], columns: Columns, roles: dict[str, Role])
     return sides
 
 
-def _read_fields(values: dict[str, Any], columns: Columns) -> Fields:
+def _read_fields(values: dict[str, object], columns: Columns) -> Fields:
     names = (columns.label, columns.language, columns.group, columns.system)
     return Fields(*(field_text(values, name) for name in names))
 

@@ -18,7 +18,7 @@ def read_chatterbot(source: ChatterbotSource, _only: object) -> Rows:
         document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         for number, turns in enumerate(document["conversations"], start=1):
             messages = [_message(("user", "assistant")[position % 2], turn) for position, turn in enumerate(turns)]
-            values = {"label": path.stem, "language": source.language, "messages": messages}
+            values: dict[str, object] = {"label": path.stem, "language": source.language, "messages": messages}
             yield Row(f"{path.name}: conversation {number}", values)
 
 

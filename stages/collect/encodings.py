@@ -1,4 +1,8 @@
-"""What encoding bytes that are not UTF-8 may be in: a suggestion for a person to judge, never a decision."""
+"""What encoding bytes that are not UTF-8 may be in: a suggestion for a person to judge, never a decision.
+
+A suggestion rests on one short line. There charset-normalizer finds 9 of 31 (25 if it may only choose among the five below,
+none of the Chinese ones in GB 18030), these tables 29.
+"""
 
 import codecs
 import unicodedata

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any
 
 from stages.collect.messages import shorten
 from stages.collect.readers import DELIMITERS
@@ -81,7 +80,7 @@ def watch_optional_keys(rows: Rows, columns: Columns, path: str) -> Rows:
         raise ReprotuneError(f"{path}: no row has the key {', '.join(map(repr, sorted(unseen)))} (see the source's `columns`)")
 
 
-def columns_of_row(values: dict[str, Any], columns: Columns | None, required: Collection[str]) -> Columns:
+def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:
     """The columns, mapped or recognised, if the row has all that is required."""
     found = columns or _recognize_row(tuple(values))
     absent = [name for name in required if name not in values]

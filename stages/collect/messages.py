@@ -2,7 +2,6 @@
 
 import json
 import math
-from typing import Any
 
 import orjson
 
@@ -35,7 +34,7 @@ def show(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
-def field_text(values: dict[str, Any], name: str | None) -> str | None:
+def field_text(values: dict[str, object], name: str | None) -> str | None:
     """A text or number as text; None where the field is not mapped, absent or blank.
 
     >>> field_text({"label": 3}, "label"), field_text({"label": " "}, "label"), field_text({}, "label"), field_text({}, None)
@@ -51,7 +50,7 @@ def field_text(values: dict[str, Any], name: str | None) -> str | None:
     return str(value)
 
 
-def read_text(values: dict[str, Any], name: str) -> str:
+def read_text(values: dict[str, object], name: str) -> str:
     value = values[name]
     if not isinstance(value, str):
         raise ReprotuneError(f"{name} is {show(value)}; expected text")
@@ -90,7 +89,7 @@ def read_messages(value: object, name: str, role_key: str, content_key: str, rol
     return messages
 
 
-def message_text(message: dict[str, Any], key: str) -> str | None:
+def message_text(message: dict[str, object], key: str) -> str | None:
     """The text under a message's key, of several parts one a line; None if it is no text.
 
     What only calls tools has an empty text.

@@ -5,7 +5,6 @@ import hashlib
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -158,7 +157,7 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
         yield _row(f"{path}: row {number}", values, "")
 
 
-def _rows_in(document: Any, path: Path, source: JsonSource) -> list:
+def _rows_in(document: object, path: Path, source: JsonSource) -> list[object]:
     """The one array in a document; a document that is a conversation itself is the only row."""
     if isinstance(document, list):
         return document
@@ -176,7 +175,7 @@ def _rows_in(document: Any, path: Path, source: JsonSource) -> list:
     return next(iter(arrays.values()))
 
 
-def _row(place: str, values: Any, hint: str) -> Row | UnreadableRow:
+def _row(place: str, values: object, hint: str) -> Row | UnreadableRow:
     if isinstance(values, dict):
         return Row(place, values)
     kind = {list: "an array", str: "a text", type(None): "null"}.get(type(values), "a number or a truth value")

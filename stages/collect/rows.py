@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -11,7 +11,7 @@ class Row(NamedTuple):
     """`place`: file and line, for people."""
 
     place: str
-    values: dict[str, Any]
+    values: dict[str, object]
 
 
 class UnreadableRow(NamedTuple):

@@ -1,6 +1,8 @@
 """One time as exports write it, in English, Chinese, Japanese, Korean and digits -> a time that can be compared.
 
-It asks no clock: a text without a date is no time.
+It asks no clock: a text without a date is no time. Why not dateparser, strict: it reads 2024-13-01 as the 13th of January,
+v1.2.2024 as a date and 晚上12:30 as noon, misses Apache's and PostgreSQL's form, drops what is finer than a microsecond, and
+takes over a hundred times as long.
 """
 
 import re

@@ -1,7 +1,6 @@
 """Exports of chat programs that are JSON, but no rows of conversations yet."""
 
 from pathlib import Path
-from typing import Any
 
 from stages.lib.core.errors import ReprotuneError
 from tools.preview.columns import find_column
@@ -20,7 +19,7 @@ def refuse_trees(path: Path, sample: Sample) -> None:
             )
 
 
-def is_tree(value: Any) -> bool:
+def is_tree(value: object) -> bool:
     """Whether it maps names to nodes that know their parents.
 
     >>> is_tree({"a": {"parent": None, "children": ["b"]}, "b": {"parent": "a", "children": []}}), is_tree({"a": 1})

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -91,7 +91,7 @@ def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tu
     return None
 
 
-def list_of_messages(value: Any) -> list[dict] | None:
+def list_of_messages(value: object) -> list[dict[str, object]] | None:
     """The value, or the JSON text, if it is a list of objects."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
@@ -101,7 +101,7 @@ def list_of_messages(value: Any) -> list[dict] | None:
     return value if isinstance(value, list) and value and all(isinstance(one, dict) for one in value) else None
 
 
-def lists_of_messages(sample: Sample, columns: Columns) -> list[list[dict]]:
+def lists_of_messages(sample: Sample, columns: Columns) -> list[list[dict[str, object]]]:
     """The lists of messages in a mapping's columns; a row a pair may hold two: a prompt's and a completion's."""
     if columns.messages:
         found = [list_of_messages(value) for value in sample.cells(columns.messages)]
@@ -156,7 +156,7 @@ def find_fault(field: str, conversations: list[list[str]]) -> str | None:
     return None
 
 
-def cells_fit(field: str, values: list[Any]) -> bool:
+def cells_fit(field: str, values: list[object]) -> bool:
     """Whether a column's cells are what its name says: labels that repeat, ids that do not, language codes, an order.
 
     >>> cells_fit("id", [1, 2]), cells_fit("id", [1, 1]), cells_fit("order", ["3/12/2024"]), cells_fit("order", ["soon"])

@@ -5,7 +5,6 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from stages.clean.conversation import CleanedChunk
 from stages.collect.rows import UnreadableRow
@@ -157,7 +156,7 @@ def tell_problems(unreadable: list[UnreadableRow], stopped: str | None, any_read
         yield visible(f"After these rows the file can't be read, which stops `dvc repro`:\n  {stopped}")
 
 
-def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, Any], known: bool) -> Iterator[str]:
+def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, object], known: bool) -> Iterator[str]:
     yield ""
     if known:
         yield "params.yaml reads this file already. To read it as it was read here, let this stand under `collect.sources`:"

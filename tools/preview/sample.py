@@ -1,6 +1,6 @@
 """The first rows of a file, and the conversations in them, read as `collect` reads them."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
     def keys(self) -> list[str]:
         return list(dict.fromkeys(key for row in self.rows for key in row.values))
 
-    def cells(self, name: str) -> list[Any]:
+    def cells(self, name: str) -> list[object]:
         return [row.values.get(name) for row in self.rows]
 
 

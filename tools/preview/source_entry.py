@@ -5,7 +5,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,9 +21,9 @@ SUFFIXES = (*COMPRESSIONS, ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parqu
 YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
-def make_entry(kind: FileKind, target: Path) -> dict[str, Any]:
+def make_entry(kind: FileKind, target: Path) -> dict[str, object]:
     """`target`: where the file is to lie."""
-    entry: dict[str, Any] = {"format": kind.format, "path": str(target)}
+    entry: dict[str, object] = {"format": kind.format, "path": str(target)}
     if leads_out(target):
         entry["outside"] = True
     if kind.delimiter and kind.delimiter != DELIMITERS[kind.format]:
@@ -32,7 +31,7 @@ def make_entry(kind: FileKind, target: Path) -> dict[str, Any]:
     return entry | ({"encoding": kind.encoding.stated} if kind.encoding and kind.encoding.stated else {})
 
 
-def check_entry(entry: dict[str, Any]) -> Source:
+def check_entry(entry: dict[str, object]) -> Source:
     """The entry as the params model has it."""
     adapter: TypeAdapter[Source] = TypeAdapter(Source)
     try:
@@ -54,12 +53,12 @@ def _describe(error: ValidationError, where: Iterable[str | int]) -> ReprotuneEr
     return ReprotuneError(f"{'.'.join(map(str, where))}: {problem}")
 
 
-def names_of(target: Path, sources: dict[str, Any]) -> list[str]:
+def names_of(target: Path, sources: dict[str, object]) -> list[str]:
     """The sources in params.yaml that read this file."""
     return [name for name, source in sources.items() if isinstance(source, dict) and source.get("path") == str(target)]
 
 
-def choose_name(path: Path, target: Path, wanted: str | None, sources: dict[str, Any]) -> str:
+def choose_name(path: Path, target: Path, wanted: str | None, sources: dict[str, object]) -> str:
     """The name that is wanted, or that the file has in params.yaml already, or a new one."""
     if wanted and wanted.lower() in map(str.lower, sources):
         raise ReprotuneError(f"--name {wanted}: is a source already; choose another one")
@@ -115,7 +114,7 @@ def is_copy(path: Path, target: Path) -> bool:
         return one.read(2**20) == other.read(2**20)
 
 
-def yaml_entry(name: str, entry: dict[str, Any]) -> list[str]:
+def yaml_entry(name: str, entry: dict[str, object]) -> list[str]:
     """The lines that go under `sources:` in params.yaml."""
     lines = [f"    {name}:"]
     for key, value in entry.items():
@@ -125,7 +124,7 @@ def yaml_entry(name: str, entry: dict[str, Any]) -> list[str]:
             short = len(inline) <= WIDTH and not any(sign in pair for pair in pairs for sign in '[]{},"')
             lines += [inline] if short else [f"      {key}:", *(f"        {pair}" for pair in pairs)]
         else:
-            lines.append(f"      {key}: {'true' if value is True else yaml_text(value)}")
+            lines.append(f"      {key}: {'true' if value is True else yaml_text(str(value))}")
     return lines
 
 

@@ -1,7 +1,6 @@
 """How things are put: long texts and cells cut short, names that would not be seen in quotes, counts."""
 
 from collections import Counter
-from typing import Any
 
 MOST_SHOWN = 10
 MOST_CHARACTERS = 600  # of a text that is shown
@@ -14,7 +13,7 @@ def shorten(text: str) -> str:
     return f"{text[:MOST_CHARACTERS]} ... ({len(text) - MOST_CHARACTERS:,} characters more)"
 
 
-def shorten_cell(value: Any) -> str:
+def shorten_cell(value: object) -> str:
     """A cell on one line.
 
     >>> shorten_cell("two\\nlines"), shorten_cell(None), shorten_cell("x" * 50) == "x" * 40 + "..."
