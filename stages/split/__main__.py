@@ -11,38 +11,24 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import orjson
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
-from stages.lib.core.files import read_lines, to_line, write_json, write_jsonl, write_lines
+from stages.lib.core.files import read_lines, write_json, write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.assignment import ASSIGNMENT, GATE
+from stages.lib.records.assignment import ASSIGNMENT, GATE, AssignedRow, Gate, Nearness, Place
 from stages.lib.records.cleaned import CLEANED
 from stages.lib.records.conversation import SPLITS, conversations_of
 from stages.lib.similarity.join import LOWEST_THRESHOLD
-from stages.split.assignment import Group, assign_splits, group_rows, largest_group, pool_small_strata
+from stages.split.assignment import Group, HeldOut, assign_splits, group_rows, largest_group, pool_small_strata
 from stages.split.families import connect_similar
 from stages.split.leakage import covered_share, find_crossings, nearest_others
+from stages.split.locked import read_locked
 from stages.split.traits import Traits, describe_all, equal_pairs
 
 MOST_REGROUPINGS = 10
 NEAREST_FROM = 0.5  # Jaccard; what is less alike than this is not looked for
-
-
-class LockedMessage(Section):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str
-
-
-class LockedRow(Section):
-    """A row of the locked test, the one file of conversations that does not come from the stage before."""
-
-    id: str
-    label: str | None
-    language: str
-    group: str | None
-    messages: list[LockedMessage] = Field(min_length=1)
 
 
 class SplitParams(Section):
@@ -74,28 +60,42 @@ def ties(traits: Traits, params: SplitParams) -> np.ndarray:
 class Outcome(NamedTuple):
     """Of all rows, the locked ones first: `splits`, `strata` and the first id of the row's group (N,). `gate`: what it found."""
 
-    splits: list[str]
+    splits: list[Place]
     strata: list[str]
     groups: list[str]
-    gate: dict[str, int]
+    gate: Gate
 
 
-def quotas_of(total: int, locked: int, params: SplitParams) -> dict[str, int]:
+def quotas_of(total: int, locked: int, params: SplitParams) -> dict[HeldOut, int]:
     """Rows that validation and test get of `total`; with a locked test the rest is shared by train and validation."""
     if locked:
         return {"validation": round(total * params.validation / (params.train + params.validation))}
     return {"validation": round(total * params.validation), "test": round(total * params.test)}
 
 
-def split_once(groups: list[Group], locked: int, params: SplitParams) -> list[str]:
+def split_once(groups: list[Group], locked: int, params: SplitParams) -> list[Place]:
     """Row -> split. Locked rows are test, and all of it; what is grouped with one is left out, since it must not train."""
     free = [group for group in groups if group.rows[0] >= locked]
     quotas = quotas_of(sum(len(group.rows) for group in free), locked, params)
-    split_of = assign_splits(free, quotas)
+    split_of: dict[int, Place] = dict(assign_splits(free, quotas).items())
     for group in groups:
         if group.rows[0] < locked:
-            split_of |= {row: "test" if row < locked else "left_out" for row in group.rows}
+            split_of.update((row, "test" if row < locked else "left_out") for row in group.rows)
     return [split_of[row] for row in range(len(split_of))]
+
+
+def describe_gate(groups: list[Group], locked: int, params: SplitParams, found: dict[str, set[int]], leaked: int) -> Gate:
+    free = [len(group.rows) for group in groups if group.rows[0] >= locked]
+    limit = largest_group(quotas_of(sum(free), locked, params))
+    return {
+        "groups": len(groups),
+        "groups_too_large": sum(size > limit for size in free),
+        "largest_group": max((len(group.rows) for group in groups), default=0),
+        "leaked": leaked,
+        "regrouped_group": len(found["group"]),
+        "regrouped_text": len(found["text"]),
+        "regrouped_near": len(found["near"]),
+    }
 
 
 def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
@@ -126,26 +126,17 @@ def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
         for a, b in crossing.tolist()
         if (splits[a] == "train") != (splits[b] == "train")  # pairs of one side only connect the others
     ])  # fmt: skip
-    sizes = [len(group.rows) for group in groups]
-    free = [len(group.rows) for group in groups if group.rows[0] >= locked]
-    limit = largest_group(quotas_of(sum(free), locked, params))
-    gate = {
-        "groups": len(groups),
-        "groups_too_large": sum(size > limit for size in free),  # for a held-out split; they are in train
-        "largest_group": max(sizes, default=0),
-        "leaked": len(crossing),
-        **{f"regrouped_{name}": len(found[name]) for name in crossings},
-    }
+    gate = describe_gate(groups, locked, params, found, leaked=len(crossing))
     first_of = {row: traits.ids[group.rows[0]] for group in groups for row in group.rows}
     return Outcome(splits, strata, [first_of[row] for row in rows.tolist()], gate)
 
 
-def describe_test(traits: Traits, splits: list[str]) -> dict[int, dict]:
+def describe_test(traits: Traits, splits: list[Place]) -> dict[int, Nearness]:
     """Test row -> the train row most like it, if one is at all, and the share of its long n-grams that train holds."""
     test, train = (np.flatnonzero(np.isin(splits, [name])) for name in ("test", "train"))
     nearest = nearest_others(traits.shingles, test, train, NEAREST_FROM)
     shares = covered_share(traits.long_grams, test, train)
-    described = {}
+    described: dict[int, Nearness] = {}
     for row, share in zip(test.tolist(), shares.tolist(), strict=True):
         twin, similarity = nearest.get(row, (None, None))
         described[row] = {
@@ -156,32 +147,21 @@ def describe_test(traits: Traits, splits: list[str]) -> dict[int, dict]:
     return described
 
 
-def read_locked(path: Path) -> dict[str, bytes]:
-    """Id -> row of the locked test, serialised as the pipeline does it: people may have edited the file.
-
-    Raises:
-        ReprotuneError: the file is missing, or rows are none of an earlier test.jsonl.
-    """
-    expected = "expected a copy of an earlier data/split/test.jsonl (split.locked_test)"
-    if not path.is_file():
-        raise ReprotuneError(f"{path}: not found; {expected}")
-    locked: dict[str, bytes] = {}
-    problems = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():  # no_locked_test.jsonl is one blank line: DVC warns of files without a byte
-            continue
-        try:
-            row = LockedRow.model_validate_json(line)
-        except ValidationError as error:
-            detail = error.errors(include_url=False)[0]
-            problem = ": ".join([".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")]).lstrip(": ")
-            problems.append(f"{path}:{number}: {problem}; {expected}")
-        else:
-            if row.id in locked:
-                problems.append(f"{path}:{number}: {row.id} stands twice; {expected}")
-            locked[row.id] = to_line(row.model_dump())
-    raise_first(problems)
-    return locked
+def assigned_rows(traits: Traits, outcome: Outcome) -> list[AssignedRow]:
+    """In the order of their ids."""
+    near = describe_test(traits, outcome.splits)
+    rows: list[AssignedRow] = []
+    for row in sorted(range(len(traits.ids)), key=traits.ids.__getitem__):
+        assigned: AssignedRow = {
+            "id": traits.ids[row],
+            "split": outcome.splits[row],
+            "stratum": outcome.strata[row],
+            "group": outcome.groups[row],
+        }
+        if row in near:
+            assigned = {**assigned, **near[row]}
+        rows.append(assigned)
+    return rows
 
 
 def read_rows(locked_test: Path) -> tuple[list[bytes], int]:
@@ -197,7 +177,7 @@ def main() -> None:
     lines, locked = read_rows(Path(params.locked_test))
     traits = describe_all(lines, params.stratify_by)
     outcome = split_rows(traits, locked, params)
-    sizes = Counter(outcome.splits)
+    sizes: Counter[str] = Counter(outcome.splits)
     if empty := [split for split in SPLITS if not sizes[split]]:
         raise ReprotuneError(
             f"{CLEANED}: {len(lines):,} conversations in {outcome.gate['groups']:,} groups are too few to split: "
@@ -206,13 +186,12 @@ def main() -> None:
     order = sorted(range(len(lines)), key=traits.ids.__getitem__)
     for split in SPLITS:
         write_lines(conversations_of(split), [traits.lines[row] for row in order if outcome.splits[row] == split])
-    near = describe_test(traits, outcome.splits)
-    write_jsonl(ASSIGNMENT, ({"id": traits.ids[row], "split": outcome.splits[row], "stratum": outcome.strata[row],
-                              "group": outcome.groups[row], **near.get(row, {})} for row in order))  # fmt: skip
+    write_jsonl(ASSIGNMENT, assigned_rows(traits, outcome))
     write_json(GATE, outcome.gate)
     gate = outcome.gate
     large = f", {gate['groups_too_large']} of them too large to be held out" if gate["groups_too_large"] else ""
-    print("split: " + ", ".join(f"{size:,} {split}" for split, size in sizes.items()) + f"; {gate['groups']:,} groups{large}")
+    counts = ", ".join(f"{sizes[split]:,} {split.replace('_', ' ')}" for split in (*SPLITS, "left_out") if sizes[split])
+    print(f"split: {counts}; {gate['groups']:,} groups{large}")
 
 
 if __name__ == "__main__":

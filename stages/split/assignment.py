@@ -3,11 +3,15 @@
 import hashlib
 import math
 from collections import Counter, defaultdict
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
+from stages.lib.records.conversation import Split
+
+HeldOut = Literal["test", "validation"]
+HELD_OUT: tuple[HeldOut, ...] = ("test", "validation")
 SLACK = 0.3  # of the square root of a stratum's share, which is about what pure chance would be off
 
 
@@ -64,22 +68,22 @@ def share_out(quota: int, groups: list[Group]) -> dict[str, int]:
     return quotas
 
 
-def largest_group(quotas: dict[str, int]) -> int:
+def largest_group(quotas: dict[HeldOut, int]) -> int:
     """Rows of the largest group that may be held out: half the smallest quota, or it would be most of what is measured."""
     return max(1, min(quotas.values()) // 2)
 
 
-def assign_splits(groups: list[Group], quotas: dict[str, int]) -> dict[int, str]:
+def assign_splits(groups: list[Group], quotas: dict[HeldOut, int]) -> dict[int, Split]:
     """Row -> split. In each stratum test takes the groups of lowest rank and validation those of highest.
 
     So a boundary moves little when data grows. A group that is too large, or larger than what is left of a quota, goes to train;
     a second pass over all strata then fills what is still short.
     """
-    split_of: dict[bytes, str] = {}
+    split_of: dict[bytes, Split] = {}
     left = dict(quotas)
     largest = largest_group(quotas)
 
-    def take(split: str, candidates: list[Group], rooms: dict[str, int]) -> None:
+    def take(split: HeldOut, candidates: list[Group], rooms: dict[str, int]) -> None:
         for group in candidates:
             size = len(group.rows)
             if size <= min(rooms[group.stratum], left[split], largest) and group.rank not in split_of:
@@ -87,7 +91,7 @@ def assign_splits(groups: list[Group], quotas: dict[str, int]) -> dict[int, str]
                 rooms[group.stratum] -= size
                 left[split] -= size
 
-    order = [(split, groups[::-1] if split == "validation" else groups) for split in ("test", "validation") if split in quotas]
+    order = [(split, groups[::-1] if split == "validation" else groups) for split in HELD_OUT if split in quotas]
     for split, candidates in order:
         take(split, candidates, share_out(quotas[split], candidates))
     for split, candidates in order:

@@ -9,7 +9,7 @@ import gc
 import hashlib
 from collections import Counter, defaultdict
 from itertools import groupby
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from tqdm import tqdm
@@ -20,10 +20,13 @@ from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.conversation import Conversation, Message, conversations_of, normalize, read_conversations
-from stages.lib.records.tokenize_ledger import LEDGER, RENDERED
-from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, examples_of, write_examples
+from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Piece, RenderedExample, TokenizedFate, TokenizedRow
+from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, TokenizedSplit, examples_of, write_examples
 from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import BatchTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 RENDERED_OF_EACH_SOURCE = 3
 
@@ -72,15 +75,17 @@ def cut(tokenizer: BatchTokenizer, messages: list[Message], max_length: int) -> 
 
 
 def tokenize_split(
-    tokenizer: Any, conversations: list[Conversation], split: str, params: TokenizeParams
-) -> tuple[list[tuple[str, Example]], list[dict]]:
+    tokenizer: "PreTrainedTokenizerBase", conversations: list[Conversation], split: TokenizedSplit, params: TokenizeParams
+) -> tuple[list[tuple[str, Example]], list[TokenizedRow]]:
     """(id, example) pairs and one ledger row for each conversation."""
     batch = BatchTokenizer(tokenizer)
     outcomes = batch.tokenize(row["messages"] for row in conversations)
     progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
-    tokenized: list[tuple[str, list[Example], str, str | None]] = []
+    tokenized: list[tuple[str, list[Example], TokenizedFate, str | None]] = []
     for conversation, outcome in zip(progress, outcomes, strict=True):
-        examples, fate, detail = [], "kept", None
+        examples: list[Example] = []
+        fate: TokenizedFate = "kept"
+        detail = None
         if isinstance(outcome, TemplateMisfit):
             fate, detail = "template_misfit", str(outcome)
         elif fits(outcome, params.max_length):
@@ -94,7 +99,7 @@ def tokenize_split(
         repeats = find_repeats(usable, params.identical_replies)
         tokenized = [(row[0], [], "identical_replies", None) if row[0] in repeats else row for row in tokenized]
     pairs: list[tuple[str, Example]] = []
-    ledger = []
+    ledger: list[TokenizedRow] = []
     for id, examples, fate, detail in tokenized:
         pairs += [(id, example) for example in examples]
         ledger.append(
@@ -111,50 +116,63 @@ def tokenize_split(
     return pairs, ledger
 
 
-def render_pieces(tokenizer: Any, example: Example) -> list[dict]:
+def render_pieces(tokenizer: "PreTrainedTokenizerBase", example: Example) -> list[Piece]:
     """The text in pieces that are labelled or not: each is what its tokens add, since by itself it may lose its first space."""
-    pieces, ids, text = [], [], ""
+    pieces: list[Piece] = []
+    ids: list[int] = []
+    text = ""
     tokens = zip(example.input_ids, example.labels, strict=True)
     for labelled, run in groupby(tokens, key=lambda pair: pair[1] != IGNORE_INDEX):
         ids += [id for id, _ in run]
-        longer = tokenizer.decode(ids)
+        longer = str(tokenizer.decode(ids))
         pieces.append({"labelled": labelled, "text": longer[len(text) :]})
         text = longer
     return pieces
 
 
-def render_some(tokenizer: Any, pairs: list[tuple[str, Example]]) -> list[dict]:
+def render_some(tokenizer: "PreTrainedTokenizerBase", pairs: list[tuple[str, Example]]) -> list[RenderedExample]:
     """Of each source a fixed few: the text as the model sees it, in pieces that are labelled or not."""
     by_source: dict[str, dict[str, Example]] = defaultdict(dict)
     for id, example in pairs:
         by_source[id.partition("/")[0]].setdefault(id, example)
-    rows = []
+    rows: list[RenderedExample] = []
     for _, examples in sorted(by_source.items()):
         for id in sorted(examples, key=hash_of)[:RENDERED_OF_EACH_SOURCE]:
             rows.append({"id": id, "pieces": render_pieces(tokenizer, examples[id])})
     return rows
 
 
+def count_fates(rows: list[TokenizedRow]) -> str:
+    """
+    >>> row = {"detail": None, "examples": 1, "tokens": 9, "labels": 4, "split": "train"}
+    >>> count_fates([{"id": "a", "fate": "kept", **row}, {"id": "b", "fate": "too_long", **row}])
+    '1 kept, 1 too long'
+    """
+    return ", ".join(
+        f"{number:,} {fate.replace('_', ' ')}" for fate, number in Counter(row["fate"] for row in rows).most_common()
+    )
+
+
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/model.txt")
     params = read_params("tokenize", TokenizeParams)
     tokenizer = load_tokenizer()
-    ledger: list[dict] = []
+    ledger: list[TokenizedRow] = []
     gc.disable()  # millions of small lists and no cycles: the collector would walk them all again and again
     for split in TOKENIZED_SPLITS:
         pairs, rows = tokenize_split(tokenizer, read_conversations(conversations_of(split)), split, params)
-        fates = Counter(row["fate"] for row in rows)
+        fates = count_fates(rows)
         if not pairs:
             detail = next((f"; first: {row['id']}: {row['detail']}" for row in rows if row["detail"]), "")
             raise ReprotuneError(
-                f"{conversations_of(split)}: none of {len(rows):,} conversations can be tokenised ({dict(fates)}){detail} "
+                f"{conversations_of(split)}: none of {len(rows):,} conversations can be tokenised ({fates}){detail} "
                 "(see tokenize.max_length and base_model.chat_template)"
             )
         write_examples(examples_of(split), pairs)
         if split == "train":
             write_jsonl(RENDERED, render_some(tokenizer, pairs))
         ledger += rows
-        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens, {dict(fates)}")
+        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}")
     write_jsonl(LEDGER, ledger)
 
 

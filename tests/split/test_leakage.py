@@ -177,4 +177,4 @@ def test_traits_do_not_depend_on_the_chunks(size: int, monkeypatch: pytest.Monke
 
 
 def test_no_conversations_have_traits_too() -> None:
-    assert [len(part) for part in describe_all([], [])] == [0, 0, 0, 0, 0, 0, 2, 0, 2]
+    assert [len(part) for part in describe_all([], [])] == [0, 0, 0, 0, 0, 0, 2, 2]

@@ -7,15 +7,25 @@ ASSIGNMENT = Path("data/split/assignment.jsonl")
 GATE = Path("data/split/gate.json")
 
 
-class AssignedRow(TypedDict):
-    """One conversation. `group`: the first id of those that stay together.
+Place = Literal["train", "validation", "test", "left_out"]
 
-    Of a test row: `nearest_train`, the train row most like it, if one is at all, and the Jaccard index of the two;
-    `ngrams_in_train`, the share of its long n-grams that stand somewhere in train (None where it has none).
+
+class Nearness(TypedDict):
+    """Of a test row: the train row most like it, if one is at all, and the Jaccard index of the two.
+
+    `ngrams_in_train`: the share of its long n-grams that stand somewhere in train (None where it has none).
     """
 
+    nearest_train: str | None
+    nearest_similarity: float | None
+    ngrams_in_train: float | None
+
+
+class AssignedRow(TypedDict):
+    """One conversation. `group`: the first id of those that stay together. The rest as in Nearness, of a test row."""
+
     id: str
-    split: Literal["train", "validation", "test", "left_out"]
+    split: Place
     stratum: str
     group: str
     nearest_train: NotRequired[str | None]

@@ -8,7 +8,10 @@ Messages are OpenAI's chat format. Files are UTF-8, LF, keys sorted, rows sorted
 
 import unicodedata
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field, with_config
+from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
 from stages.lib.core.files import read_jsonl
 
@@ -18,11 +21,16 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
+AS_WRITTEN = ConfigDict(strict=True, extra="forbid")  # for what validates a file that people may have edited
+
+
+@with_config(AS_WRITTEN)
 class Message(TypedDict):
     role: Role
     content: str
 
 
+@with_config(AS_WRITTEN)
 class Conversation(TypedDict):
     """`label`: topic or class, a stratum of the split. `language`: BCP 47 code, `und` if unknown.
 
@@ -33,7 +41,7 @@ class Conversation(TypedDict):
     label: str | None
     language: str
     group: str | None
-    messages: list[Message]
+    messages: Annotated[list[Message], Field(min_length=1)]
 
 
 def normalize(text: str) -> str:

@@ -7,12 +7,15 @@ LEDGER = Path("data/ledger/tokenize.jsonl")
 RENDERED = Path("data/tokenized/rendered.jsonl")
 
 
+TokenizedFate = Literal["kept", "cut", "too_long", "template_misfit", "identical_replies"]
+
+
 class TokenizedRow(TypedDict):
     """One conversation: how many examples, tokens and labels it gave, or why it was left out. `detail`: of a misfit."""
 
     id: str
     split: Literal["train", "validation"]
-    fate: Literal["kept", "cut", "too_long", "template_misfit", "identical_replies"]
+    fate: TokenizedFate
     detail: str | None
     examples: int
     tokens: int

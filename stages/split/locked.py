@@ -1,0 +1,39 @@
+"""The locked test: the one file of conversations that does not come from the stage before, and that people may have edited."""
+
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from stages.lib.core.errors import ReprotuneError, raise_first
+from stages.lib.core.files import read_lines, to_line
+from stages.lib.records.conversation import Conversation
+
+CONVERSATION = TypeAdapter(Conversation)
+
+
+def read_locked(path: Path) -> dict[str, bytes]:
+    """Id -> row of the locked test, serialised as the pipeline does it.
+
+    Raises:
+        ReprotuneError: the file is missing, or rows are none of an earlier test.jsonl.
+    """
+    expected = "expected a copy of an earlier data/split/test.jsonl (split.locked_test)"
+    if not path.is_file():
+        raise ReprotuneError(f"{path}: not found; {expected}")
+    locked: dict[str, bytes] = {}
+    problems = []
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():  # no_locked_test.jsonl is one blank line: DVC warns of files without a byte
+            continue
+        try:
+            row = CONVERSATION.validate_json(line)
+        except ValidationError as error:
+            detail = error.errors(include_url=False)[0]
+            problem = ": ".join([".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")]).lstrip(": ")
+            problems.append(f"{path}:{number}: {problem}; {expected}")
+        else:
+            if row["id"] in locked:
+                problems.append(f"{path}:{number}: {row['id']} stands twice; {expected}")
+            locked[row["id"]] = to_line(row)
+    raise_first(problems)
+    return locked
