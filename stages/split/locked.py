@@ -6,9 +6,20 @@ from pydantic import TypeAdapter, ValidationError
 
 from stages.lib.core.errors import ReprotuneError, raise_first
 from stages.lib.core.files import read_lines, to_line
-from stages.lib.records.conversation import Conversation
+from stages.lib.records.conversation import Conversation, Message
 
 CONVERSATION = TypeAdapter(Conversation)
+
+
+def first_fault(error: ValidationError) -> str:
+    """An unknown key before the one that is missing for it."""
+    faults = error.errors(include_url=False)
+    for fault in faults:
+        if fault["type"] == "extra_forbidden":
+            allowed = Message if len(fault["loc"]) > 1 else Conversation
+            return f"unknown key {'.'.join(map(str, fault['loc']))}; allowed: {', '.join(allowed.__annotations__)}"
+    place = ".".join(map(str, faults[0]["loc"]))
+    return f"{place}: {faults[0]['msg']}" if place else faults[0]["msg"]
 
 
 def read_locked(path: Path) -> dict[str, bytes]:
@@ -28,9 +39,7 @@ def read_locked(path: Path) -> dict[str, bytes]:
         try:
             row = CONVERSATION.validate_json(line)
         except ValidationError as error:
-            detail = error.errors(include_url=False)[0]
-            problem = ": ".join([".".join(map(str, detail["loc"])), detail["msg"].removeprefix("Value error, ")]).lstrip(": ")
-            problems.append(f"{path}:{number}: {problem}; {expected}")
+            problems.append(f"{path}:{number}: {first_fault(error)}; {expected}")
         else:
             if row["id"] in locked:
                 problems.append(f"{path}:{number}: {row['id']} stands twice; {expected}")

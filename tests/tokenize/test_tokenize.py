@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from stages.base_model import __main__ as base_model
 from stages.lib.chat_template import stop_token_id, tokenize_conversation
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, write_jsonl
@@ -306,11 +307,12 @@ def folder(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPa
     project_params["tokenize"] = {"max_length": 50, "too_long": "drop", "identical_replies": None}
     write_params(tmp_path, project_params)
     shutil.copytree(REPO / "requirements", tmp_path / "requirements")
-    shutil.copytree(tiny_model_folder, tmp_path / "models/tokenizer")
+    shutil.copytree(tiny_model_folder, tmp_path / "tiny_model")
     rows = make_conversations(40)
     write_jsonl(tmp_path / "data/split/train.jsonl", rows[:30])
     write_jsonl(tmp_path / "data/split/validation.jsonl", rows[30:])
     monkeypatch.chdir(tmp_path)
+    base_model.main()
     return tmp_path
 
 
