@@ -13,7 +13,7 @@ TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
 
 # Files side by side, a thread each. What the tests run is measured where `test-all` is asked for.
 MEASURED := $(if $(filter test-all,$(MAKECMDGOALS)),--cov --cov-append --cov-report=)
-PYTEST := python -m pytest -n auto --maxprocesses 4 --dist worksteal $(MEASURED)
+PYTEST := python -m pytest -n logical --maxprocesses 4 --dist worksteal $(MEASURED)
 
 .PHONY: run env chat test test-all lint hooks bench constraints
 
