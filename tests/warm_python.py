@@ -84,9 +84,26 @@ if __name__ == "__main__":
     what, address, *rest = sys.argv[1:]
     if what == "call":
         sys.exit(call(address, rest))
+    import atexit
     import runpy
+    import threading
+    import traceback
 
     sys.path.pop(0)
     sys.argv[:] = serve(address, int(rest[0]))
     sys.path.insert(0, os.getcwd())
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    status: object = None
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        status = end.code
+    except BaseException:
+        traceback.print_exc()
+        status = 1
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status if isinstance(status, int) else int(status is not None))  # taking torch apart would take a second
