@@ -20,8 +20,7 @@ def shown_name(name: str) -> str:
     if not _is_personal(name):
         return name
     source, slash, _ = name.partition("/")
-    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
-    return f"{source}/{digest}" if slash and not _is_personal(source) else digest
+    return f"{source}/{_digest(name)}" if slash and not _is_personal(source) else _digest(name)
 
 
 def shown_label(label: str) -> str:
@@ -30,9 +29,15 @@ def shown_label(label: str) -> str:
     >>> shown_label("billing / en"), shown_label("ann.lee@firm.io / en"), shown_label("=1+1 <b>")
     ('billing / en', 'dbad57cea6a4 / en', "'=1+1 ‹b›")
     """
-    parts = map(shown_name, label.split(STRATUM_SEPARATOR))
-    name = re.sub(r"\s+", " ", shown_name(STRATUM_SEPARATOR.join(parts))).translate(NO_MARKUP)
+    name = STRATUM_SEPARATOR.join(map(shown_name, label.split(STRATUM_SEPARATOR)))
+    if _is_personal(name):
+        name = _digest(label)
+    name = re.sub(r"\s+", " ", name).translate(NO_MARKUP)
     return f"'{name}" if name.lstrip().startswith(FORMULA_SIGNS) else name
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:12]
 
 
 def _is_personal(name: str) -> bool:
