@@ -66,11 +66,11 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (folder / "python").write_text(f'#!/bin/sh\nexec {call} "$@"\n', encoding="utf-8")
         (folder / "python").chmod(0o755)
         with (folder / "log").open("w") as log:
-            subprocess.Popen(
+            started = subprocess.Popen(
                 [*server, "serve", str(folder / "socket"), str(tests)], cwd=folder, env=environment(), start_new_session=True,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        while not (folder / "socket").exists():
+        while not (folder / "socket").exists() and started.poll() is None:
             time.sleep(0.05)
 
     return {"PATH": os.pathsep.join([str(made_once(tmp_path_factory, "warm", make)), environment()["PATH"]])}
