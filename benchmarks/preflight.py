@@ -129,7 +129,7 @@ def write_llama(folder: Path, name: str) -> None:
         num_attention_heads=heads, num_key_value_heads=key_heads, tie_word_embeddings=True, dtype="bfloat16",
     )  # fmt: skip
     torch.manual_seed(0)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)
+    LlamaForCausalLM(config).bfloat16().save_pretrained(folder)
 
 
 def train_here(cuda: bool) -> int:

@@ -54,8 +54,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from stages.lib.core.params import PARAMS, Yaml12Loader
+from stages.lib.records.loss_history import HistoryRow
 from stages.lib.records.tokenized import IGNORE_INDEX, TokenizedSplit, examples_of
 
 REPO = Path(__file__).parent.parent
@@ -171,12 +173,12 @@ def run_stage(around: Callable[[Any, Callable[[], Any]], Any]) -> Path:
 
     train_step = Trainer.train_step
 
-    def step(trainer: Any) -> Any:
+    def step(trainer: Trainer) -> HistoryRow:
         packs = trainer.plan.global_batch(trainer.step)
         tokens = sum(len(document.input_ids) for pack in packs for document in pack)
         return around(tokens, lambda: train_step(trainer))
 
-    Trainer.train_step = step  # type: ignore[method-assign]
+    Trainer.train_step = step  # type: ignore[method-assign, assignment]
     train.main()
     return ADAPTER
 
@@ -362,10 +364,10 @@ def profile_ours() -> dict[str, list[tuple[str, float]]]:
         pass
     else:
         sys.exit(f"the share of the data gave {len(steps)} steps; {WARM_UP_STEPS + PROFILED_STEPS} are needed (--tokens)")
-    groups: dict[str, Counter[str]] = {name: Counter() for name in (*GROUPS, "rest")}
+    groups: dict[str, dict[str, float]] = {name: defaultdict(float) for name in (*GROUPS, "rest")}
     for event in profiler.events() or []:
         groups[group_of(event)][event.name] += event.self_cpu_time_total / 1e6 / PROFILED_STEPS
-    return {name: operators.most_common() for name, operators in groups.items()}
+    return {name: sorted(operators.items(), key=itemgetter(1), reverse=True) for name, operators in groups.items()}
 
 
 def group_of(event: Any) -> str:

@@ -119,6 +119,12 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
+def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a run of some steps may take a minute, and would write one where there is no folder for it."""
+    monkeypatch.setenv("REPROTUNE_CHECKPOINT_SECONDS", "1e9")
+
+
+@pytest.fixture
 def model(tiny_model_folder: Path) -> Any:
     """The tiny model with weights ten times as large as usual: attention looks at something, each prompt has its own reply."""
     import torch

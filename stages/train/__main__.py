@@ -17,10 +17,10 @@ from stages.train.checkpoints import scratch_folder, take_fingerprint
 from stages.train.likelihood import packed_nll
 from stages.train.loggers import start_logging
 from stages.train.methods import check_installed_for
+from stages.train.outcome import Outcome
 from stages.train.params import TrainParams
 from stages.train.preparation import prepare_trainer
 from stages.train.ranks import Ranks, join, processes_wanted, start_processes
-from stages.train.trainer import Outcome
 
 
 def main() -> None:

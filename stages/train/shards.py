@@ -58,3 +58,18 @@ def clip_gradients(parameters: Sequence[torch.Tensor], max_grad_norm: float, ran
     if norm > max_grad_norm:
         torch._foreach_mul_(gradients, max_grad_norm / (norm + 1e-6))
     return norm
+
+
+def optimizer_state(optimizer: torch.optim.Optimizer) -> list[Tensors]:
+    """This process's part of each parameter's state, in memory of the CPU."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    return [{key: local(value).cpu() for key, value in optimizer.state[parameter].items()} for parameter in parameters]
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Sequence[Tensors], rates: Sequence[float]) -> None:
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for parameter, saved in zip(parameters, state, strict=True):
+        placed = {key: value.to(parameter.device) for key, value in saved.items()}
+        optimizer.state[parameter] = {key: like(parameter, value) if value.dim() else value for key, value in placed.items()}

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -18,29 +18,22 @@ from stages.lib.records.loss_history import HistoryRow
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train import checkpoints
 from stages.train.likelihood import LabelNll
+from stages.train.outcome import Outcome, OutOfRoom, Stopped
 from stages.train.params import TrainParams, count_warmup
 from stages.train.plan import Document, Pack, Plan, count_labels, micro_batches
 from stages.train.ranks import Ranks, add_up, wait_for_all
-from stages.train.shards import Tensors, clip_gradients, is_divided, like, local, sum_gradients, whole
+from stages.train.shards import (
+    Tensors,
+    clip_gradients,
+    is_divided,
+    like,
+    local,
+    optimizer_state,
+    restore_optimizer,
+    sum_gradients,
+    whole,
+)
 from stages.train.stop_requests import requests_to_stop
-
-
-class Outcome(NamedTuple):
-    """`tensors`: what was trained, by its name in the model, whole (on the first process). `step`: after which step it was so."""
-
-    tensors: Tensors
-    step: int
-    history: list[HistoryRow]
-
-
-class Stopped(ReprotuneError):
-    """The run was asked to end; a checkpoint is written."""
-
-
-class OutOfRoom(ReprotuneError):
-    """This process's GPU has too little memory; the other processes do not know."""
-
-    one_process_alone = True
 
 
 class Trainer:
@@ -197,11 +190,7 @@ class Trainer:
             "without_improvement": self.without_improvement,
             "tensors": {name: local(parameter).detach().cpu() for name, parameter in self.trained.items()},
             "scheduler": self.scheduler.state_dict(),
-            "optimizer": [
-                {key: local(value).cpu() for key, value in self.optimizer.state[parameter].items()}
-                for group in self.optimizer.param_groups
-                for parameter in group["params"]
-            ],
+            "optimizer": optimizer_state(self.optimizer),
         }
 
     @torch.no_grad()
@@ -211,14 +200,7 @@ class Trainer:
         for name, parameter in self.trained.items():
             local(parameter).copy_(state["tensors"][name])
         self.scheduler.load_state_dict(state["scheduler"])
-        for group, rate in zip(self.optimizer.param_groups, self.scheduler.get_last_lr(), strict=True):
-            group["lr"] = rate
-        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
-        for parameter, saved in zip(parameters, state["optimizer"], strict=True):
-            self.optimizer.state[parameter] = {
-                key: like(parameter, value.to(parameter.device)) if value.dim() else value.to(parameter.device)
-                for key, value in saved.items()
-            }
+        restore_optimizer(self.optimizer, state["optimizer"], self.scheduler.get_last_lr())
 
     def _restore_from(self, folder: Path) -> bool:
         state = checkpoints.read_state(folder, self.ranks.rank)

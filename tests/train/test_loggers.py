@@ -13,11 +13,12 @@ from stages.lib.model.hardware import Hardware
 from stages.train import loggers
 from stages.train.likelihood import choose_nll
 from stages.train.loggers import REPORT_TO, start_logging
+from stages.train.outcome import Outcome
 from stages.train.plan import Document, Plan
 from stages.train.ranks import Ranks
-from stages.train.trainer import Outcome, Trainer
+from stages.train.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_checkpoints")
 
 PACKS = [[Document(f"row{number}", list(range(3, 20 + number)), list(range(3, 20 + number)))] for number in range(3)]
 

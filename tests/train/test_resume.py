@@ -28,10 +28,11 @@ from stages.lib.records.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints
 from stages.train.likelihood import choose_nll
 from stages.train.methods import add_adapter, train_all
+from stages.train.outcome import Outcome, Stopped
 from stages.train.params import TrainParams
 from stages.train.plan import Document, Pack, make_plan
 from stages.train.ranks import Ranks
-from stages.train.trainer import Outcome, Stopped, Trainer
+from stages.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -18,7 +18,7 @@ from stages.train.plan import Document, Pack, Plan, count_labels
 from stages.train.ranks import Ranks
 from stages.train.trainer import Trainer
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("one_thread", "no_checkpoints")
 
 FLOAT32 = Hardware("cpu", "float32")
 VOCABULARY = 90
