@@ -22,7 +22,7 @@ def browser() -> str:
 
 @pytest.fixture(scope="module")
 def drawn(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with a page of `dvc plots show`, one of its labels an attempt to leave the script that it stands in."""
+    """A project with a page of `dvc plots show`, and Vega where `make env` puts it."""
     folder = copy_project(finished_project, tmp_path_factory.mktemp("drawn") / "project")
     (folder / ".venv").mkdir()
     run([sys.executable, "-m", "tools.draw", "--script", ".venv/vega.js"], folder)
@@ -45,8 +45,8 @@ def open_page(folder: Path, profile: Path) -> tuple[str, set[str]]:
 @pytest.mark.slow
 def test_the_page_of_plots_is_drawn_without_a_network(drawn: Path, tmp_path: Path) -> None:
     page, asked = open_page(drawn, tmp_path)
-    plots = json.loads(run(["dvc", "plots", "show", "--json", "-q"], drawn).stdout)["data"]
-    assert page.count("<canvas") + page.count('<svg class="marks') == len(plots) == 6
+    plots = json.loads(run(["dvc", "plots", "show", "--json"], drawn).stdout)["data"]
+    assert page.count('class="marks"') == len(plots) == 6
     assert asked == set()
 
 
