@@ -18,10 +18,10 @@ import yaml
 from conftest import REPO
 from pyarrow import parquet
 
+from stages.base_model import __main__ as base_model
 from stages.collect.__main__ import CollectParams
 from stages.collect.conversations import RawConversation, read_source
 from stages.lib.core.params import Yaml12Loader, read_params
-from stages.lib.tokenizer import TOKENIZER
 from tools.console import run_tool
 from tools.preview import __main__ as preview
 from tools.preview import file_kind, sample
@@ -632,7 +632,11 @@ def test_a_head_that_ends_inside_a_line_of_json_still_tells_jsonl(look, monkeypa
 
 
 def test_with_a_chat_template_what_is_labelled_stands_in_brackets(tiny_model_folder: Path, look) -> None:
-    shutil.copytree(tiny_model_folder, TOKENIZER)
+    params = yaml.load(Path("params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    params["base_model"] |= {"source": "path", "path": str(tiny_model_folder), "name": "tiny", "revision": None}
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    shutil.copytree(REPO / "requirements", "requirements")
+    base_model.main()
     output = look(write_csv("x.csv", ["question", "answer"], ["How are you?", "Fine."]))
     assert "  <|im_start|>user\n  How are you?<|im_end|>\n  <|im_start|>assistant\n  [Fine.<|im_end|>]\n" in output
     assert "dvc repro base_model" not in output
