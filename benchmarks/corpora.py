@@ -147,7 +147,7 @@ def measure(name: str, sources: dict[str, dict], folder: Path) -> None:
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     write_dirty_csv(folder / "data/raw/dirty.csv")
     shutil.copy(REPO / "data/no_locked_test.jsonl", folder / "data")
-    for command in (f"collect {next(iter(sources))}", "clean", "split"):
+    for command in ("sources", f"collect {next(iter(sources))}", "clean", "split"):
         subprocess.run([sys.executable, "-m", *f"stages.{command}".split()], cwd=folder, check=True, stdout=subprocess.DEVNULL)
     with contextlib.chdir(folder):
         splits = {split: read_jsonl(conversations_of(split)) for split in SPLITS}

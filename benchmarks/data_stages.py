@@ -22,7 +22,7 @@ from benchmarks.conversations import write_conversations
 from stages.lib.core.params import PARAMS, Yaml12Loader
 
 REPO = Path(__file__).parent.parent
-STAGES = (["collect", "made_up"], ["clean"], ["split"])
+STAGES = (["sources"], ["collect", "made_up"], ["clean"], ["split"])
 
 
 def make_project(folder: Path, number: int) -> None:

@@ -8,18 +8,16 @@ from collections import Counter, defaultdict
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 import orjson
-from pydantic import BeforeValidator, ConfigDict
 
 from stages.clean.conversation import CleanedChunk, Verdict, clean_lines
 from stages.clean.near_duplicates import find_originals
 from stages.clean.params import CleanParams
 from stages.lib.core.errors import ReprotuneError, run_stage
-from stages.lib.core.files import read_lines, write_json, write_jsonl, write_lines
-from stages.lib.core.params import Section, read_params
+from stages.lib.core.files import read_json, read_lines, write_json, write_jsonl, write_lines
+from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.processes import in_chunks, map_chunks
 from stages.lib.records import collected
@@ -27,13 +25,6 @@ from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
 from stages.lib.similarity.shingles import concatenate
 
 ROWS_AT_ONCE = 1000
-
-
-class SourceNames(Section):
-    """Of `collect`, only which sources there are."""
-
-    model_config = ConfigDict(extra="ignore")
-    sources: Annotated[dict[str, Any], BeforeValidator(collected.check_names)]
 
 
 def find_length_outliers(verdicts: list[Verdict], quantiles: tuple[float, float]) -> set[int]:
@@ -127,7 +118,7 @@ def remove_files_of_removed_sources(names: list[str]) -> None:
 
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/data.txt")
-    names = collected.in_order_of_ids(read_params("collect", SourceNames).sources)
+    names = read_json(collected.NAMES)
     params = read_params("clean", CleanParams)
     remove_files_of_removed_sources(names)
     # In order of their ids, since each file is.

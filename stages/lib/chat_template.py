@@ -9,19 +9,22 @@ What the second adds to the first, up to and with the end-of-turn token, is labe
 token the inference prompt, and the model learns to stop.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from jinja2 import TemplateError
 
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 
 class TemplateMisfit(Exception):
     """The template cannot render this conversation for training; the message says why."""
 
 
-def render_prompt(tokenizer: Any, messages: list[Message]) -> str:
+def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) -> str:
     """The text that the model continues: the messages and the generation prompt.
 
     Raises:
@@ -30,12 +33,12 @@ def render_prompt(tokenizer: Any, messages: list[Message]) -> str:
     return _render(tokenizer, messages, add_generation_prompt=True)
 
 
-def tokenize_prompt(tokenizer: Any, messages: list[Message]) -> list[int]:
+def tokenize_prompt(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) -> list[int]:
     """`render_prompt` as token ids, with the template's own special tokens and no others (one BOS, not two)."""
     return _encode(tokenizer, render_prompt(tokenizer, messages))
 
 
-def tokenize_conversation(tokenizer: Any, messages: list[Message]) -> list[Example]:
+def tokenize_conversation(tokenizer: "PreTrainedTokenizerBase", messages: list[Message]) -> list[Example]:
     """The examples that train every assistant message of a conversation.
 
     One example, where each prompt continues what went before, as in most templates. A template that renders earlier turns
@@ -66,19 +69,21 @@ def tokenize_conversation(tokenizer: Any, messages: list[Message]) -> list[Examp
     return examples
 
 
-def special_tokens(tokenizer: Any) -> dict[str, int]:
+def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
     """Text -> id of the tokens that mark structure; plain text must not spell one."""
     added = {token.content: id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
 
 
-def stop_token_id(tokenizer: Any) -> int:
+def stop_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     """The token that ends an assistant turn: the last label of any reply."""
     probe: list[Message] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
     return tokenize_conversation(tokenizer, probe)[-1].labels[-1]
 
 
-def _tokenize_turn(tokenizer: Any, messages: list[Message], special_ids: set[int]) -> tuple[list[int], list[int]]:
+def _tokenize_turn(
+    tokenizer: "PreTrainedTokenizerBase", messages: list[Message], special_ids: set[int]
+) -> tuple[list[int], list[int]]:
     """(prompt ids, reply ids) of the last message, the reply with its end-of-turn token and nothing after it."""
     prompt = render_prompt(tokenizer, messages[:-1])
     rendered = _render(tokenizer, messages, add_generation_prompt=False)
@@ -89,17 +94,18 @@ def _tokenize_turn(tokenizer: Any, messages: list[Message], special_ids: set[int
         ids = prompt_ids + _encode(tokenizer, rendered[len(prompt) :])
     reply_ids = ids[len(prompt_ids) :]
     end = max((position + 1 for position, id in enumerate(reply_ids) if id in special_ids), default=0)
-    if not end or tokenizer.decode(reply_ids[end:]).strip():  # a line break may follow the stop token, text may not
+    if not end or str(tokenizer.decode(reply_ids[end:])).strip():  # a line break may follow the stop token, text may not
         raise TemplateMisfit("the template ends a reply without a special token, so that the model would never stop")
     return prompt_ids, reply_ids[:end]
 
 
-def _render(tokenizer: Any, messages: list[Message], add_generation_prompt: bool) -> str:
+def _render(tokenizer: "PreTrainedTokenizerBase", messages: list[Message], add_generation_prompt: bool) -> str:
     try:
-        return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+        chat = cast("list[dict[str, str]]", messages)
+        return str(tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=add_generation_prompt))
     except TemplateError as error:
         raise TemplateMisfit(f"the template refuses it: {error}") from None
 
 
-def _encode(tokenizer: Any, text: str) -> list[int]:
+def _encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]

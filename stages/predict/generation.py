@@ -11,7 +11,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from stages.lib.chat_template import stop_token_id
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class Reply(NamedTuple):
@@ -36,7 +36,12 @@ def pad_left(prompts: Sequence[list[int]], pad: int, device: torch.device) -> Pa
 
 
 def generate_replies(
-    model: "PreTrainedModel", tokenizer: Any, prompts: Sequence[list[int]], batch_size: int, max_new_tokens: int, name: str
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[list[int]],
+    batch_size: int,
+    max_new_tokens: int,
+    name: str,
 ) -> list[Reply]:
     """The most likely tokens after each prompt, in the order of the prompts; batches hold prompts of like length."""
     if not prompts:

@@ -21,7 +21,7 @@ from stages.lib.tokenizer import load_tokenizer
 from stages.predict.generation import generate_replies
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class PredictParams(Section):
@@ -57,7 +57,11 @@ def predict_test(name: Contender, params: PredictParams, adapt: Callable[[Any], 
 
 
 def predict(
-    model: "PreTrainedModel", tokenizer: Any, conversations: list[Conversation], params: PredictParams, name: str
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    conversations: list[Conversation],
+    params: PredictParams,
+    name: str,
 ) -> list[Prediction]:
     """One prediction for each conversation, in order."""
     context = getattr(model.config, "max_position_embeddings", None) or 10**9
@@ -75,7 +79,7 @@ def predict(
     reply_of = dict(zip(prompts, replies, strict=True))
     for row in rows:
         if reply := reply_of.get(row["id"]):
-            row["reply"] = tokenizer.decode(reply.ids, skip_special_tokens=True).strip()
+            row["reply"] = str(tokenizer.decode(reply.ids, skip_special_tokens=True)).strip()
             row["reply_tokens"], row["stopped"] = len(reply.ids), reply.stopped
     return rows
 
@@ -85,7 +89,9 @@ def prediction(id: str, nll: float | None = None, labels: int | None = None, uns
     return Prediction(id=id, nll=nll, labels=labels, reply=None, reply_tokens=None, stopped=None, unscored=unscored)
 
 
-def tokenize(tokenizer: Any, conversation: Conversation, longest_prompt: int, longest_example: int) -> Tokens | str:
+def tokenize(
+    tokenizer: "PreTrainedTokenizerBase", conversation: Conversation, longest_prompt: int, longest_example: int
+) -> Tokens | str:
     """What is scored of a conversation and what is continued, or why it cannot be."""
     messages = conversation["messages"]
     last = max(position for position, message in enumerate(messages) if message["role"] == "assistant")

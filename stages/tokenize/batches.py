@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import compress, count, islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
@@ -20,6 +20,12 @@ from transformers.utils.chat_template_utils import _compile_jinja_template as co
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from tokenizers import Encoding
+    from transformers import PreTrainedTokenizerBase
 
 AT_ONCE = 1000  # conversations
 
@@ -40,7 +46,7 @@ class Rendered(NamedTuple):
 
 
 class BatchTokenizer:
-    def __init__(self, tokenizer: Any):
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase"):
         self.tokenizer = tokenizer
         specials = special_tokens(tokenizer)
         self.special_ids = frozenset(specials.values())
@@ -64,12 +70,14 @@ class BatchTokenizer:
             if ahead:
                 yield from self.finish(*ahead)
 
-    def encode(self, texts: list[str]) -> list[Any]:
+    def encode(self, texts: list[str]) -> "list[Encoding]":
         if not texts:  # a tokenizer in Python has no backend, and sends no texts here
             return []
         return self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
 
-    def finish(self, chunk: list[Sequence[Message]], rendered: list[Rendered | None], encoding: Any) -> Iterator:
+    def finish(
+        self, chunk: list[Sequence[Message]], rendered: list[Rendered | None], encoding: "Future[list[Encoding]]"
+    ) -> Iterator[list[Example] | TemplateMisfit]:
         encodings = iter(encoding.result())
         for messages, row in zip(chunk, rendered, strict=True):
             example = self.label(row, next(encodings).ids) if row else None
@@ -100,13 +108,16 @@ class BatchTokenizer:
 
         Where the two give another text for the first chat, by transformers alone.
         """
-        [first] = self.tokenizer.apply_chat_template(chats[:1], tokenize=False, add_generation_prompt=add_generation_prompt)
+        [first] = self.render_slowly(chats[:1], add_generation_prompt)
         template = compile_template(self.tokenizer.get_chat_template())
         given = {"tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
         texts = [template.render(messages=chat, **given, **self.tokenizer.special_tokens_map) for chat in chats]
-        if texts[0] == first:
-            return texts
-        return self.tokenizer.apply_chat_template(chats, tokenize=False, add_generation_prompt=add_generation_prompt)
+        return texts if texts[0] == first else self.render_slowly(chats, add_generation_prompt)
+
+    def render_slowly(self, chats: list[Sequence[Message]], add_generation_prompt: bool) -> list[str]:
+        given = cast("list[list[dict[str, str]]]", chats)
+        texts = self.tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=add_generation_prompt)
+        return cast("list[str]", texts)
 
     def render_all(self, chunk: list[Sequence[Message]]) -> list[Rendered | None]:
         """None for what needs the long way: no prompt or no reply, a special token in a text, a template that refuses it."""

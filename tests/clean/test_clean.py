@@ -17,7 +17,8 @@ from stages.clean.conversation import FAULTS, CleanedChunk, clean_conversation, 
 from stages.clean.params import CleanParams
 from stages.clean.steps import STEPS, steps_switched_on
 from stages.clean.turns import drop_loose_ends, join_sides
-from stages.lib.core.files import read_jsonl, to_line, write_jsonl
+from stages.lib.core.files import read_jsonl, to_line, write_json, write_jsonl
+from stages.lib.records.collected import NAMES, in_order_of_ids
 from stages.lib.records.conversation import Conversation, Message, normalize
 
 CASES = REPO / "tests/cases"
@@ -396,8 +397,8 @@ def clean_folder(folder: Path, collected: dict[str, list[Conversation]], sources
         write_conversations(folder / "data/collected" / f"{name}.jsonl", rows)
         ledger = [{"id": row["id"], "place": f"{name}:1", "rows": 2, "fate": "collected", "reason": None} for row in rows]
         write_jsonl(folder / "data/ledger/collect" / f"{name}.jsonl", ledger)
-    params = {"collect": {"limit": None, "sources": {name: {} for name in sources}}, "clean": json.loads(ALL.model_dump_json())}
-    (folder / "params.yaml").parent.mkdir(parents=True, exist_ok=True)
+    write_json(folder / NAMES, in_order_of_ids(sources))
+    params = {"clean": json.loads(ALL.model_dump_json())}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "requirements").mkdir(exist_ok=True)
     for name in ("core.txt", "data.txt"):

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from conftest import REPO, run
 
-from stages.clean.__main__ import SourceNames
 from stages.collect import __main__ as collect
 from stages.collect.__main__ import CollectParams, name_of_source
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Section, read_params
+from stages.sources.__main__ import SourceNames
 
 SOURCE = {"format": "jsonl", "path": "raw.jsonl"}
 RULE = "expected a letter, then letters, digits, _ or -, at most 100 in all"

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import orjson
 
-from stages.clean.__main__ import SourceNames, judge_all
+from stages.clean.__main__ import judge_all
 from stages.clean.conversation import clean_lines
 from stages.clean.params import CleanParams
 from stages.collect.__main__ import Collected
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
+from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
 from tools.preview.chat_exports import refuse_trees
 from tools.preview.columns import Proposal, propose_columns

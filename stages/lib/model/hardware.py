@@ -4,7 +4,7 @@ import os
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
@@ -57,7 +57,7 @@ def use_deterministic_algorithms(wanted: bool) -> None:
     torch.use_deterministic_algorithms(wanted)
 
 
-def describe_environment(hardware: Hardware) -> dict[str, Any]:
+def describe_environment(hardware: Hardware) -> dict[str, object]:
     """What decides the bits of a result besides code, data and params. Nothing timed, nothing named after a host."""
     cuda = hardware.device == "cuda"
     return {

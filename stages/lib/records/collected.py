@@ -1,4 +1,4 @@
-"""What collect writes of each source, and clean reads: its conversations, and a ledger of its rows."""
+"""What sources and collect write, and clean reads: the names of the sources; their conversations, and a ledger of their rows."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,7 @@ from typing import Literal, TypedDict
 
 FOLDER = Path("data/collected")
 LEDGERS = Path("data/ledger/collect")
+NAMES = Path("data/sources.json")  # of all sources, in the order of the ids under them
 
 NAME = re.compile("[A-Za-z][A-Za-z0-9_-]{0,99}")
 NAME_RULE = "expected a letter, then letters, digits, _ or -, at most 100 in all"
