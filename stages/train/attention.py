@@ -15,7 +15,7 @@ LONGEST_IN_FLOAT32 = 1024
 
 
 def packed_attention(
-    module: Any,
+    module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -24,7 +24,7 @@ def packed_attention(
     scaling: float | None = None,
     sliding_window: int | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
-    **_other: Any,
+    **_other: object,
 ) -> tuple[torch.Tensor, None]:
     """transformers' interface: query (1, heads, T, D), key and value (1, key heads, T, D) -> (1, T, heads, D).
 
@@ -87,7 +87,7 @@ class ShortDocuments(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         query, key, value, result, *sums = ctx.saved_tensors
         found = [torch.empty_like(each) for each in (query, key, value)]
         rows = _documents(ctx.lengths, *found, gradients[0].transpose(1, 2), query, key, value, result.transpose(1, 2))

@@ -14,16 +14,31 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import torch
 from filelock import AcquireReturnProxy, FileLock, Timeout
 
 from stages.lib.core.files import project_root
+from stages.lib.records.loss_history import HistoryRow
 from stages.train.ranks import Ranks, wait_for_all
+from stages.train.shards import Tensors
 
 ROOM = Path(__file__).parent
 OTHERS_KEPT = 2  # scratch folders of other runs: going back to a param that was tried continues it
+
+
+class State(TypedDict):
+    """One process's part of a run's state."""
+
+    step: int
+    tokens_at_once: int
+    history: list[HistoryRow]
+    best: tuple[float, int, Tensors] | None  # validation loss, step and, if they are kept, the tensors
+    without_improvement: int
+    tensors: Tensors
+    scheduler: dict[str, object]
+    optimizer: list[Tensors]
 
 
 def code_files() -> list[Path]:
@@ -33,7 +48,7 @@ def code_files() -> list[Path]:
     return sorted({*ROOM.rglob("*.py"), *library})
 
 
-def take_fingerprint(decisive: Any, files: Iterable[Path]) -> str:
+def take_fingerprint(decisive: object, files: Iterable[Path]) -> str:
     """Of JSON values, of files by path and content, and of the code."""
     taken = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode())
     named = [(path.as_posix(), path) for path in sorted(files)]
@@ -88,7 +103,7 @@ def prune(current: Path) -> None:
             lock.unlink()
 
 
-def write_state(folder: Path, step: int, rank: int, state: dict[str, Any]) -> None:
+def write_state(folder: Path, step: int, rank: int, state: State) -> None:
     """One process's part of a checkpoint; it counts once `finish_checkpoint` has run."""
     target = folder / f"step-{step}.part" / f"rank-{rank}.pt"
     target.parent.mkdir(exist_ok=True)
@@ -108,7 +123,7 @@ def finish_checkpoint(folder: Path, step: int) -> None:
             shutil.rmtree(path)
 
 
-def read_state(folder: Path, rank: int) -> dict[str, Any] | None:
+def read_state(folder: Path, rank: int) -> State | None:
     """This process's part of the checkpoint, if there is one."""
     steps = [
         int(path.name.removeprefix("step-")) for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()

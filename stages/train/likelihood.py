@@ -6,7 +6,7 @@ the quick way is first compared with the model's own on some documents; where it
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
@@ -16,6 +16,9 @@ from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Batch, Tokens, collate_pack, label_nll
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.attention import PACKED_ATTENTION
+
+if TYPE_CHECKING:
+    from stages.train.methods import Model
 
 LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 25}  # 16 MB in float32, within a CPU's cache; a GPU is faster with more
 # On CPUs oneDNN prepares its products for each number of rows anew, and keeps what it prepared: so there are few such numbers.
@@ -27,7 +30,7 @@ DOCUMENTS_COMPARED = 8
 # What a model may do to its scores or logits besides; so little at times that bfloat16 would hide it from the comparison.
 OWN_WAYS = ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "logits_scaling", "attention_sink")
 
-LabelNll = Callable[[Any, Sequence[Tokens]], torch.Tensor]
+LabelNll = Callable[["Model", Sequence[Tokens]], torch.Tensor]
 
 
 class FrozenHeadNll(torch.autograd.Function):
@@ -45,7 +48,9 @@ class FrozenHeadNll(torch.autograd.Function):
         return torch.cat(losses)
 
     @staticmethod
-    def piece(part: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, wanted: bool) -> tuple[torch.Tensor, Any]:
+    def piece(
+        part: torch.Tensor, weight: torch.Tensor, target: torch.Tensor, wanted: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Nats, and the gradient to `part` if it is wanted."""
         logs = torch.log_softmax(part @ weight.T, dim=-1, dtype=torch.float32)
         loss = -logs.gather(1, target[:, None])[:, 0]
@@ -112,16 +117,16 @@ def packed_nll(model: Any, examples: Sequence[Tokens]) -> torch.Tensor:
     return head_nll(hidden[0, predicting], causal.get_output_embeddings(), following[predicting])
 
 
-def separate_nll(model: Any, examples: Sequence[Tokens]) -> torch.Tensor:
+def separate_nll(model: "Model", examples: Sequence[Tokens]) -> torch.Tensor:
     """The same with each example in a row of its own, by the model's own attention and head: right for any causal LM."""
     return torch.cat([label_nll(model, move(collate_pack([example]), model.device)) for example in examples])
 
 
-def move(batch: Batch, device: Any) -> Batch:
+def move(batch: Batch, device: torch.device) -> Batch:
     return {key: value.to(device) for key, value in batch.items()}
 
 
-def choose_nll(model: Any, examples: Sequence[Tokens], hardware: Hardware) -> LabelNll:
+def choose_nll(model: "Model", examples: Sequence[Tokens], hardware: Hardware) -> LabelNll:
     """packed_nll, with the model's attention set to it, if on some of the examples both ways agree; else separate_nll."""
     settings = model.config.get_text_config()
     if any(getattr(settings, name, None) not in (None, 1, False) for name in OWN_WAYS):

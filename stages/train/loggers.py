@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from transformers import TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
@@ -12,11 +12,14 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import project_root
 from stages.lib.records.loss_history import HistoryRow
 
+if TYPE_CHECKING:
+    from stages.train.methods import Model
+
 REPORT_TO = "REPROTUNE_REPORT_TO"
 
 
 @contextmanager
-def start_logging(model: Any, steps: int) -> Iterator[Callable[[HistoryRow], None]]:
+def start_logging(model: "Model", steps: int) -> Iterator[Callable[[HistoryRow], None]]:
     """A function that takes each row of the history. What it does decides no result and stands in no out.
 
     Raises:

@@ -5,11 +5,14 @@ import re
 from typing import Any
 
 import torch
-from peft import LoraConfig, get_peft_model
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import PreTrainedModel
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ignore_renaming
 from stages.train.params import Method, TrainParams
+
+Model = PreTrainedModel | PeftModel
 
 
 def check_installed_for(method: Method) -> None:
@@ -23,7 +26,7 @@ def check_installed_for(method: Method) -> None:
         )
 
 
-def check_targets(model: Any, targets: str | list[str]) -> None:
+def check_targets(model: torch.nn.Module, targets: str | list[str]) -> None:
     """peft minds only if none of a list is found.
 
     Raises:
@@ -41,7 +44,7 @@ def check_targets(model: Any, targets: str | list[str]) -> None:
             )
 
 
-def add_adapter(model: Any, params: TrainParams) -> Any:
+def add_adapter(model: Model, params: TrainParams) -> Model:
     """The model with an adapter of float32 tensors, which alone train; seeded, so that it begins the same each time.
 
     Raises:
@@ -65,12 +68,12 @@ def add_adapter(model: Any, params: TrainParams) -> Any:
         raise ReprotuneError(f"params.yaml: train.target_modules: {error}") from None
 
 
-def train_all(model: Any) -> Any:
+def train_all(model: Model) -> Model:
     """The model with all weights in float32, each of them to be trained; products are in the run's precision all the same."""
     return model.float().requires_grad_(True)
 
 
-def checkpoint_activations(model: Any) -> None:
+def checkpoint_activations(model: Model) -> None:
     """Keep each layer's input alone and compute the layer again for its gradient."""
     # transformers 5.23 has a new name for it and warns of the old one; 5.17 has the old one only
     enable = getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)

@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 from peft.helpers import disable_input_dtype_casting
 
@@ -12,7 +11,7 @@ from stages.lib.model.weights import load_base_model
 from stages.lib.records.tokenized import TOKENIZED_SPLITS
 from stages.train.likelihood import choose_nll
 from stages.train.memory import check_memory
-from stages.train.methods import add_adapter, checkpoint_activations, shard, train_all
+from stages.train.methods import Model, add_adapter, checkpoint_activations, shard, train_all
 from stages.train.params import TrainParams
 from stages.train.plan import Pack, make_plan, read_packs
 from stages.train.quick_layers import quicken
@@ -22,7 +21,7 @@ from stages.train.trainer import Trainer
 TOKENS_AT_ONCE = 16_384  # on a GPU; halved when its memory runs out
 
 
-def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Any:
+def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Model:
     """The base model with what is to be trained, on this process's device, divided over the processes if need be."""
     device = f"cuda:{ranks.local}" if hardware.device == "cuda" else "cpu"
     model = load_base_model(hardware.precision, device, four_bit=params.method == "qlora")

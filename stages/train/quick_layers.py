@@ -7,17 +7,55 @@ of gated MLPs (N. Shazeer, 2020), differentiated by hand. A norm or an MLP that 
 
 import copy
 import inspect
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import torch
 from peft.tuners.lora.layer import Linear as LoraLinear
+from torch import Tensor
 from torch.nn import functional
+
+Activation = Callable[[Tensor], Tensor]
+
+if TYPE_CHECKING:  # what the questions below find modules to be
+
+    class PlainLora(torch.nn.Module):
+        base_layer: torch.nn.Linear
+        active_adapters: list[str]
+        lora_A: Mapping[str, torch.nn.Linear]  # noqa: N815
+        lora_B: Mapping[str, torch.nn.Linear]  # noqa: N815
+        scaling: dict[str, float]
+        in_features: int
+        out_features: int
+
+    class Norm(torch.nn.Module):
+        weight: Tensor
+
+    class GatedMlp(torch.nn.Module):
+        gate_proj: torch.nn.Linear
+        up_proj: torch.nn.Linear
+        down_proj: PlainLora
+        act_fn: Activation
+
+
+class Context(Protocol):
+    """What torch hands to forward and backward; from `scale` on, what forward puts there for backward."""
+
+    saved_tensors: tuple[Tensor, ...]
+    needs_input_grad: tuple[bool, ...]
+    scale: float
+    shape: torch.Size
+    dtype: torch.dtype
+    activation: Activation
+
+    def save_for_backward(self, *tensors: Tensor) -> None: ...
+
 
 PROBED_SCALES = (1e-3, 1.0, 1e2, 1e4)  # of normal numbers: some functions begin to differ at large values
 
 
-def quicken(model: Any) -> None:
+def quicken(model: torch.nn.Module) -> None:
     """Replace the forward functions of the layers for which this file has one; weights, names and hooks stay."""
     for module in model.modules():
         if is_plain_lora(module):
@@ -31,7 +69,7 @@ def quicken(model: Any) -> None:
 # --- Which layers -----------------------------------------------------------------------------------------------------
 
 
-def is_plain_lora(module: Any) -> bool:
+def is_plain_lora(module: object) -> "TypeGuard[PlainLora]":
     """A linear layer with one adapter beside it and nothing else: no dropout, DoRA, bias of its own or weights in 4 bits."""
     if type(module) is not LoraLinear or type(module.base_layer) is not torch.nn.Linear or len(module.active_adapters) != 1:
         return False
@@ -40,7 +78,7 @@ def is_plain_lora(module: Any) -> bool:
     return identity and not (module.lora_variant or module.lora_bias[name] or module.fan_in_fan_out or module.merged)
 
 
-def looks_like_norm(module: Any) -> bool:
+def looks_like_norm(module: torch.nn.Module) -> "TypeGuard[Norm]":
     """A frozen norm with a weight, of nothing but the features: some take a gate too."""
     if "Norm" not in type(module).__name__ or [name for name, _ in module.named_parameters()] != ["weight"]:
         return False
@@ -48,17 +86,17 @@ def looks_like_norm(module: Any) -> bool:
     return len(takes) == 2 and not module.weight.requires_grad and epsilon(module) is not None
 
 
-def epsilon(norm: Any) -> float | None:
+def epsilon(norm: torch.nn.Module) -> float | None:
     return getattr(norm, "variance_epsilon", getattr(norm, "eps", None))
 
 
-def looks_gated(module: Any) -> bool:
+def looks_gated(module: torch.nn.Module) -> "TypeGuard[GatedMlp]":
     layers = [getattr(module, name, None) for name in ("gate_proj", "up_proj", "down_proj")]
     return is_plain_lora(layers[2]) and all(layers) and callable(getattr(module, "act_fn", None))
 
 
 @torch.no_grad()
-def is_rms_norm(module: Any) -> bool:
+def is_rms_norm(module: "Norm") -> bool:
     """Whether a copy with random weights gives what `normalized` gives, to the bit. Also for tensors without storage."""
     probe = copy.deepcopy(module).to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
@@ -68,7 +106,7 @@ def is_rms_norm(module: Any) -> bool:
 
 
 @torch.no_grad()
-def is_gated(module: Any) -> bool:
+def is_gated(module: "GatedMlp") -> bool:
     """Whether the module gives in training what `gated` gives, to the bit: while the adapter is new, and so adds zeros."""
     weight = module.down_proj.base_layer.weight
     rows = draw_rows(weight, module.gate_proj.in_features, torch.Generator(weight.device).manual_seed(0))
@@ -82,7 +120,7 @@ def is_gated(module: Any) -> bool:
         module.train(training)
 
 
-def draw_rows(like: torch.Tensor, features: int, generator: torch.Generator) -> torch.Tensor:
+def draw_rows(like: Tensor, features: int, generator: torch.Generator) -> Tensor:
     """(scales, features), in the precision and on the device of `like`."""
     scales = torch.tensor(PROBED_SCALES, device=like.device)[:, None]
     return (torch.randn(len(scales), features, generator=generator, device=like.device) * scales).to(like.dtype)
@@ -91,30 +129,30 @@ def draw_rows(like: torch.Tensor, features: int, generator: torch.Generator) -> 
 # --- What they compute ------------------------------------------------------------------------------------------------
 
 
-def tensors_of(module: Any) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor, float]:
+def tensors_of(module: "PlainLora") -> tuple[Tensor, Tensor | None, Tensor, Tensor, float]:
     """Weight, bias, the adapter's two matrices and its scale."""
     [name] = module.active_adapters
     base = module.base_layer
     return base.weight, base.bias, module.lora_A[name].weight, module.lora_B[name].weight, module.scaling[name]
 
 
-def adapted(module: Any, features: torch.Tensor) -> torch.Tensor:
+def adapted(module: "PlainLora", features: Tensor) -> Tensor:
     rows = AdaptedLinear.apply(features, *tensors_of(module))
     # The shape is given here, since torch forbids to change a view in place that a function of one's own returns.
     return rows.view(*features.shape[:-1], module.out_features)
 
 
-def normalized(module: Any, features: torch.Tensor) -> torch.Tensor:
+def normalized(module: "Norm", features: Tensor) -> Tensor:
     return RmsNorm.apply(features, module.weight, epsilon(module))
 
 
-def gated(module: Any, features: torch.Tensor) -> torch.Tensor:
+def gated(module: "GatedMlp", features: Tensor) -> Tensor:
     gate, up = module.gate_proj(features), module.up_proj(features)
     rows = AdaptedGatedLinear.apply(module.act_fn, gate, up, *tensors_of(module.down_proj))
     return rows.view(*features.shape[:-1], module.down_proj.out_features)
 
 
-def linear(rows: torch.Tensor, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+def linear(rows: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """`rows` (N, in) -> rows @ (weight + scale * b @ a).T + bias (N, out), and rows @ a.T (N, rank), which backward needs."""
     with torch.autocast(rows.device.type, enabled=False):  # all are in the weight's precision, in which some models keep float32
         lowered = rows @ a.T
@@ -122,8 +160,8 @@ def linear(rows: torch.Tensor, weight: Any, bias: Any, a: Any, b: Any, scale: fl
 
 
 def linear_backward(
-    gradient: torch.Tensor, rows: torch.Tensor, lowered: torch.Tensor, weight: Any, a: Any, b: Any, scale: float, wanted: bool
-) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    gradient: Tensor, rows: Tensor, lowered: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float, wanted: bool
+) -> tuple[Any, Tensor, Tensor]:
     """Gradients to rows, if `wanted`, and to a and b, these in float32."""
     through = (gradient @ b).mul_(scale)
     to_rows = (gradient @ weight).addmm_(through, a) if wanted else None
@@ -134,7 +172,9 @@ class AdaptedLinear(torch.autograd.Function):
     """A linear layer with its adapter, in the precision of the weight: (..., in) -> (N, out). Keeps its input, and rows @ a.T."""
 
     @staticmethod
-    def forward(ctx: Any, features: torch.Tensor, weight: Any, bias: Any, a: Any, b: Any, scale: float) -> torch.Tensor:
+    def forward(
+        ctx: Context, features: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float
+    ) -> Tensor:
         rows = features.to(weight.dtype).reshape(-1, features.shape[-1])
         a, b = a.to(weight.dtype), b.to(weight.dtype)
         out, lowered = linear(rows, weight, bias, a, b, scale)
@@ -143,7 +183,7 @@ class AdaptedLinear(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         wanted = ctx.needs_input_grad[0]  # not of the first layer, which reads frozen embeddings
         rows, lowered, weight, a, b = ctx.saved_tensors
         to_rows, to_a, to_b = linear_backward(gradients[0], rows, lowered, weight, a, b, ctx.scale, wanted)
@@ -155,8 +195,16 @@ class AdaptedGatedLinear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, activation: Any, gate: torch.Tensor, up: torch.Tensor, weight: Any, bias: Any, a: Any, b: Any, scale: float
-    ) -> torch.Tensor:
+        ctx: Context,
+        activation: Activation,
+        gate: Tensor,
+        up: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        a: Tensor,
+        b: Tensor,
+        scale: float,
+    ) -> Tensor:
         product = (activation(gate) * up).to(weight.dtype)
         a, b = a.to(weight.dtype), b.to(weight.dtype)
         out, lowered = linear(product.reshape(-1, product.shape[-1]), weight, bias, a, b, scale)
@@ -165,7 +213,7 @@ class AdaptedGatedLinear(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         gate, up, lowered, weight, a, b = ctx.saved_tensors
         gate, up = gate.detach().requires_grad_(), up.detach()
         with torch.enable_grad():
@@ -183,14 +231,14 @@ class RmsNorm(torch.autograd.Function):
     """weight * (x / sqrt(mean(x ** 2) + epsilon)) over the last axis, computed in float32. Keeps x as it came."""
 
     @staticmethod
-    def forward(ctx: Any, features: torch.Tensor, weight: torch.Tensor, epsilon: float) -> torch.Tensor:
+    def forward(ctx: Context, features: Tensor, weight: Tensor, epsilon: float) -> Tensor:
         exact = features.float()
         inverse = torch.rsqrt(exact.pow(2).mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(features, weight, inverse)
         return weight * (exact * inverse).to(features.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor, None, None]:
         features, weight, inverse = ctx.saved_tensors
         normal = features.float() * inverse
         to_normal = gradients[0].float() * weight

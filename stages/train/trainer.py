@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
@@ -35,12 +35,22 @@ from stages.train.shards import (
 )
 from stages.train.stop_requests import requests_to_stop
 
+if TYPE_CHECKING:
+    from stages.train.methods import Model
+
 
 class Trainer:
     """A run over a plan. Its state is the trained tensors, the optimiser, the history and the best tensors so far."""
 
     def __init__(
-        self, model: Any, nll: LabelNll, plan: Plan, params: TrainParams, hardware: Hardware, ranks: Ranks, tokens_at_once: int
+        self,
+        model: "Model",
+        nll: LabelNll,
+        plan: Plan,
+        params: TrainParams,
+        hardware: Hardware,
+        ranks: Ranks,
+        tokens_at_once: int,
     ) -> None:
         self.model, self.nll, self.plan, self.params = model, nll, plan, params
         self.hardware, self.ranks, self.tokens_at_once = hardware, ranks, tokens_at_once
@@ -181,7 +191,7 @@ class Trainer:
 
     # --- State --------------------------------------------------------------------------------------------------------
 
-    def state(self) -> dict[str, Any]:
+    def state(self) -> checkpoints.State:
         return {
             "step": self.step,
             "tokens_at_once": self.tokens_at_once,
@@ -194,7 +204,7 @@ class Trainer:
         }
 
     @torch.no_grad()
-    def restore(self, state: dict[str, Any]) -> None:
+    def restore(self, state: checkpoints.State) -> None:
         self.step, self.tokens_at_once, self.history = state["step"], state["tokens_at_once"], state["history"]
         self.best, self.without_improvement = state["best"], state["without_improvement"]
         for name, parameter in self.trained.items():

@@ -2,7 +2,6 @@
 
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 from stages.lib.core.files import project_root
 from tools.console import paragraph, plural
@@ -49,7 +48,7 @@ def tell_changes(project: Project, examined: Examined, device: Device) -> Iterat
     """What can be changed, the cheapest first, each with the total that it gives by itself; last, all of it together."""
     yield "What would change that, the cheapest first:"
     yield ""
-    together: dict[str, Any] = {}
+    together: dict[str, object] = {}
     length = None
     if not project.params.gradient_checkpointing:
         together["gradient_checkpointing"] = True

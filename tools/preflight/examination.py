@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stages.train.params import TrainParams
 from stages.train.plan import count_steps
@@ -27,7 +27,7 @@ class Examined(NamedTuple):
     needed: Estimate
 
 
-def examine(project: Project, device: Device, **changes: Any) -> Examined:
+def examine(project: Project, device: Device, **changes: object) -> Examined:
     """Training as params.yaml has it, or with changed params.
 
     On a GPU with so many fewer tokens at once as it takes, since training halves them by itself.

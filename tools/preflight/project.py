@@ -1,6 +1,6 @@
 """What the project's files say: params, pin, the base model's config, and the lengths of the training examples."""
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +13,9 @@ from stages.lib.core.params import read_params
 from stages.lib.records.tokenized import IGNORE_INDEX, examples_of
 from stages.train.packing import pack_shuffled
 from stages.train.params import TrainParams
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 
 class Data(NamedTuple):
@@ -28,7 +31,7 @@ class Project(NamedTuple):
 
     params: TrainParams
     pin: BasePin
-    config: Any
+    config: "PreTrainedConfig"
     data: Data | None
 
     def without_longer(self, tokens: int | None) -> "Project":
@@ -51,7 +54,7 @@ def read_pin() -> BasePin:
     return read_base_pin()
 
 
-def read_config(pin: BasePin) -> Any:
+def read_config(pin: BasePin) -> "PreTrainedConfig":
     """The base model's config, of transformers; from the hub by itself, without the weights."""
     hub = pin.source == "hub"
     place = pin.name if hub else fetch(pin)

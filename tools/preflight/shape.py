@@ -1,7 +1,7 @@
 """A model in numbers, before any weight is read: parameters, and for each token the features that its layers read and write."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from transformers import AutoModelForCausalLM
@@ -10,6 +10,11 @@ from stages.lib.core.errors import ReprotuneError
 from stages.train.methods import add_adapter
 from stages.train.params import Method, TrainParams
 from stages.train.quick_layers import is_rms_norm, looks_gated, looks_like_norm
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+Linears = dict[str, torch.nn.Linear]
 
 
 class NotDescribed(ReprotuneError):
@@ -53,7 +58,7 @@ class Shape(NamedTuple):
     layers: tuple[Layer, ...]
 
 
-def describe_model(config: Any, params: TrainParams, trust_remote_code: bool = False) -> Shape:
+def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote_code: bool = False) -> Shape:
     """`config`: of transformers. Nothing is read or allocated: tensors without storage.
 
     Raises:
@@ -92,10 +97,10 @@ def describe_model(config: Any, params: TrainParams, trust_remote_code: bool = F
     )
 
 
-def describe_layer(layer: Any, linears: set[int], method: Method, queries: int, keys: int) -> Layer:
+def describe_layer(layer: torch.nn.Module, linears: set[int], method: Method, queries: int, keys: int) -> Layer:
     """`linears`: ids of the model's own linear layers; those in an adapter are none of them."""
     modules = dict(layer.named_modules())
-    own = {name: module for name, module in modules.items() if id(module) in linears}
+    own = {name: module for name, module in modules.items() if isinstance(module, torch.nn.Linear) and id(module) in linears}
     trained = find_trained(own, modules, method)
     norms = find_norms(modules, queries, keys)
     # Attention's first layers read the same norm's output, as do the MLP's; what their last ones read is each one's own.
@@ -125,7 +130,7 @@ def describe_layer(layer: Any, linears: set[int], method: Method, queries: int, 
     )
 
 
-def find_trained(own: dict[str, Any], modules: dict[str, Any], method: Method) -> dict[str, Any]:
+def find_trained(own: Linears, modules: dict[str, torch.nn.Module], method: Method) -> Linears:
     """Of the model's own linear layers, those that train or have an adapter."""
     if method == "full":
         return own
@@ -142,16 +147,16 @@ def find_norms(modules: dict[str, Any], queries: int, keys: int) -> dict[str, in
     }
 
 
-def is_quick(norm: Any) -> bool:
+def is_quick(norm: torch.nn.Module) -> bool:
     return looks_like_norm(norm) and is_rms_norm(norm)
 
 
-def count_products(modules: Iterable[Any], method: Method) -> int:
+def count_products(modules: Iterable[torch.nn.Module], method: Method) -> int:
     """Features that quick gated MLPs compute again."""
     return sum(module.down_proj.in_features for module in modules if method == "lora" and looks_gated(module))
 
 
-def count_elementwise(mlp: Sequence[Any], quick: bool) -> int:
+def count_elementwise(mlp: Sequence[torch.nn.Linear], quick: bool) -> int:
     """Features between an MLP's linear layers: gate, its activation and up; without a gate, what the activation reads."""
     inner = sum(module.out_features for module in mlp[:-1])
     return inner if quick or (len(mlp) == 2 and not is_fused(mlp)) else inner * 3 // 2
@@ -165,10 +170,10 @@ def parent_of(name: str) -> str:
     return name.removesuffix(".base_layer").rpartition(".")[0]
 
 
-def is_fused(mlp: Sequence[Any]) -> bool:
+def is_fused(mlp: Sequence[torch.nn.Linear]) -> bool:
     """Whether gate and up are one layer, as in Phi: it writes twice what the last one reads."""
     return mlp[0].out_features == 2 * mlp[-1].in_features
 
 
-def count(module: Any) -> int:
+def count(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
