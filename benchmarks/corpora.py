@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -57,19 +58,18 @@ TOKEN = re.compile(r"[㐀-鿿]|[^\W_㐀-鿿]+|[^\w\s]", re.UNICODE)
 
 def dirty(choose: random.Random, text: str) -> str:
     """Now and then what exports do to a text."""
-    return choose.choice(
-        [
-            *[str] * 12,
-            lambda text: f"<p>{text}</p><br/>",
-            lambda text: f"  {text}\r\n\r\n\r\n",
-            lambda text: text.encode().decode("gb18030", "ignore"),
-            lambda text: f"{text} 电话13812345678，邮箱 li.lei@firm.cn",
-            lambda text: f"{text}\u200b\u3000&nbsp;https://firm.cn/a?b=1",
-            lambda text: f'=cmd|"/c calc"!A1 {text}',
-            lambda _: "",
-            lambda _: "您的会话已结束。",
-        ]
-    )(text)
+    changes: list[Callable[[str], str]] = [
+        *[str] * 12,
+        lambda text: f"<p>{text}</p><br/>",
+        lambda text: f"  {text}\r\n\r\n\r\n",
+        lambda text: text.encode().decode("gb18030", "ignore"),
+        lambda text: f"{text} 电话13812345678，邮箱 li.lei@firm.cn",
+        lambda text: f"{text}\u200b\u3000&nbsp;https://firm.cn/a?b=1",
+        lambda text: f'=cmd|"/c calc"!A1 {text}',
+        lambda _: "",
+        lambda _: "您的会话已结束。",
+    ]
+    return choose.choice(changes)(text)
 
 
 def write_dirty_csv(path: Path, number: int = 5000) -> None:

@@ -14,8 +14,16 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
 from benchmarks.conversations import make_conversations
+from stages.lib.chat_template import TemplateMisfit
+from stages.lib.records.tokenized import Example
 from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import AT_ONCE, BatchTokenizer
+
+
+def tokens_of_first(examples: list[Example] | TemplateMisfit) -> int:
+    if isinstance(examples, TemplateMisfit):
+        raise examples
+    return len(examples[0].input_ids)
 
 
 def main() -> None:
@@ -35,7 +43,7 @@ def main() -> None:
         )
         alone.append(time.perf_counter() - started)
         started = time.perf_counter()
-        labelled = sum(len(examples[0].input_ids) for examples in BatchTokenizer(tokenizer).tokenize(conversations))
+        labelled = sum(map(tokens_of_first, BatchTokenizer(tokenizer).tokenize(conversations)))
         ours.append(time.perf_counter() - started)
     ratios = [a / b for a, b in zip(alone, ours, strict=True)]
     print(f"{number:,} conversations, {tokens:,} tokens, {labelled:,} of them up to the last reply's end")

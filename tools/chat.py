@@ -2,7 +2,7 @@
 
 import argparse
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import PIN
 from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_prompt
@@ -13,6 +13,9 @@ from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import Message
 from stages.lib.tokenizer import load_tokenizer
 from tools.console import run_tool
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 HELP = "An empty line or Ctrl-D ends, /new starts a new conversation, /system TEXT does so with a system message."
 
@@ -27,7 +30,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def load_models(options: argparse.Namespace) -> tuple[list[str], Any, Any]:
+def load_models(options: argparse.Namespace) -> tuple[list[str], Any, "PreTrainedTokenizerBase"]:
     """Names to talk to, model, tokenizer. For --both one model serves as two, its adapter switched off and on."""
     for path in (PIN, *([] if options.base else [ADAPTER])):
         if not path.exists():
@@ -45,7 +48,9 @@ def load_models(options: argparse.Namespace) -> tuple[list[str], Any, Any]:
     return names, model, load_tokenizer()
 
 
-def stream_reply(model: Any, tokenizer: Any, messages: list[Message], options: argparse.Namespace, name: str) -> str:
+def stream_reply(
+    model: Any, tokenizer: "PreTrainedTokenizerBase", messages: list[Message], options: argparse.Namespace, name: str
+) -> str:
     """Print the reply as it comes and return it."""
     import torch
     from transformers import TextStreamer
@@ -64,7 +69,7 @@ def stream_reply(model: Any, tokenizer: Any, messages: list[Message], options: a
             pad_token_id=stops[0],
             **sampling,
         )
-    return tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True).strip()
+    return str(tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True)).strip()
 
 
 def read_line() -> str:

@@ -24,7 +24,7 @@ def read_plots(revisions: list[str]) -> dict[str, Any]:
     return {name: drawn[0]["content"] for name, drawn in json.loads(done.stdout)["data"].items() if drawn}
 
 
-def without_revision(part: Any) -> Any:
+def without_revision(part: object) -> Any:
     """A specification, or a part of it, without the channels that tell revisions apart: of one alone they say nothing."""
     if isinstance(part, list):
         return [without_revision(inner) for inner in part if not _is_revision(inner)]
@@ -34,7 +34,7 @@ def without_revision(part: Any) -> Any:
     return kept.pop("spec") | {key: inner for key, inner in kept.items() if inner} if kept.get("facet") == {} else kept
 
 
-def _is_revision(part: Any) -> bool:
+def _is_revision(part: object) -> bool:
     return isinstance(part, dict) and part.get("field") == "rev"
 
 

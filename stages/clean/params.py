@@ -1,6 +1,6 @@
 """The section `clean` of params.yaml."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -34,9 +34,10 @@ class CleanParams(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def list_to_tuple(cls, data: Any) -> Any:  # whatever stands in params.yaml
-        quantiles = data.get("length_quantiles") if isinstance(data, dict) else None
-        return {**data, "length_quantiles": tuple(quantiles)} if isinstance(quantiles, list) else data
+    def list_to_tuple(cls, data: object) -> object:  # whatever stands in params.yaml
+        if isinstance(data, dict) and isinstance(quantiles := data.get("length_quantiles"), list):
+            return {**data, "length_quantiles": tuple(quantiles)}
+        return data
 
     @model_validator(mode="after")
     def quantiles_in_order(self) -> "CleanParams":

@@ -2,11 +2,17 @@
 
 import re
 from functools import cache
-from typing import Any
+from typing import Protocol
 
 from stages.lib.scripts import KANA
 
 JAPANESE = re.compile(rf"(?![のー])[{KANA}]")  # but for の and ー, which Chinese uses as ornaments
+
+
+class Simplifier(Protocol):
+    """What is used of an `opencc.OpenCC`."""
+
+    def convert(self, text: str, /) -> str: ...
 
 
 def to_simplified(text: str) -> str:
@@ -23,7 +29,7 @@ def to_simplified(text: str) -> str:
 
 
 @cache
-def _simplifier() -> Any:  # opencc has no types
+def _simplifier() -> Simplifier:
     import opencc
 
     return opencc.OpenCC("t2s")

@@ -8,8 +8,9 @@ import logging
 import re
 import tempfile
 import warnings
+from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Protocol
 
 from stages.lib.scripts import HAN
 
@@ -39,6 +40,12 @@ ENGLISH_STOP_WORD = re.compile(
 
 
 CHINESE_STOP_SET = frozenset(CHINESE_STOP_WORDS)
+
+
+class Segmenter(Protocol):
+    """What is used of a `jieba.Tokenizer`."""
+
+    def cut(self, sentence: str, *, HMM: bool) -> Iterable[str]: ...  # noqa: N803
 
 
 def segment_words(text: str) -> str:
@@ -85,7 +92,7 @@ def _chinese_words(run: str) -> list[str]:
 
 
 @cache
-def _segmenter() -> Any:
+def _segmenter() -> Segmenter:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jieba's regular expressions hold escapes that Python warns of
         import jieba

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stages.collect import files as raw_file
 from stages.collect.files import check_path, mib
@@ -18,6 +18,17 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.requirements import check_installed
 
 BATCH_ROWS = 256  # held at a time
+
+
+class Batch(Protocol):
+    """What is used of a `pyarrow.RecordBatch`."""
+
+    @property
+    def nbytes(self) -> int: ...
+    def __len__(self) -> int: ...
+    def to_pylist(self) -> list[dict]: ...
+    def serialize(self) -> bytes: ...
+    def slice(self, offset: int, length: int, /) -> "Batch": ...
 
 
 @contextmanager
@@ -62,7 +73,7 @@ def read_parquet(source: ParquetSource, only: Collection[str] | None) -> Rows:
             number += len(batch)
 
 
-def _rows_of_batch(batch: Any, place: str, first: int) -> Rows:
+def _rows_of_batch(batch: Batch, place: str, first: int) -> Rows:
     """The rows of a batch of Arrow; one by one where one of them can't be converted or is too large."""
     import pyarrow
 

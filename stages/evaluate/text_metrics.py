@@ -2,7 +2,6 @@
 
 import re
 import tempfile
-from typing import Any
 
 import datasets
 import evaluate
@@ -45,7 +44,7 @@ class TextMetric(evaluate.Metric):
 
     description = ""
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, **kwargs: object) -> None:
         with tempfile.TemporaryDirectory() as folder:  # evaluate makes its folder even when it keeps all in memory
             super().__init__(keep_in_memory=True, cache_dir=folder, seed=0, **kwargs)
 
@@ -63,7 +62,7 @@ class ChrF(TextMetric):
 
     description = "chrF2 of sacrebleu"
 
-    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, Any]:
+    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
         return {"chrf": sacrebleu.CHRF().corpus_score(predictions, [references]).score}
 
 
@@ -72,7 +71,7 @@ class Bleu(TextMetric):
 
     description = "BLEU of sacrebleu"
 
-    def _compute(self, predictions: list[str], references: list[str], language: str) -> dict[str, Any]:
+    def _compute(self, predictions: list[str], references: list[str], language: str) -> dict[str, float]:
         return {"bleu": sacrebleu.BLEU(tokenize=bleu_tokenizer(language)).corpus_score(predictions, [references]).score}
 
 
@@ -81,7 +80,7 @@ class RougeL(TextMetric):
 
     description = "ROUGE-L of rouge-score"
 
-    def _compute(self, predictions: list[str], references: list[str], max_words: int) -> dict[str, Any]:
+    def _compute(self, predictions: list[str], references: list[str], max_words: int) -> dict[str, float]:
         class Words:
             def tokenize(self, text: str) -> list[str]:
                 return words(text)[:max_words]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING
 
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
 from stages.lib.records.conversation import Conversation
@@ -10,10 +10,13 @@ from stages.lib.records.tokenized import IGNORE_INDEX
 from tools.console import visible
 from tools.preview.wording import shorten
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 MOST_SHOWN = 3
 
 
-def tell_first(kept: list[tuple[str, Conversation]], tokenizer: Any, colour: bool) -> Iterator[str]:
+def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedTokenizerBase | None", colour: bool) -> Iterator[str]:
     """Those that cleaning keeps, with their places; `tokenizer`: None before `dvc repro base_model`."""
     yield ""
     yield f"The first, as the model will see them; it learns to write what is {'green' if colour else 'in brackets'}."
@@ -24,18 +27,18 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: Any, colour: boo
         yield visible(place)
         pieces = None
         try:
-            pieces = tokenizer and list(rendered(conversation, tokenizer))
+            pieces = list(rendered(conversation, tokenizer)) if tokenizer else None
         except TemplateMisfit as misfit:
             yield f"  (left out of training: {misfit})"
         text = "".join(marked(piece, labelled, colour) for piece, labelled in pieces or plain(conversation))
         yield from (f"  {line}" for line in text.rstrip("\n").split("\n"))
 
 
-def rendered(conversation: Conversation, tokenizer: Any) -> Iterator[tuple[str, bool]]:
+def rendered(conversation: Conversation, tokenizer: "PreTrainedTokenizerBase") -> Iterator[tuple[str, bool]]:
     """(piece of the first example's text, whether it is labelled)."""
     for input_ids, labels in tokenize_conversation(tokenizer, conversation["messages"])[:1]:
         for labelled, run in groupby(zip(input_ids, labels, strict=True), key=lambda pair: pair[1] != IGNORE_INDEX):
-            yield tokenizer.decode([id for id, _ in run]), labelled
+            yield str(tokenizer.decode([id for id, _ in run])), labelled
 
 
 def plain(conversation: Conversation) -> Iterator[tuple[str, bool]]:
