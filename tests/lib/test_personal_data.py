@@ -146,6 +146,6 @@ HOSTILE = [
 @pytest.mark.parametrize("name", PERSONAL_DATA)
 def test_long_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
     text = piece * (100_000 // len(piece)) + "@ 1"
-    start = time.perf_counter()
+    start = time.process_time()
     PERSONAL_DATA[name](text)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
