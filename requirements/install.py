@@ -11,7 +11,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off"]
+# Python compiles a module when it is first imported; pip would compile all, a minute for what nobody imports.
+PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile"]
 ERASE = "\r\x1b[K"
 SECONDS = {True: 1, False: 30}  # between two lines, on a terminal and elsewhere
 
