@@ -118,7 +118,7 @@ def test_of_25_bad_lines_the_first_ten_are_shown_and_the_rest_counted(
 )
 def test_a_full_disk_is_a_message_with_the_remedy(folder: Path, stage: str, out: str) -> None:
     change_params(folder, {"collect": {"sources": {"pairs": tiny_params()["collect"]["sources"]["pairs"]}}})
-    stages = ["collect pairs", "clean", "split"]
+    stages = ["sources", "collect pairs", "clean", "split"]
     for earlier in stages[: stages.index(stage)]:
         run_stage(earlier)
     (folder / out).parent.mkdir(parents=True, exist_ok=True)
