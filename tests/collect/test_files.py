@@ -256,9 +256,9 @@ def test_a_document_over_the_limit_is_one_message(monkeypatch: pytest.MonkeyPatc
 PEAK = """
 import re
 from pydantic import TypeAdapter
-from stages.lib.errors import ReprotuneError
-from stages.lib.raw_conversations import read_source
-from stages.lib.sources import Source
+from stages.lib.core.errors import ReprotuneError
+from stages.collect.conversations import read_source
+from stages.collect.sources import Source
 for source in ({"format": "jsonl"}, {"format": "csv"}, {"format": "jsonl", "encoding": "gb18030"}, {"format": "json"}):
     try:
         print(*read_source(TypeAdapter(Source).validate_python(source | {"path": "raw.csv"})))

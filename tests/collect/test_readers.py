@@ -357,9 +357,9 @@ class Hub(BaseHTTPRequestHandler):
 READ_HUB = """
 import json, sys
 from pydantic import TypeAdapter
-from stages.lib.errors import ReprotuneError
-from stages.lib.readers import read_rows
-from stages.lib.sources import Source
+from stages.lib.core.errors import ReprotuneError
+from stages.collect.readers import read_rows
+from stages.collect.sources import Source
 for revision in sys.argv[2:]:
     source = TypeAdapter(Source).validate_python(json.loads(sys.argv[1]) | {"revision": revision})
     try:
