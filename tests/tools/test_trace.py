@@ -17,6 +17,7 @@ from stages.lib.core.params import Yaml12Loader
 from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
 from stages.lib.records.scores import EXAMPLES
+from stages.sources import __main__ as sources
 from stages.split import __main__ as split
 from tools.console import run_tool, visible
 from tools.trace import __main__ as trace
@@ -36,6 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         write_project()
+        sources.main()
         collect.main("pairs")
         collect.main("chats")
         clean.main()
