@@ -108,7 +108,7 @@ def test_no_rows_and_rows_without_tokens_are_no_duplicates() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 1024])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=SETS)
 def test_a_row_goes_for_the_first_one_that_stays_and_is_like_it(
     at_once: int, threshold: float, rows: list[frozenset[int]]

@@ -177,11 +177,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "to_simplified"])
-def test_a_megabyte_of_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
-    text = piece * (1_000_000 // len(piece)) + "</pre></p>"
+def test_a_long_hostile_text_takes_no_quadratic_time(name: str, piece: str) -> None:
+    text = piece * (300_000 // len(piece)) + "</pre></p>"
     start = time.process_time()
     FUNCTIONS[name](text)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 3
 
 
 def groups_repeated_possessively(pattern: re.Pattern[str]) -> list[Any]:

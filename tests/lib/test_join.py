@@ -13,7 +13,7 @@ from stages.lib.similarity.join import parities, similar_pairs
 # Four million buckets, the real number, are slow to set up for each example; further tests have them.
 @pytest.mark.parametrize(("bits", "rows", "products"), [(8, 512, 20_000_000), (8, 1, 1), (3, 1, 5), (20, 512, 7)])
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 1.0])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(drawn=sets_and_sides())
 def test_the_pairs_found_are_those_of_brute_force(
     threshold: float, bits: int, rows: int, products: int, drawn: tuple[list[frozenset[int]], list[int], list[int]]
