@@ -13,8 +13,8 @@ from collections import deque
 from pathlib import Path
 
 PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile"]
-# In place of pip, which compiles with one core, and what nobody imports too. Left to the first import, it would be done again in each
-# process where PYTHONDONTWRITEBYTECODE is set, as in many containers: half a minute each.
+# In place of pip, which compiles with one core, and what nobody imports too. Left to the first import, it would be done again in
+# each process where PYTHONDONTWRITEBYTECODE is set, as in many containers: half a minute each.
 COMPILE = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-x", r"transformers.models.(?!auto)|[\\/]tests?[\\/]"]
 ERASE = "\r\x1b[K"
 SECONDS = {True: 1, False: 30}  # between two lines, on a terminal and elsewhere

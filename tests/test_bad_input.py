@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPO, copy_project, make_project, run, tiny_params, write_params
+from conftest import REPO, copy_project, run, tiny_params, write_params
 
 from stages.lib.core import errors
 

@@ -15,7 +15,7 @@ def read_chatterbot(source: ChatterbotSource, _only: object) -> Rows:
     folder = _package_folder("chatterbot_corpus") / "data" / CHATTERBOT_FOLDERS[source.language]
     files = {path.stem: path for path in sorted(folder.glob("*.yml"))}
     if unknown := set(source.topics or ()) - files.keys():
-        raise ReprotuneError(f"topics: {min(unknown)!r} is none of chatterbot-corpus in {source.language}; it has {', '.join(files)}")
+        raise ReprotuneError(f"topics: chatterbot-corpus has no {min(unknown)!r} in {source.language}; it has {', '.join(files)}")
     for topic, path in files.items():
         if source.topics is not None and topic not in source.topics:
             continue

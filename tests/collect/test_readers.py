@@ -451,7 +451,7 @@ def test_only_the_topics_that_a_source_names_are_read() -> None:
     everything = conversations(format="chatterbot", path="x", language="en")
     chosen = conversations(format="chatterbot", path="x", language="en", topics=["food", "ai"])
     assert chosen == [row for row in everything if row.label in {"ai", "food"}]
-    with pytest.raises(ReprotuneError, match=r"topics: 'fod' is none of chatterbot-corpus in en; it has ai, botprofile, .*trivia$"):
+    with pytest.raises(ReprotuneError, match=r"has no 'fod' in en; it has ai, botprofile, .*trivia$"):
         conversations(format="chatterbot", path="x", language="en", topics=["fod", "ai"])
 
 
