@@ -49,7 +49,7 @@ def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
     }
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(rows=st.lists(st.frozensets(st.integers(0, 2**32 - 1), max_size=400), max_size=6))
 def test_bits_differ_no_more_than_sets_and_about_as_much_where_these_are_small(rows: list[frozenset[int]]) -> None:
     bits = parities(sets_of(rows))
