@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from stages.collect.marks import Meaning
 from stages.lib.core.params import Section
 from stages.lib.records.conversation import Role
 
@@ -67,6 +68,8 @@ class Columns(Section):
 
     A row a pair: `user`, `assistant`; `input` is appended to the user's text. A row a message: `conversation`, `role`,
     `content`; `order` is what to sort by. A list of messages in one column: `messages`; `role` and `content` are the keys in it.
+    `history`: earlier turns. `parent`: the `id` of the row before this one in its conversation. `rejected`: replies that were not
+    preferred; `desirable`: true or false, whether the reply was. `tools`: what the assistant could call.
     """
 
     user: str | None = None
@@ -82,6 +85,11 @@ class Columns(Section):
     label: str | None = None
     language: str | None = None
     group: str | None = None
+    history: str | None = None
+    parent: str | None = None
+    rejected: str | None = None
+    desirable: str | None = None
+    tools: str | None = None
 
     @model_validator(mode="after")
     def one_layout(self) -> "Columns":
@@ -89,16 +97,20 @@ class Columns(Section):
         message = {"conversation": self.conversation, "role": self.role, "content": self.content}
         if self.messages is not None:
             whole, of_others = True, [*pair.values(), self.conversation, self.input, self.order]
+        elif self.parent is not None and self.user is None:
+            whole, of_others = None not in (self.role, self.content, self.id), [*pair.values(), self.input, self.order]
         elif self.conversation is not None:
             whole, of_others = None not in message.values(), [*pair.values(), self.input]
         else:
             whole, of_others = None not in pair.values(), [*message.values(), self.order]
         if not whole or of_others != [None] * len(of_others):
             raise ValueError(
-                "map either user and assistant, or conversation, role and content, or messages (input goes with user, order "
-                "with conversation)"
+                "map either user and assistant, or conversation, role and content, or messages, or role, content, id and parent "
+                "(input goes with user, order with conversation)"
             )
-        if self.conversation is not None and self.id is not None:
+        if self.parent is not None and (self.messages is not None or self.id is None):
+            raise ValueError("parent goes with id, where a row is a message or a pair")
+        if self.conversation is not None and self.id is not None and self.parent is None:
             raise ValueError("where a row is a message, the conversation column is the id; leave id out")
         return self
 
@@ -106,11 +118,14 @@ class Columns(Section):
 class MappedSource(Section):
     """Rows of the user's. `roles` maps the rows' own role names; `label` and `language` hold for rows without one.
 
+    `marks`: what a key of a message says about learning from it, where that is not known by its name.
+
     `columns` may be left out where the keys are a standard format's.
     """
 
     path: str
     roles: dict[str, Role] = {}
+    marks: dict[str, Meaning] = {}
     label: str | None = None
     language: str | None = None
     columns: Columns | None = None
