@@ -87,6 +87,12 @@ def trained_positions(messages: Sequence[Message]) -> list[int]:
     return [position for position, message in enumerate(messages) if is_trained(message)]
 
 
+def reply_text(message: Message) -> str:
+    """What a message says, its calls of tools written out: their texts count as its own."""
+    calls = [f"{call['function']['name']}({call['function']['arguments']})" for call in message.get("tool_calls", [])]
+    return "\n".join(filter(None, [message["content"], *calls]))
+
+
 def normalize(text: str) -> str:
     """The text with case, width and white space set aside: what two texts share when a reader calls them the same."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
