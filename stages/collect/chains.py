@@ -141,7 +141,7 @@ class _Forest:
             language=next((row.language for row in rows if row.language), None),
             group=next((row.group for row in rows if row.group), several),
             messages=messages,
-            further=tuple(sorted(numbers_of([node.row.place for node in further]))),
+            further=tuple(sorted(numbers_of(node.row.place for node in further))),
             tools=next((row.tools for row in rows if row.tools), None),
             rejected=tuple(rejected),
         )

@@ -1,9 +1,10 @@
 """What a message says under its content: text, thoughts, calls of tools and their results, whatever parts it is made of."""
 
-import json
 import re
+from decimal import Decimal
 from typing import NamedTuple
 
+from stages.collect.rows import plain_text
 from stages.collect.tool_use import json_text, make_call, make_result
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
@@ -42,8 +43,8 @@ def read_content(value: object) -> Content | None:
     """
     if isinstance(value, str):
         return Content(value)
-    if isinstance(value, (int, float)):  # true and false too; NaN, which pandas writes for nothing, is none
-        return Content(json.dumps(value)) if value == value else None  # noqa: PLR0124
+    if isinstance(value, (int, float, Decimal)):  # true and false too; NaN, which pandas writes for nothing, is none
+        return Content(plain_text(value)) if value == value else None  # noqa: PLR0124
     if isinstance(value, dict) and value:
         value = [value]
     if not isinstance(value, list):

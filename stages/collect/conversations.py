@@ -1,11 +1,24 @@
 """A source -> conversations: a list of messages in a row, a row a pair, or a row a message."""
 
+import contextlib
 from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from stages.collect.chains import Node, join_chains, unlearned
-from stages.collect.history import read_history
-from stages.collect.layouts import PARENT, THOUGHTS, columns_of_row, find_columns, names_in, names_to_read, watch_optional_keys
+from stages.collect.history import keys_of_messages, read_history
+from stages.collect.layouts import PARENT, THOUGHTS, columns_of_row, find_columns, names_in, names_to_read, watch_keys
+from stages.collect.lists import (
+    Wanted,
+    order_texts,
+    prepare_messages,
+    read_list,
+    reason_to_leave_out,
+    sides_from,
+    sort_list,
+    value_at,
+)
 from stages.collect.marks import Meaning
 from stages.collect.messages import (
     NOTHING,
@@ -20,14 +33,18 @@ from stages.collect.messages import (
 from stages.collect.order import Reading, find_reading, sort_positions
 from stages.collect.preferences import Replies, read_rejected, read_replies, read_side, read_thumb, whole_rejected
 from stages.collect.raw_conversation import RawConversation, numbers_of
-from stages.collect.readers import read_keys, read_rows
+from stages.collect.readers import one_a_file, read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns, MappedSource, Source
 from stages.collect.tool_use import read_tools
-from stages.collect.transcripts import part_system
+from stages.collect.transcripts import part_system, read_transcript
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, Role, Tool
+
+
+class LeftOut(Exception):
+    """What the source's `leave_out` leaves out as a whole, and why."""
 
 
 class Fields(NamedTuple):
@@ -52,6 +69,9 @@ class Mapping(NamedTuple):
     label: str | None
     language: str | None
     required: tuple[str, ...] = ()
+    begins: Role | None = None
+    leave_out: Wanted = {}
+    order: Reading | None = None  # how the order of a list's messages is read
     marks: dict[str, Meaning] = {}
 
     def keys(self, columns: Columns) -> MessageKeys:
@@ -64,15 +84,18 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
     Raises:
         ReprotuneError: the file is missing, unreadable, or lacks what was mapped; what is wrong with one row is an UnreadableRow.
     """
-    mapping, keys, only = mapping_of(source), read_keys(source), None
-    if keys is not None:
-        columns = find_columns(keys, mapping.columns, source)
-        mapping = mapping._replace(columns=columns, required=())
-        only = names_to_read(keys, columns)
-    rows = read_rows(source, only)
-    if keys is None and mapping.columns:
-        rows = watch_optional_keys(rows, mapping.columns, source.path)
-    return to_conversations(rows, mapping)
+    mapping, parts = mapping_of(source), []
+    for one in one_a_file(source):
+        keys = read_keys(one)
+        if keys is None:
+            parts.append((read_rows(one), mapping))
+        else:
+            columns = find_columns(keys, mapping.columns, one)
+            only = names_to_read(keys, columns) + [key for key in mapping.leave_out if key in keys]
+            parts.append((read_rows(one, only), mapping._replace(columns=columns, required=())))
+    for told, group in groupby(parts, key=itemgetter(1)):
+        rows = watch_keys(chain.from_iterable(rows for rows, _ in group), told.columns, told.leave_out, source.path)
+        yield from to_conversations(rows, told)
 
 
 def mapping_of(source: Source) -> Mapping:
@@ -80,7 +103,8 @@ def mapping_of(source: Source) -> Mapping:
         return Mapping(source.path, None, ROLE_NAMES, None, None)
     required = tuple(name for name, required in names_in(source.columns) if required) if source.columns else ()
     roles = ROLE_NAMES | source.roles
-    return Mapping(source.path, source.columns, roles, source.label, source.language, required, source.marks)
+    told = Mapping(source.path, source.columns, roles, source.label, source.language, required)
+    return told._replace(begins=source.begins, leave_out=source.leave_out, marks=source.marks)
 
 
 def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
@@ -88,7 +112,20 @@ def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> I
     columns = mapping.columns
     if columns and columns.conversation and not columns.parent:
         return _join_messages(rows, columns, mapping)
+    if columns and columns.messages and columns.order:
+        held = list(rows)
+        rows, mapping = held, mapping._replace(order=_order_of_lists(held, columns.messages, columns.order, mapping))
     return join_chains(_convert_rows(rows, mapping))
+
+
+def _order_of_lists(rows: list[Row | UnreadableRow], name: str, key: str, mapping: Mapping) -> Reading | None:
+    """How the order of the messages in all lists is read; lists without one are unreadable, each by itself."""
+    texts = []
+    for row in rows:
+        with contextlib.suppress(ReprotuneError):
+            if isinstance(row, Row):
+                texts.append(order_texts(row.values.get(name), key))
+    return read_order(texts, key, mapping.path)
 
 
 def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | Node | UnreadableRow]:
@@ -101,19 +138,25 @@ def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iter
                 converted = _convert_row(row, mapping)
             except ReprotuneError as error:
                 converted = UnreadableRow(row.place, str(error), digest_of(row.values))
+            except LeftOut as left_out:
+                converted = UnreadableRow(row.place, str(left_out), digest_of(row.values), fate="left_out")
         yield converted
 
 
 def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     """A conversation, or a piece of one where rows say which other row they go on from."""
     values = row.values
+    if reason := reason_to_leave_out(values, mapping.leave_out):
+        raise LeftOut(reason)
     columns = columns_of_row(values, mapping.columns, mapping.required)
     keys = mapping.keys(columns)
     thumb = read_thumb(values, columns.label, columns.desirable)
+    left_out: tuple[int, ...] = ()
     if columns.messages:
-        replies = Replies(read_messages(values[columns.messages], columns.messages, keys), [])
+        messages, left_out = _read_list(values[columns.messages], columns, mapping)
+        replies = Replies(messages, [])
     elif columns.user:
-        replies = _read_pair(values, columns, keys)
+        replies, left_out = _read_pair(values, columns, mapping)
     else:
         replies = Replies(_read_single(values, columns, keys), [])
     fields = _read_fields(values, columns, thumb)
@@ -127,32 +170,55 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
         rejected += read_rejected(values.get(columns.rejected), columns.rejected, keys, may_be_talk=bool(columns.messages))
     rejected = [system + other for other in whole_rejected(messages, rejected)]
     key = field_text(values, columns.id)
-    raw = RawConversation(row.place, key, label, language, group, system + messages, tools=fields.tools, rejected=tuple(rejected))
+    raw = RawConversation(row.place, key, label, language, group, system + messages)
+    raw = raw._replace(left_out_messages=left_out, tools=fields.tools, rejected=tuple(rejected))
     if columns.parent is None:
         return raw
     rank = values.get("rank")
     return Node(raw, len(system), field_text(values, columns.parent), rank if isinstance(rank, (int, float)) else None)
 
 
-def _read_pair(values: dict[str, object], columns: Columns, keys: MessageKeys) -> Replies:
-    """Both sides, the reply with the thoughts that stand in a key of their own."""
-    user, assistant = str(columns.user), str(columns.assistant)
+def _read_list(value: object, columns: Columns, mapping: Mapping) -> tuple[list[Message], tuple[int, ...]]:
+    """The messages of a list in a row, and the numbers of those that are left out."""
+    name, keys = str(columns.messages), mapping.keys(columns)
+    if isinstance(value, str) and (talk := read_transcript(value)):
+        return read_messages(talk, name, keys._replace(role="role", content="content")), ()
+    listed = read_list(value, name)
+    if columns.order and mapping.order:
+        listed = sort_list(listed, order_texts(listed, columns.order), mapping.order)
+    kept, left_out = prepare_messages(listed, keys.role, keys.content, mapping.begins, mapping.leave_out)
+    if left_out and not kept:
+        raise LeftOut("all of its messages are left out")
+    return read_messages(kept, name, keys), left_out
+
+
+def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) -> tuple[Replies, tuple[int, ...]]:
+    """Both sides, the reply with the thoughts that stand in a key of their own; the numbers of messages that are left out."""
+    user, assistant, keys = str(columns.user), str(columns.assistant), mapping.keys(columns)
+    left_out: tuple[int, ...] = ()
+    for name in (user, assistant):
+        side = values[name]
+        if isinstance(side, list) and mapping.leave_out and (found := keys_of_messages(side)):
+            kept, more_left_out = prepare_messages(side, *found, None, mapping.leave_out)
+            values, left_out = {**values, name: kept}, left_out + more_left_out
     replies = read_replies(values, assistant, keys)
     thoughts = join_thoughts(*(str(values[key]) for key in THOUGHTS if isinstance(values.get(key), str)))
     if thoughts and not replies.whole:
         replies.messages[-1]["reasoning_content"] = thoughts
     if replies.whole:  # it holds what stands under `user` too
-        return replies
+        return replies, left_out
     prompt = read_side(values[user], user, "user", keys)
-    if more := field_text(values, columns.input) if columns.input != user else None:
+    if more := field_text(values, columns.input):
         prompt[-1]["content"] += f"\n\n{more}"
-    return replies._replace(messages=prompt + replies.messages)
+    return replies._replace(messages=prompt + replies.messages), left_out
 
 
 def _read_single(values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
-    messages = read_message(values, keys)
+    """The message that a row is."""
+    named = {key: value_at(values, key) for key in (keys.role, keys.content) if key not in values}
+    messages = read_message({**values, **named}, keys)
     if messages is None:
-        raise ReprotuneError(f"{columns.content} is {show(values[str(columns.content)])}; expected text")
+        raise ReprotuneError(f"{columns.content} is {show(value_at(values, keys.content))}; expected text")
     return messages
 
 
@@ -202,14 +268,22 @@ def _with_defaults(fields: Fields, mapping: Mapping) -> tuple[str | None, str | 
 # A row a message
 
 
+class _Key(NamedTuple):
+    """Of a conversation: its file, and its key there as text."""
+
+    file: str
+    text: str
+
+
 class _Turn(NamedTuple):
-    """One message's row. `fields`: what it says about its conversation."""
+    """One message's row. `fields`: what it says about its conversation. `values`: where no column says who speaks."""
 
     order: str | None
     place: str
     messages: list[Message]
     parent: str | None
     fields: Fields
+    values: dict[str, object] | None
 
 
 def _join_messages(
@@ -219,10 +293,13 @@ def _join_messages(
 
     A row of which nothing can be read may belong to the conversation before it, or to the one behind it.
     """
-    conversations: dict[str, list[_Turn]] = {}
-    damaged: set[str | None] = set()
+    conversations: dict[_Key, list[_Turn]] = {}
+    left_out: dict[_Key, list[Row]] = {}
+    damaged: set[_Key | None] = set()
     before, beside_damage = None, False
     for row in rows:
+        if before and not row.place.startswith(f"{before.file}:"):  # the first row of another file
+            before, beside_damage = None, False
         if isinstance(row, UnreadableRow):
             damaged.add(before)
             beside_damage = True
@@ -233,26 +310,41 @@ def _join_messages(
             damaged.add(key)
         before, beside_damage = key, False
         try:
-            key, turn = _read_turn(row, mapping)
+            if key and reason_to_leave_out(row.values, mapping.leave_out):
+                left_out.setdefault(key, []).append(row)
+            else:
+                turn = _read_turn(row, mapping)
+                conversations.setdefault(key or _Key("", ""), []).append(turn)
         except ReprotuneError as error:
             damaged.add(before)
             yield UnreadableRow(row.place, str(error), digest_of(row.values))
-        else:
-            conversations.setdefault(key, []).append(turn)
-    reading = _find_reading(list(conversations.values()), columns.order, mapping.path) if columns.order else None
+    reading = None
+    if columns.order:
+        orders = [[str(turn.order) for turn in turns] for turns in conversations.values()]
+        reading = read_order(orders, columns.order, mapping.path)
     for key, turns in conversations.items():
+        without = numbers_of(row.place for row in left_out.pop(key, []))
         try:
             if key in damaged:
-                raise ReprotuneError(f"another row of conversation {shorten(repr(key))} is unreadable, or one beside it")
-            yield _join(key, turns, reading, mapping)
+                raise ReprotuneError(f"another row of conversation {shorten(repr(key.text))} is unreadable, or one beside it")
+            yield _join(key.text, turns, reading, mapping)._replace(left_out_rows=without)
         except ReprotuneError as error:
-            digest = digest_of([key, [turn.messages for turn in turns]])
-            yield UnreadableRow(turns[0].place, str(error), digest, numbers_of([turn.place for turn in turns[1:]]))
+            digest = digest_of([key.text, [turn.messages for turn in turns]])
+            further = (*numbers_of(turn.place for turn in turns[1:]), *without)
+            yield UnreadableRow(turns[0].place, str(error), digest, further)
+    for rows_of_key in left_out.values():
+        further, digest = numbers_of(row.place for row in rows_of_key[1:]), digest_of([row.values for row in rows_of_key])
+        yield UnreadableRow(rows_of_key[0].place, "all of its messages are left out", digest, further, "left_out")
 
 
-def _find_reading(conversations: list[list[_Turn]], column: str, path: str) -> Reading:
+def read_order(conversations: list[list[str]], column: str, path: str) -> Reading:
+    """How the column's texts are read.
+
+    Raises:
+        ReprotuneError: that can't be told; the message has the place.
+    """
     try:
-        return find_reading([[str(turn.order) for turn in turns] for turns in conversations])
+        return find_reading(conversations)
     except ReprotuneError as error:
         raise ReprotuneError(f"{path}: column {column!r}: {error}") from None
 
@@ -274,9 +366,18 @@ def _join(key: str, turns: list[_Turn], reading: Reading | None, mapping: Mappin
         )
     _refuse_branches(key, turns)
     label, language, group, system = _with_defaults(first, mapping)
-    messages = system + [message for turn in turns for message in turn.messages]
-    further = numbers_of([turn.place for turn in turns[1:]])
-    return RawConversation(turns[0].place, key, label, language, group, messages, further, first.tools)
+    messages = system + [message for turn in _with_sides(turns, mapping) for message in turn.messages]
+    further = numbers_of(turn.place for turn in turns[1:])
+    return RawConversation(turns[0].place, key, label, language, group, messages, further, tools=first.tools)
+
+
+def _with_sides(turns: list[_Turn], mapping: Mapping) -> list[_Turn]:
+    """Where no column says who speaks, by who begins."""
+    if not (mapping.begins and mapping.columns and mapping.columns.role is None):
+        return turns
+    keys = mapping.keys(mapping.columns)
+    sided = zip(turns, sides_from(mapping.begins), strict=False)
+    return [turn._replace(messages=read_message({**(turn.values or {}), keys.role: side}, keys) or []) for turn, side in sided]
 
 
 def _refuse_branches(key: str, turns: list[_Turn]) -> None:
@@ -289,24 +390,23 @@ def _refuse_branches(key: str, turns: list[_Turn]) -> None:
         )
 
 
-def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
-    """(key of the conversation, the row's message)."""
+def _read_turn(row: Row, mapping: Mapping) -> _Turn:
     values, columns = row.values, columns_of_row(row.values, mapping.columns, mapping.required)
-    key = field_text(values, columns.conversation)
-    if key is None:
+    if field_text(values, columns.conversation) is None:
         raise ReprotuneError(f"no conversation key in column {columns.conversation!r}")
     order = field_text(values, columns.order)
     if columns.order and order is None:
         raise ReprotuneError(f"nothing in column {columns.order!r}, by which messages are sorted")
-    messages = _read_single(values, columns, mapping.keys(columns))
+    keys = mapping.keys(columns)
+    unsided = None if columns.role else {**values, keys.content: value_at(values, keys.content)}
+    messages = _read_single(values if unsided is None else {**unsided, keys.role: "user"}, columns, keys)
     refuse_pictures(values, messages)
-    parent = values.get(PARENT)
-    return key, _Turn(order, row.place, messages, None if parent in NOTHING else str(parent), _read_fields(values, columns))
+    found = values.get(PARENT)
+    parent = None if found in NOTHING else str(found)
+    return _Turn(order, row.place, messages, parent, _read_fields(values, columns), unsided)
 
 
-def _key_of(row: Row, columns: Columns) -> str | None:
-    """The conversation that a row belongs to, if that can be read."""
-    try:
-        return field_text(row.values, columns.conversation)
-    except ReprotuneError:
-        return None
+def _key_of(row: Row, columns: Columns) -> _Key | None:
+    """The conversation that a row belongs to, if it says one. Another file's is another one, whatever its key."""
+    text = field_text(row.values, columns.conversation)
+    return _Key(row.place.rpartition(":")[0], text) if text is not None else None

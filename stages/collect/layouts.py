@@ -1,10 +1,12 @@
 """Which column or key of a row holds what: as mapped in params.yaml, or told by a standard format's names."""
 
+import contextlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 from stages.collect.messages import ATTACHED
+from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import Row, Rows
@@ -91,14 +93,14 @@ def _recognize_row(keys: tuple[str, ...]) -> Columns | None:
 
 def names_in(columns: Columns) -> list[tuple[str, bool]]:
     """(name, whether each row needs it) of the columns, without the keys inside a list of messages."""
-    in_list = ("role", "content") if columns.messages else ()
+    in_list = ("role", "content", "order") if columns.messages else ()
     return [(name, field in REQUIRED) for field, name in columns if name is not None and field not in in_list]
 
 
 def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
     """The columns of a table that say something: the mapped ones, and those that are known by their names."""
     names = [name for name, _ in names_in(columns)]
-    if columns.role and not columns.messages:  # a row is a message, with keys of its own
+    if columns.content and not columns.messages:  # a row is a message, with keys of its own
         return list(keys)
     return names + [key for key in keys if key in BESIDE and key not in names]
 
@@ -122,17 +124,34 @@ def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Co
     raise ReprotuneError(f"{place}: {expected}; found {found} ({hint}map the columns in the source's `columns`)")
 
 
-def watch_optional_keys(rows: Rows, columns: Columns, path: str) -> Rows:
-    """The rows; an error after the last if none had a key that is mapped: it is misspelt."""
-    unseen = {name for name, required in names_in(columns) if not required}
+def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], path: str) -> Rows:
+    """The rows; an error after the last if none had a key that is mapped, or by which to leave out: it is misspelt."""
+    unseen = {name for name, required in names_in(columns) if not required} if columns else set()
+    wanted = set(leave_out)
     any_row = False
     for row in rows:
         if isinstance(row, Row):
             any_row = True
             unseen = unseen and unseen - row.values.keys()
+            wanted = wanted and wanted - row.values.keys() - keys_of_messages(row.values.values())
         yield row
-    if any_row and unseen:
-        raise ReprotuneError(f"{path}: no row has the key {', '.join(map(repr, sorted(unseen)))} (see the source's `columns`)")
+    for names, what, place in ((unseen, "row", "columns"), (wanted, "row or message", "leave_out")):
+        if any_row and names:
+            raise ReprotuneError(
+                f"{path}: no {what} has the key {', '.join(map(repr, sorted(names)))} (see the source's `{place}`)"
+            )
+
+
+def keys_of_messages(values: Iterable[object]) -> set[str]:
+    """The keys of the objects in all lists among a row's values, also in those that stand there as text."""
+    keys: set[str] = set()
+    for value in values:
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            with contextlib.suppress(ValueError):
+                value = parse_list(value)  # noqa: PLW2901
+        if isinstance(value, list):
+            keys |= {key for one in value if isinstance(one, dict) for key in one}
+    return keys
 
 
 def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:

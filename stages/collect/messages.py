@@ -1,16 +1,16 @@
 """A row's values -> texts, roles and messages; what is something else is an error without a place."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import NamedTuple
-
-import orjson
 
 from stages.collect.contents import Content, part_thoughts, read_content, result_text
 from stages.collect.marks import Meaning, is_marked_off
+from stages.collect.rows import plain_text
 from stages.collect.tool_use import calls_in_text, make_result, read_tool_calls
-from stages.collect.transcripts import read_transcript
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
@@ -39,33 +39,50 @@ NOTHING: tuple[object, ...] = (None, "", [], {})
 
 
 def field_text(values: dict[str, object], name: str | None) -> str | None:
-    """A text or number as text; None where the field is not mapped, absent or blank.
+    """What a field holds, as text; None where the field is not mapped, absent or blank.
+
+    An optional field keeps no row from being read, whatever its type: a list is its parts, an object JSON.
 
     >>> field_text({"label": 3}, "label"), field_text({"label": " "}, "label"), field_text({}, "label"), field_text({}, None)
     ('3', None, None, None)
+    >>> field_text({"label": ["a", True]}, "label"), field_text({"id": {"$oid": "5f"}}, "id"), field_text({"id": {"a": 1}}, "id")
+    ('a, true', '5f', '{"a": 1}')
     """
     value = values.get(name) if name else None
     if isinstance(value, str):
         return value.strip() or None
     if value is None or (isinstance(value, float) and math.isnan(value)):  # pandas writes NaN for nothing
         return None
-    if isinstance(value, (list, dict, bytes, tuple)):
-        raise ReprotuneError(f"{name} is {show(value)}; expected text or a number")
-    return str(value)
+    if isinstance(value, dict):
+        (key, *others) = map(str, value) if value else [""]
+        if not others and key.startswith("$"):  # as MongoDB exports ids and numbers
+            return field_text(value, key)
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=repr) if value else None
+    if isinstance(value, (list, tuple)):
+        parts = (field_text({"": part}, "") for part in value)
+        return ", ".join(part for part in parts if part) or None
+    return plain_text(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number or a truth value; NaN is none."""
+    return isinstance(value, (bool, int, float, Decimal)) and not math.isnan(value)
 
 
 def read_text(values: dict[str, object], name: str) -> str:
     value = values[name]
+    if is_number(value):
+        return plain_text(value)
     if not isinstance(value, str):
         raise ReprotuneError(f"{name} is {show(value)}; expected text")
     return value
 
 
 def find_role(name: object, roles: dict[str, Role]) -> Role:
-    """The role behind a name, which may be a number."""
+    """The role behind a name, which may be a number or a truth value."""
     if isinstance(name, str) and name in roles:
         return roles[name]
-    known = str(name).strip() if isinstance(name, (str, int)) else None
+    known = plain_text(name).strip() if isinstance(name, str) or is_number(name) else None
     if known is None or known not in roles:
         found = shorten(repr(name)) if isinstance(name, str) else show(name)
         raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} (map it in the source's `roles`)")
@@ -81,17 +98,8 @@ class MessageKeys(NamedTuple):
     marks: Mapping[str, Meaning]
 
 
-def read_messages(value: object, name: str, keys: MessageKeys) -> list[Message]:
-    """A list of messages, or a text that is one: JSON, as a cell of a CSV holds it, or a written-down talk."""
-    if isinstance(value, str) and (talk := read_transcript(value)):
-        return [read for message in talk for read in read_message(message, keys._replace(role="role", content="content")) or []]
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise ReprotuneError(f"{name} is text, but not JSON: {error.msg} at character {error.colno}") from None
-    if not isinstance(value, list):
-        raise ReprotuneError(f"{name} is {show(value)}; expected a list of messages")
+def read_messages(value: list, name: str, keys: MessageKeys) -> list[Message]:
+    """The messages of a list."""
     messages: list[Message] = []
     for position, message in enumerate(value):
         read = read_message(message, keys) if isinstance(message, dict) else None

@@ -65,8 +65,8 @@ def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> 
 def read_rejected(value: object, name: str, keys: MessageKeys, may_be_talk: bool) -> list[list[Message]]:
     """The replies that were not preferred: one, or a list of texts. `may_be_talk`: a text may be a whole talk, written down."""
     value = value if isinstance(value, list) else _as_messages(value)
-    if may_be_talk and isinstance(value, str) and read_transcript(value):
-        return [read_messages(value, name, keys)]
+    if may_be_talk and isinstance(value, str) and (talk := read_transcript(value)):
+        return [read_messages(talk, name, keys._replace(role="role", content="content"))]
     if value in NOTHING or value != value:  # noqa: PLR0124  NaN
         return []
     several = value if isinstance(value, list) and not keys_of_messages(value) else [value]

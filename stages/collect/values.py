@@ -2,7 +2,7 @@
 
 import json
 
-import orjson
+from stages.collect.nested import parse_json
 
 
 def shorten(text: str, most: int = 60) -> str:
@@ -26,7 +26,6 @@ def from_json(value: object) -> object:
     if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
         return value
     try:
-        orjson.loads(value)  # refuses what can't be written again, such as half a character
-        return json.loads(value)  # keeps integers of any size
-    except (ValueError, RecursionError):
+        return parse_json(value)
+    except ValueError:
         return value

@@ -9,6 +9,7 @@ import gc
 import hashlib
 import json
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
@@ -29,11 +30,12 @@ from stages.lib.records.conversation import (
     read_conversations,
     trained_positions,
 )
-from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Piece, RenderedExample, TokenizedFate, TokenizedRow
+from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Lengths, Piece, RenderedExample, TokenizedFate, TokenizedRow
 from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, TokenizedSplit, examples_of, write_examples
 from stages.lib.template_forms import is_plain
 from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import BatchTokenizer
+from stages.tokenize.lengths import first_turn, measure, tell_too_long
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -120,6 +122,7 @@ def tokenize_split(
     outcomes = batch.tokenize((row["messages"] for row in conversations), (row.get("tools") for row in conversations))
     progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
     tokenized: list[tuple[str, list[Example], TokenizedFate, str | None]] = []
+    too_long: dict[str, tuple[Conversation, int]] = {}
     for conversation, outcome in zip(progress, outcomes, strict=True):
         examples: list[Example] = []
         fate: TokenizedFate = "kept"
@@ -135,11 +138,13 @@ def tokenize_split(
         else:
             examples = cut(batch, conversation, params.max_length) if params.too_long == "cut" else []
             fate = "cut" if examples else "too_long"
+            too_long[conversation["id"]] = conversation, max(len(example.input_ids) for example in outcome)
         tokenized.append((conversation["id"], examples, fate, detail))
     if split == "train" and params.identical_replies:
         usable = [row for row, (_, examples, _, _) in zip(conversations, tokenized, strict=True) if examples]
         repeats = find_repeats(usable, params.identical_replies)
         tokenized = [(row[0], [], "identical_replies", None) if row[0] in repeats else row for row in tokenized]
+    whole = measure_all(batch, too_long.values())
     pairs: list[tuple[str, Example]] = []
     ledger: list[TokenizedRow] = []
     for id, examples, fate, detail in tokenized:
@@ -155,7 +160,28 @@ def tokenize_split(
                 "labels": sum(len(example.labels) - example.labels.count(IGNORE_INDEX) for example in examples),
             }
         )
+        if id in whole:
+            ledger[-1]["whole"] = whole[id]
     return pairs, ledger
+
+
+def measure_all(tokenizer: BatchTokenizer, too_long: Collection[tuple[Conversation, int]]) -> dict[str, Lengths]:
+    """By id, of conversations and the tokens of their longest examples."""
+    first = tokenizer.tokenize(
+        (first_turn(conversation["messages"]) for conversation, _ in too_long),
+        (conversation.get("tools") for conversation, _ in too_long),
+    )
+    lengths: dict[str, Lengths] = {}
+    for (conversation, tokens), outcome in zip(too_long, first, strict=True):
+        of_first = tokens if isinstance(outcome, TemplateMisfit) else max(len(example.input_ids) for example in outcome)
+        lengths[conversation["id"]] = measure(conversation, tokens, of_first)
+    return lengths
+
+
+def advise(rows: list[TokenizedRow], max_length: int) -> str:
+    """What there is to say of those that are left out for their length, on lines of its own."""
+    said = tell_too_long([row["whole"] for row in rows if row["fate"] == "too_long" and "whole" in row], len(rows), max_length)
+    return f"\n  {said}" if said else ""
 
 
 def render_pieces(tokenizer: "PreTrainedTokenizerBase", example: Example) -> list[Piece]:
@@ -208,13 +234,14 @@ def main() -> None:
             detail = next((f"; first: {row['id']}: {row['detail']}" for row in rows if row["detail"]), "")
             raise ReprotuneError(
                 f"{conversations_of(split)}: none of {len(rows):,} conversations can be tokenised ({fates}){detail} "
-                "(see tokenize.max_length and base_model.chat_template)"
+                f"(see tokenize.max_length and base_model.chat_template){advise(rows, params.max_length)}"
             )
         write_examples(examples_of(split), pairs)
         if split == "train":
             write_jsonl(RENDERED, render_some(tokenizer, pairs))
         ledger += rows
-        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}")
+        advice = advise(rows, params.max_length)
+        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}{advice}")
     write_jsonl(LEDGER, ledger)
 
 
