@@ -32,6 +32,7 @@ ROLE_NAMES: dict[str, Role] = {
     "function_call": "assistant",
     "tool_call": "assistant",
 }
+ANYBODY = "*"  # in a source's `roles`: each name that is not mapped
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought")
 ATTACHED = ("image", "images", "picture", "pictures", "video", "videos", "audio", "audios")
 MARKER = re.compile("<(?:image|video|audio)>")
@@ -41,26 +42,28 @@ NOTHING: tuple[object, ...] = (None, "", [], {})
 def field_text(values: dict[str, object], name: str | None) -> str | None:
     """What a field holds, as text; None where the field is not mapped, absent or blank.
 
-    An optional field keeps no row from being read, whatever its type: a list is its parts, an object JSON.
-
     >>> field_text({"label": 3}, "label"), field_text({"label": " "}, "label"), field_text({}, "label"), field_text({}, None)
     ('3', None, None, None)
-    >>> field_text({"label": ["a", True]}, "label"), field_text({"id": {"$oid": "5f"}}, "id"), field_text({"id": {"a": 1}}, "id")
-    ('a, true', '5f', '{"a": 1}')
     """
-    value = values.get(name) if name else None
+    return as_text(values.get(name)) if name else None
+
+
+def as_text(value: object) -> str | None:
+    """A value of any type as text: an optional field keeps no row from being read. A list is its parts, an object JSON.
+
+    >>> as_text(["a", True]), as_text({"$oid": "5f"}), as_text({"a": 1}), as_text(float("nan")), as_text([])
+    ('a, true', '5f', '{"a": 1}', None, None)
+    """
     if isinstance(value, str):
         return value.strip() or None
     if value is None or (isinstance(value, float) and math.isnan(value)):  # pandas writes NaN for nothing
         return None
     if isinstance(value, dict):
-        (key, *others) = map(str, value) if value else [""]
-        if not others and key.startswith("$"):  # as MongoDB exports ids and numbers
-            return field_text(value, key)
+        if len(value) == 1 and (key := str(next(iter(value)))).startswith("$"):  # as MongoDB exports ids and numbers
+            return as_text(value[key])
         return json.dumps(value, ensure_ascii=False, sort_keys=True, default=repr) if value else None
     if isinstance(value, (list, tuple)):
-        parts = (field_text({"": part}, "") for part in value)
-        return ", ".join(part for part in parts if part) or None
+        return ", ".join(part for part in map(as_text, value) if part) or None
     return plain_text(value)
 
 
@@ -83,6 +86,8 @@ def find_role(name: object, roles: dict[str, Role]) -> Role:
     if isinstance(name, str) and name in roles:
         return roles[name]
     known = plain_text(name).strip() if isinstance(name, str) or is_number(name) else None
+    if known and ANYBODY in roles and known not in roles:
+        return roles[ANYBODY]
     if known is None or known not in roles:
         found = shorten(repr(name)) if isinstance(name, str) else show(name)
         raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} (map it in the source's `roles`)")

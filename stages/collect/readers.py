@@ -178,6 +178,13 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
         yield _row(f"{path}: row {number}", values)
 
 
+def read_object_document(source: JsonSource) -> dict | None:
+    """The document as it is, if it is an object."""
+    path = check_path(source.path, source.outside)
+    document = _parse_document(read_document(path, source.encoding), path)
+    return document if isinstance(document, dict) else None
+
+
 def _parse_document(content: str | bytes, path: Path) -> object:
     """The document; of several in a row a list."""
     try:

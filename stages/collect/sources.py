@@ -136,11 +136,12 @@ def _names_as_text(roles: object) -> object:
 
 
 class MappedSource(Section):
-    """Rows of the user's. `roles` maps the rows' own role names; `label` and `language` hold for rows without one.
+    """Rows of the user's. `label` and `language` hold for rows without one.
 
-    `columns` may be left out where the keys are a standard format's. `begins`: who speaks first where messages name no role and
-    sides alternate. `leave_out`: a key -> the values, or one, for which a row or a message is left out; "*" is any, null is none.
-    `marks`: what a key of a message says about learning from it, where its name alone does not tell.
+    `columns` may be left out where the keys are a standard format's. `roles` maps the rows' own names of roles; "*" is any other
+    name. `begins`: who speaks first where messages name no role and sides alternate. `leave_out`: a key -> the value, or values,
+    for which a row or a message is left out; "*" is any value, null is none. `marks`: what a key of a message says about learning
+    from it, where its name alone does not tell.
     """
 
     path: str
