@@ -34,6 +34,7 @@ ROLE_NAMES: dict[str, Role] = {
 }
 ANYBODY = "*"  # in a source's `roles`: each name that is not mapped
 REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought")
+REPLY_KEYS = ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS)  # of a message, besides its role and content
 ATTACHED = ("image", "images", "picture", "pictures", "video", "videos", "audio", "audios")
 MARKER = re.compile("<(?:image|video|audio)>")
 NOTHING: tuple[object, ...] = (None, "", [], {})
