@@ -50,7 +50,7 @@ def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:
     if switch is None and meaning is None and isinstance(value, str):
         return False  # a text under such a name, as mask_url has one, is no mark
     # Of 1 under `mask` nobody knows whether it stands for "masked out" or for "counts", as in a mask of the loss.
-    unclear = meaning is None or (key not in meanings and meaning == "mask" and not isinstance(value, bool))
+    unclear = meaning is None or (key == "mask" and key not in meanings and str(value).lower() not in ("true", "false"))
     if unclear or switch is None:
         shown = f"{key} is {str(value)[:60]}"
         if not unclear and isinstance(value, (int, float)):
