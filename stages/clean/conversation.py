@@ -13,6 +13,7 @@ from stages.clean.refusals import is_refusal
 from stages.clean.repetition import is_repetitive
 from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.turns import drop_loose_ends, join_sides, missing_side
+from stages.clean.wrapping import wrapped_messages
 from stages.lib.core.files import to_line
 from stages.lib.records.conversation import Conversation, Message, Role, normalize
 from stages.lib.similarity.shingles import Shingles, shingle
@@ -77,14 +78,16 @@ def clean_texts(messages: list[Message], params: CleanParams, steps: Sequence[St
     """The messages with cleaned texts, without empty or unwanted ones, and the names of the steps that did something."""
     kept: list[Message] = []
     changed_by: set[str] = set()
-    for message in messages:
+    wrapped = wrapped_messages(messages)
+    as_said = [step for step in steps if step.name != "html"]
+    for number, message in enumerate(messages):
         role = message["role"]
         if role == "tool":
             changed_by.add("tool_messages")
             if params.tool_messages == "drop":
                 continue
             role = "user"
-        text, names = clean_text(message["content"], steps)
+        text, names = clean_text(message["content"], steps if number in wrapped else as_said)
         if not text.strip():
             changed_by.add("empty_message")
         elif params.boilerplate == "drop" and is_boilerplate(text):
