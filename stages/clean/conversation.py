@@ -16,7 +16,7 @@ from stages.clean.turns import drop_loose_ends, join_sides, missing_side
 from stages.clean.wrapping import wrapped_messages
 from stages.lib.core.files import to_line
 from stages.lib.records.conversation import Conversation, Message, Role, normalize
-from stages.lib.similarity.shingles import Shingles, shingle
+from stages.lib.similarity.shingles import Shingles, shingle_dialogues
 
 
 class MessageCounts(NamedTuple):
@@ -127,8 +127,10 @@ def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params:
     return "language" if params.languages and language not in params.languages else None
 
 
-def clean_conversation(conversation: Conversation, params: CleanParams, steps: Sequence[Step]) -> tuple[Verdict, str]:
-    """The verdict, and the normalised text for the search of near duplicates (empty if the conversation has to go)."""
+def clean_conversation(
+    conversation: Conversation, params: CleanParams, steps: Sequence[Step]
+) -> tuple[Verdict, list[tuple[str, str]]]:
+    """The verdict, and who says what for the search of near duplicates (nothing if the conversation has to go)."""
     mended = mend(conversation["messages"], params, steps)
     contents = [message["content"] for message in mended.messages]
     language = conversation["language"]
@@ -149,11 +151,19 @@ def clean_conversation(conversation: Conversation, params: CleanParams, steps: S
         key=key_of(mended.messages, normal),
         line=b"" if reason else to_line({**conversation, "language": language, "messages": mended.messages}),
     )
-    return verdict, "\n".join(normal)
+    return verdict, said_by(mended.messages, normal)
 
 
 def characters_of(role: Role, messages: list[Message]) -> int:
     return sum(len(message["content"]) for message in messages if message["role"] == role)
+
+
+def said_by(messages: list[Message], normal: list[str]) -> list[tuple[str, str]]:
+    """(speaker, normalised text) of each message. Under another system prompt someone else speaks: an answer as a pirate is no
+    duplicate of one as a professor, and a prompt that all share makes nothing alike."""
+    pairs = [(message["role"], text) for message, text in zip(messages, normal, strict=False)]
+    told = "\n".join(text for role, text in pairs if role == "system")
+    return [(f"{role}\n{told}", text) for role, text in pairs if role != "system"]
 
 
 def key_of(messages: list[Message], normal: list[str]) -> bytes:
@@ -166,4 +176,4 @@ def clean_lines(lines: list[bytes], params: CleanParams) -> CleanedChunk:
     steps = steps_switched_on(params)
     pairs = [clean_conversation(orjson.loads(line), params, steps) for line in lines]
     wanted = params.near_duplicates is not None
-    return CleanedChunk([verdict for verdict, _ in pairs], shingle([normal if wanted else "" for _, normal in pairs]))
+    return CleanedChunk([verdict for verdict, _ in pairs], shingle_dialogues([said if wanted else [] for _, said in pairs]))

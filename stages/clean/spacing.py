@@ -29,8 +29,8 @@ def remove_control_characters(text: str) -> str:
 
 
 def fix_whitespace(text: str) -> str:
-    """Strip both ends of the text; in prose the right end of each line too, but for Markdown's line break of two spaces, and blank
-    lines but two in a row. In what may be code or Markdown the lines stay as they are: white space there has a meaning.
+    """Strip both ends of the text; in prose also the right end of each line, but for Markdown's line break of two spaces, and of
+    more than two blank lines in a row all but one. In code and Markdown lines stay as they are: white space has a meaning there.
 
     >>> fix_whitespace("\\n\\n  if x:  \\n      y\\n\\n\\n\\nz "), fix_whitespace(" a \\n\\n\\n\\n\\nb  \\nc")
     ('  if x:  \\n      y\\n\\n\\n\\nz', 'a\\n\\nb  \\nc')

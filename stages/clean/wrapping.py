@@ -1,10 +1,10 @@
 """Which messages are wrapped in an export's HTML, so that the tags are no part of what was said.
 
-Where people talk about markup, the markup is what was said: a snippet in a sentence, the code that was asked for. No text shows by
-itself which of the two it is, so that the whole conversation is asked. A message is taken for wrapped where it is HTML from its
-first to its last character, or plain text with `<br>` and entities; where nothing that is said speaks of markup or code; and, unless
-both sides are wrapped throughout, where it reads as prose in the tags of an editor and nobody asked to have something written. In
-doubt a tag stays.
+Where people talk about markup, the markup is what was said: a snippet in a sentence, the code that was asked for. No text shows
+by itself which of the two it is, so that the whole conversation is asked. A message is taken for wrapped where it is HTML from its
+first to its last character, or plain text with `<br>` and entities; where nothing that is said speaks of markup or code; and,
+unless both sides are wrapped throughout, where it is a question or long prose in the tags of an editor, and nobody asked to have
+something written. In doubt a tag stays.
 """
 
 import html
@@ -24,16 +24,18 @@ OPENS = re.compile(r"<[a-zA-Z/!?%]")  # as a tag, a comment or an instruction do
 ATTRIBUTE = re.compile(r"""([^\s=/"']+)\s*(?:=\s*(?:"[^"]*"|'[^']*'|[^\s"']+))?""")
 INVISIBLE = "\u200b\u200c\u200d\u2060\ufeff"
 
-BLOCKS = frozenset("blockquote div h1 h2 h3 h4 h5 h6 ol p pre table ul".split())
-ROOTS = BLOCKS | frozenset("article body center font html main section span".split())
-EDITOR_TAGS = frozenset("a b br div em h3 h4 i li ol p strong u ul".split())
-EDITOR_ATTRIBUTES = re.compile(r"data-[\w-]+|dir|href|lang|rel|target|title", re.IGNORECASE)  # none of looks: these may be the point
+BLOCKS = frozenset(["blockquote", "div", "h1", "h2", "h3", "h4", "h5", "h6", "ol", "p", "pre", "table", "ul"])
+ROOTS = BLOCKS | frozenset(["article", "body", "center", "font", "html", "main", "section", "span"])
+EDITOR_TAGS = frozenset(["a", "b", "br", "div", "em", "h3", "h4", "i", "li", "ol", "p", "strong", "u", "ul"])
+EDITOR_ATTRIBUTES = re.compile(
+    r"data-[\w-]+|dir|href|lang|rel|target|title", re.IGNORECASE
+)  # none of looks: these may be the point
 INDENTED_TAG = re.compile(r"^[ \t]+<", re.MULTILINE)  # as people lay out code
 
 SPEAKS_OF_MARKUP = re.compile(
     r"\b(?:x?html5?|s?css3?|xml|xsl|svg|jsx?|tsx|php|asp|jsp|json|yaml|sql|markdown|markup|bbcode|latex|javascript|typescript|jquery|react"
     r"|vue|angular|svelte|bootstrap|tailwind|wordpress|jinja|django|flask|dom|iframes?|divs?|spans?|tags?|elements?|entity|entities"
-    r"|escap(?:e|es|ed|ing)|encod(?:e|ed|ing)|(?:source|html|this|the following|sample|example) code|code (?:snippet|block|sample)s?"
+    r"|escap(?:e|es|ed|ing)|encod(?:e|ed|ing)|(?:source|this|the following|sample|example) code|code (?:snippet|block|sample)s?"
     r"|snippets?|syntax|front-?end|scrap(?:e|er|ing)|pars(?:e|er|ing)|line[ -]?breaks?|newlines?|non-?breaking|ampersands?|nbsp"
     r"|hyperlinks?|translat\w*)\b"
     r"|标签|元素|代码|源码|网页|前端|转义|实体|换行|翻译|译成|译为|标记语言|超链接|段落|组件|编程|写程序|脚本",
@@ -63,7 +65,8 @@ NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 NAMES_A_CHARACTER = re.compile(
-    r"\b(?:symbols?|characters?|signs?|dash(?:es)?|hyphens?|accents?|quot(?:e|es|ation) marks?|apostrophes?)\b|符号|字符|引号|空格|括号", re.I
+    r"\b(?:symbols?|characters?|signs?|dash(?:es)?|hyphens?|accents?|quot(?:e|es|ation) marks?|apostrophes?)\b|符号|字符|引号|空格|括号",
+    re.I,
 )
 NAMES_A_LINE = re.compile(r"\b(?:break(?:s|ing)?|lines?|rows?|cells?|columns?)\b|[分换两一单]行|单元格|另起", re.IGNORECASE)
 # Free-standing: between spaces or quotes. Of what stands so in a sentence, only these do: an ampersand, a dash, an emoji.
@@ -118,7 +121,12 @@ def wrapped_sides(messages: Sequence[Message], read: dict[int, Markup], said: li
     snippets = any(not markup.whole and not markup.plain for markup in read.values())
     if snippets or not all(map(IS_ASKED.search, asked)) or any(map(ASKS_FOR_A_TEXT.search, asked + told)):
         return set()
-    return {number for side in whole if all(read[number].editor and is_prose(read[number].words) for number in side) for number in side}
+    return {
+        number
+        for side in whole
+        if all(read[number].editor and is_prose(read[number].words) for number in side)
+        for number in side
+    }
 
 
 def speaks_of_markup(words: str) -> bool:
