@@ -7,13 +7,13 @@ from typing import NamedTuple
 import orjson
 
 from stages.clean.automatic_messages import is_boilerplate
+from stages.clean.context import steps_for
 from stages.clean.languages import detect_language
 from stages.clean.params import CleanParams, Treatment
 from stages.clean.refusals import is_refusal
 from stages.clean.repetition import is_repetitive
 from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.turns import drop_loose_ends, join_sides, missing_side
-from stages.clean.wrapping import wrapped_messages
 from stages.lib.core.files import to_line
 from stages.lib.records.conversation import Conversation, Message, Role, normalize
 from stages.lib.similarity.shingles import Shingles, shingle_dialogues
@@ -78,16 +78,14 @@ def clean_texts(messages: list[Message], params: CleanParams, steps: Sequence[St
     """The messages with cleaned texts, without empty or unwanted ones, and the names of the steps that did something."""
     kept: list[Message] = []
     changed_by: set[str] = set()
-    wrapped = wrapped_messages(messages)
-    as_said = [step for step in steps if step.name != "html"]
-    for number, message in enumerate(messages):
+    for message, its_steps in zip(messages, steps_for(messages, steps), strict=True):
         role = message["role"]
         if role == "tool":
             changed_by.add("tool_messages")
             if params.tool_messages == "drop":
                 continue
             role = "user"
-        text, names = clean_text(message["content"], steps if number in wrapped else as_said)
+        text, names = clean_text(message["content"], its_steps)
         if not text.strip():
             changed_by.add("empty_message")
         elif params.boilerplate == "drop" and is_boilerplate(text):

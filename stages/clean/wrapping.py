@@ -1,8 +1,8 @@
 """Which messages are wrapped in an export's HTML, so that the tags are no part of what was said.
 
 Where people talk about markup, the markup is what was said: a snippet in a sentence, the code that was asked for. No text shows
-by itself which of the two it is, so that the whole conversation is asked. A message is taken for wrapped where it is HTML from its
-first to its last character, or plain text with `<br>` and entities; where nothing that is said speaks of markup or code; and,
+by itself which of the two it is, so that the whole conversation is asked. A message is taken for wrapped where it is HTML from
+its first to its last character, or plain text with `<br>` and entities; where nothing that is said speaks of markup or code; and,
 unless both sides are wrapped throughout, where it is a question or long prose in the tags of an editor, and nobody asked to have
 something written. In doubt a tag stays.
 """
@@ -65,7 +65,8 @@ NAMED = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 NAMES_A_CHARACTER = re.compile(
-    r"\b(?:symbols?|characters?|signs?|dash(?:es)?|hyphens?|accents?|quot(?:e|es|ation) marks?|apostrophes?)\b|符号|字符|引号|空格|括号",
+    r"\b(?:symbols?|characters?|signs?|dash(?:es)?|hyphens?|accents?|quot(?:e|es|ation) marks?|apostrophes?)\b"
+    r"|符号|字符|引号|空格|括号",
     re.I,
 )
 NAMES_A_LINE = re.compile(r"\b(?:break(?:s|ing)?|lines?|rows?|cells?|columns?)\b|[分换两一单]行|单元格|另起", re.IGNORECASE)
@@ -146,7 +147,7 @@ def is_plain_wrapping(text: str, said: Sequence[str]) -> bool:
 
 def is_prose(words: str) -> bool:
     """
-    >>> is_prose("This is important. So is that."), is_prose("Hello. " * 20), is_prose("您的订单已发货。" * 4)
+    >>> is_prose("This is important. So is that."), is_prose("Hello. " * 20), is_prose("您的订单已发货。" * 5)
     (False, True, True)
     """
     long = len(words.split()) >= FEWEST_WORDS or len(CHARACTER.findall(words)) >= FEWEST_CHARACTERS

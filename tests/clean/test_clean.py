@@ -478,9 +478,9 @@ SWITCHES = {
     "unicode": ["unicode"], "gbk_mojibake": ["gbk_mojibake"], "html": ["html"], "control_characters": ["control_characters"],
     "whitespace": ["whitespace"], "traditional_to_simplified": ["traditional_to_simplified"], "segment_words": ["segment_words"],
     "remove_stop_words": ["remove_stop_words"], "urls": ["urls"], "roles": [], "duplicates": [],
-    "personal_data": ["email", "iban", "id_card", "payment_card", "ip_address", "phone"],
+    "personal_data": ["secret", "email", "iban", "id_card", "payment_card", "ip_address", "phone"],
 }  # fmt: skip
-ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card"]}
+ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card", "secret"]}
 
 
 @pytest.mark.parametrize("switch", SWITCHES)

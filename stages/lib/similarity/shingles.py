@@ -121,8 +121,8 @@ def shingle(texts: Sequence[str], n: int = 2) -> Shingles:
 
 
 def shingle_dialogues(dialogues: Sequence[Sequence[tuple[str, str]]], n: int = 2) -> Shingles:
-    """The set of n-grams of each dialogue, which is (speaker, normalised text) of its messages. The same words of two speakers are
-    different ones.
+    """The set of n-grams of each dialogue, which is (speaker, normalised text) of its messages. The same words of two
+    speakers are different.
 
     >>> sets = shingle_dialogues([[("user", "how are you")], [("assistant", "how are you")]])
     >>> sets.sizes().tolist(), jaccard(sets, np.array([[0, 1]])).tolist()

@@ -88,3 +88,23 @@ def test_a_megabyte_of_hostile_text_takes_seconds_at_most(piece: str) -> None:
     start = time.process_time()
     wrapped_messages(exchange(text, f"<p>{text}</p>"))
     assert time.process_time() - start < 10
+
+
+SUMS = exchange("What is 2106441506498 + 2106441506498?", "The result is: 4212883012996")
+
+
+@pytest.mark.parametrize(
+    "asked", ["What is 5 * 3227777755555222?", "Calculate 15612345678 for me, please: 2 times 7806172839", "计算：9 乘以 3"]
+)
+def test_a_number_in_a_conversation_that_counts_is_no_card_or_phone_in_any_message(asked: str) -> None:
+    masks = only(personal_data=["payment_card", "phone"])
+    for number in ("4111111111111111", "15612345678"):
+        said = [message("user", asked), message("assistant", f"It is {number}")]
+        assert clean_messages(said, masks) == (said, [])
+        assert clean_messages(exchange("May I have it?", f"It is {number}"), masks)[0][1]["content"] in (
+            "It is [CARD]",
+            "It is [PHONE]",
+        )
+    called = [message("user", asked), message("assistant", "Done. My phone is 15612345678, my card 4111111111111111")]
+    assert clean_messages(called, masks)[0][1]["content"] == "Done. My phone is [PHONE], my card [CARD]"
+    assert clean_messages(SUMS, masks) == (SUMS, [])
