@@ -7,6 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from stages.clean.automatic_messages import is_boilerplate
+from stages.clean.context import steps_for
 from stages.clean.languages import detect_language
 from stages.clean.params import CleanParams, Treatment
 from stages.clean.refusals import is_refusal
@@ -26,7 +27,7 @@ from stages.lib.records.conversation import (
     reply_text,
     trained_positions,
 )
-from stages.lib.similarity.shingles import Shingles, shingle
+from stages.lib.similarity.shingles import Shingles, shingle_dialogues
 
 
 class MessageCounts(NamedTuple):
@@ -88,8 +89,8 @@ def clean_texts(messages: list[Message], params: CleanParams, steps: Sequence[St
     """The messages with cleaned texts, without empty or unwanted ones, and the names of the steps that did something."""
     kept: list[Message] = []
     changed_by: set[str] = set()
-    for message in messages:
-        cleaned, names = clean_message(message, params, steps)
+    for message, its_steps in zip(messages, steps_for(messages, steps), strict=True):
+        cleaned, names = clean_message(message, params, its_steps)
         if not uses_tool(cleaned) and not cleaned["content"].strip():
             changed_by.add("empty_message")
         elif not uses_tool(cleaned) and params.boilerplate == "drop" and is_boilerplate(cleaned["content"]):
@@ -163,8 +164,10 @@ def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params:
     return "language" if params.languages and language not in params.languages else None
 
 
-def clean_conversation(conversation: Conversation, params: CleanParams, steps: Sequence[Step]) -> tuple[Verdict, str]:
-    """The verdict, and the normalised text for the search of near duplicates (empty if the conversation has to go)."""
+def clean_conversation(
+    conversation: Conversation, params: CleanParams, steps: Sequence[Step]
+) -> tuple[Verdict, list[tuple[str, str]]]:
+    """The verdict, and who says what for the search of near duplicates (nothing if the conversation has to go)."""
     mended = mend(conversation["messages"], params, steps)
     check_thoughts(conversation, params)
     contents = [message["content"] for message in mended.messages]
@@ -187,7 +190,7 @@ def clean_conversation(conversation: Conversation, params: CleanParams, steps: S
         line=b"" if reason else conversation_line(finish(conversation, language, mended.messages, params, steps)),
     )
     # What has nothing to learn from puts nobody out, and nobody it.
-    return verdict, "\n".join(normal) if trained_positions(mended.messages) else ""
+    return verdict, said_by(mended.messages, normal) if trained_positions(mended.messages) else []
 
 
 def check_thoughts(conversation: Conversation, params: CleanParams) -> None:
@@ -221,6 +224,14 @@ def characters_of(role: Role, messages: list[Message]) -> int:
     return sum(len(message["content"]) for message in messages if message["role"] == role)
 
 
+def said_by(messages: list[Message], normal: list[str]) -> list[tuple[str, str]]:
+    """(speaker, normalised text) of each message. Under another system prompt someone else speaks: an answer as a pirate is no
+    duplicate of one as a professor, and a prompt that all share makes nothing alike."""
+    pairs = [(message["role"], text) for message, text in zip(messages, normal, strict=False)]
+    told = "\n".join(text for role, text in pairs if role == "system")
+    return [(f"{role}\n{told}", text) for role, text in pairs if role != "system"]
+
+
 def key_of(messages: list[Message], normal: list[str]) -> bytes:
     parts: list[list[object]] = []
     for message, content in zip(messages, normal, strict=False):
@@ -235,4 +246,4 @@ def clean_lines(lines: list[bytes], params: CleanParams) -> CleanedChunk:
     steps = steps_switched_on(params)
     pairs = [clean_conversation(orjson.loads(line), params, steps) for line in lines]
     wanted = params.near_duplicates is not None
-    return CleanedChunk([verdict for verdict, _ in pairs], shingle([normal if wanted else "" for _, normal in pairs]))
+    return CleanedChunk([verdict for verdict, _ in pairs], shingle_dialogues([said if wanted else [] for _, said in pairs]))

@@ -124,7 +124,7 @@ def test_roles_are_put_in_turn(case: dict) -> None:
 # Switches. Each input is one that this step alone changes.
 CHANGED_BY = {
     "gbk_mojibake": exchange("a", "浣犲ソ涓栫晫"),
-    "html": exchange("a", "<p>hi</p>"),
+    "html": exchange("a", "is Ben &amp; Ann in?"),
     "unicode": exchange("a", "cafÃ©"),
     "control_characters": exchange("a", "to\u200bday"),
     "whitespace": exchange("a", " hi "),
@@ -535,6 +535,43 @@ def test_a_removed_sources_file_is_not_trained_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / clean.SOURCES).read_text(encoding="utf-8")) == {"new": {"collected": 2}}
 
 
+# Near duplicates see who speaks
+
+
+def near_duplicates_of(*rows: Conversation) -> list[str]:
+    ledger = clean_all(list(rows), only("duplicates", near_duplicates=0.8))[1]
+    return [row["id"] for row in ledger if row["reason"]]
+
+
+ENGLISH = "the meeting of next week has been moved to thursday at three in the afternoon, in the large room on the second floor"
+GERMAN = "die besprechung der kommenden woche ist auf donnerstag um drei uhr verschoben, im grossen raum im zweiten stock"
+PROMPTS = ["", "Translate.", "You are a pirate.", "You are a professor."]
+
+
+@pytest.mark.parametrize("one", PROMPTS)
+@pytest.mark.parametrize("other", PROMPTS)
+def test_a_translation_both_ways_or_under_another_system_prompt_is_no_near_duplicate(one: str, other: str) -> None:
+    def under(prompt: str, id: str, user: str, assistant: str) -> Conversation:
+        system = [message("system", prompt)] if prompt else []
+        return conversation(id, *system, message("user", user), message("assistant", assistant))
+
+    assert near_duplicates_of(under(one, "a", ENGLISH, GERMAN), under(other, "b", GERMAN, ENGLISH)) == []
+    alike = near_duplicates_of(under(one, "a", ENGLISH, GERMAN), under(other, "b", f"{ENGLISH}!", f"{GERMAN} ja"))
+    assert alike == (["b"] if one == other else [])
+
+
+def test_a_system_prompt_that_all_share_makes_no_near_duplicates() -> None:
+    system = message("system", ENGLISH)
+    rows = [conversation(f"{n}", system, message("user", f"is {n} prime"), message("assistant", f"no {n}")) for n in range(20)]
+    assert near_duplicates_of(*rows) == []
+
+
+def test_where_a_message_ends_is_seen() -> None:
+    words = ENGLISH.split()
+    cut = [conversation(str(n), message("user", " ".join(words[:n])), message("assistant", " ".join(words[n:]))) for n in (4, 12)]
+    assert near_duplicates_of(*cut) == []
+
+
 # Switches
 
 
@@ -542,9 +579,9 @@ SWITCHES = {
     "unicode": ["unicode"], "gbk_mojibake": ["gbk_mojibake"], "html": ["html"], "control_characters": ["control_characters"],
     "whitespace": ["whitespace"], "traditional_to_simplified": ["traditional_to_simplified"], "segment_words": ["segment_words"],
     "remove_stop_words": ["remove_stop_words"], "urls": ["urls"], "roles": [], "duplicates": [],
-    "personal_data": ["email", "iban", "id_card", "payment_card", "ip_address", "phone"],
+    "personal_data": ["secret", "email", "iban", "id_card", "payment_card", "ip_address", "phone"],
 }  # fmt: skip
-ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card"]}
+ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card", "secret"]}
 
 
 @pytest.mark.parametrize("switch", SWITCHES)
