@@ -1,6 +1,7 @@
 """A source -> conversations: a list of messages in a row, a row a pair, or a row a message."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 from operator import itemgetter
@@ -150,7 +151,8 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
         raise LeftOut(reason)
     columns = columns_of_row(values, mapping.columns, mapping.required)
     keys = mapping.keys(columns)
-    thumb = read_thumb(values, columns.label, columns.desirable)
+    # The answer of a classifier may be its label too, and true or false.
+    thumb = read_thumb(values, columns.label if columns.label != columns.assistant else None, columns.desirable)
     left_out: tuple[int, ...] = ()
     if columns.messages:
         messages, left_out = _read_list(values[columns.messages], columns, mapping)
@@ -382,8 +384,8 @@ def _with_sides(turns: list[_Turn], mapping: Mapping) -> list[_Turn]:
 
 def _refuse_branches(key: str, turns: list[_Turn]) -> None:
     """Where several rows answer the same one, no order of them is a talk."""
-    parents = [turn.parent for turn in turns if turn.parent]
-    if double := next((parent for parent in parents if parents.count(parent) > 1), None):
+    parents = Counter(turn.parent for turn in turns if turn.parent)
+    if double := next((parent for parent, number in parents.items() if number > 1), None):
         raise ReprotuneError(
             f"conversation {shorten(repr(key))} branches: several rows have the {PARENT} {shorten(repr(double))}; map `parent: "
             f"{PARENT}` and `id` in the source's `columns`, so that each branch is read as a conversation"

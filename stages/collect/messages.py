@@ -121,9 +121,10 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
 
     A message that only calls tools has an empty text.
     """
-    value = message.get(keys.content)
+    value, name = message.get(keys.content), message.get(keys.role)
+    if len(message) == 2 and isinstance(value, str) and "</think" not in value and name not in CALL_ROLES:  # most, and quick
+        return [{"role": find_role(name, keys.roles), "content": value}]
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
-    name = message.get(keys.role)
     is_result = isinstance(name, str) and keys.roles.get(name.strip()) == "tool" and isinstance(value, (dict, list))
     content = Content(result_text(value)) if is_result else read_content(value)
     if content is None and not calls:

@@ -37,7 +37,8 @@ def propose_columns(sample: Sample) -> Proposal | None:
     """A list of messages if there is one, else a row a message, else a row a pair; None if the names tell nothing."""
     known = recognize_layout(sample.keys)
     if known and known.messages is None:
-        return without_repeated_ids(Proposal(None, known, "a row a pair, in a standard format that needs no mapping"), sample)
+        what = "a pair" if known.user else "a message that names the one before it"
+        return without_repeated_ids(Proposal(None, known, f"a row {what}, in a standard format that needs no mapping"), sample)
     if known and holds_talks(sample, known):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
