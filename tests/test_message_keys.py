@@ -20,6 +20,7 @@ from stages.collect.sources import Source
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.__main__ import TokenizeParams, tokenize_split
 
+Reply = tuple[dict[str, Any], bool | None]
 OFF = {"train": [0, 0.0, False, "0", "false", "False", "no"], "mask": [True, "true", "True"]}
 ON = {"train": [1, 1.0, True, "1", "true", None, ""], "mask": [False, "false", None]}
 UNCLEAR = [0.5, 2, -1, "half", [{"begin_offset": 0}], {"a": 1}]
@@ -29,7 +30,7 @@ VALUES = st.one_of(st.none(), st.booleans(), st.integers(-2, 2), st.floats(0, 1)
 
 
 @st.composite
-def replies(draw: st.DrawFn) -> tuple[dict[str, Any], bool | None]:
+def replies(draw: st.DrawFn) -> Reply:
     """(keys of an assistant's message, whether it is to be learned; None where that can't be told)."""
     keys: dict[str, Any] = {name: draw(VALUES) for name in draw(st.lists(st.sampled_from(HARMLESS), max_size=2))}
     kind = draw(st.sampled_from(["plain", "off", "on", "unclear", "strange"]))
@@ -54,7 +55,10 @@ def test_the_strange_keys_are_marks_and_the_harmless_ones_are_none() -> None:
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(talks=TALKS)
 def test_no_text_is_learned_that_a_mark_excludes_and_none_is_lost_without_a_row(
-    tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, talks: list[list[tuple[dict[str, Any], bool | None]]]
+    tiny_model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    talks: list[list[Reply]],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     rows = []

@@ -1,7 +1,7 @@
 """Tool calls and thoughts in the form that a chat template reads them in: templates differ, and lose what they don't know.
 
-Some want a call's arguments as an object, some as text; some want no content beside a call, some an empty one, some ids of nine
-letters; some know no thoughts but those written into the text.
+Some want a call's arguments as an object, some as text; some want ids of nine letters; some know no thoughts but those written
+into the text. (Some look for a call only where there is no content: transformers hands them an empty one, so these are refused.)
 """
 
 import hashlib
@@ -17,7 +17,6 @@ class Form(NamedTuple):
     """How messages are handed to a template."""
 
     arguments_as_text: bool = False
-    no_content: bool = False
     nine_letter_ids: bool = False
     thoughts_in_text: bool = False
 
@@ -33,7 +32,7 @@ def possible_forms(uses_tools: bool, has_thoughts: bool) -> list[Form]:
     """The likeliest first."""
     either, no = (False, True), (False,)
     of_tools, of_thoughts = either if uses_tools else no, either if has_thoughts else no
-    return [Form(text, content, ids, thoughts) for thoughts, ids, content, text in product(of_thoughts, *[of_tools] * 3)]
+    return [Form(text, ids, thoughts) for thoughts, ids, text in product(of_thoughts, of_tools, of_tools)]
 
 
 def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[Tool] | None]:
@@ -69,8 +68,6 @@ def to_form(messages: Sequence[Message], form: Form) -> list[dict[str, Any]]:
         if calls := message.get("tool_calls"):
             made["tool_calls"] = [_call_in_form(call, at, form) for at, call in enumerate(calls)]
             open_calls = [call["id"] for call in made["tool_calls"] if "id" in call]
-            if form.no_content and not made["content"]:
-                made["content"] = None
         if message["role"] == "tool" and form.nine_letter_ids:
             stated = message.get("tool_call_id")
             made["tool_call_id"] = _nine_letters(stated) if stated else next(iter(open_calls), _nine_letters("0"))

@@ -31,9 +31,17 @@ def told(tokenizer: Any, template: str, *conversations: Any) -> str:
     ("template", "conversations", "expected"),
     [
         (CHATML, [PLAIN], ""),
-        (CHATML, [PLAIN, THINKING], "in 1 of 2 conversations: the template knows none, so the model learns to write them into its"),
+        (
+            CHATML,
+            [PLAIN, THINKING],
+            "in 1 of 2 conversations: the template knows none, so the model learns to write them",
+        ),
         (QWEN3, [THINKING], "in 1 of 1 conversations"),
-        (QWEN3, [PLAIN], "non-thinking mode: it learns to write an empty thought before each reply (`base_model.template_variables"),
+        (
+            QWEN3,
+            [PLAIN],
+            "non-thinking mode: it learns to write an empty thought before each reply (`base_model.temp",
+        ),
         (QWEN3, [PLAIN, THINKING], "the others train the model's non-thinking mode: it learns to write an empty thought"),
         ("{%- set enable_thinking = false %}" + QWEN3, [PLAIN], "non-thinking mode: the prompt holds an empty thought already"),
         (OPENS, [PLAIN], "non-thinking mode: the prompt opens a thought, which it learns to close at once"),
