@@ -22,7 +22,8 @@ class CleanParams(Section):
     remove_stop_words: bool
     urls: Literal["keep", "mask"]
     personal_data: list[Kind]
-    tool_messages: Literal["drop", "as_user"]
+    tool_messages: Literal["keep", "drop", "as_user"]
+    thoughts: Literal["keep", "drop", "refuse"]
     roles: bool
     boilerplate: Treatment
     refusals: Treatment

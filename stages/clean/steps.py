@@ -16,15 +16,16 @@ MOST_PASSES = 4
 
 
 class Step(NamedTuple):
-    """`name`: under which the ledger names it in `repaired_by`."""
+    """`name`: under which the ledger names it in `repaired_by`. `masks`: whether it hides what must not be seen anywhere."""
 
     name: str
     function: Callable[[str], str]
     is_on: Callable[[CleanParams], bool]
+    masks: bool = False
 
 
 def mask(kind: Kind) -> Step:
-    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data)
+    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data, masks=True)
 
 
 STEPS = (
@@ -33,7 +34,7 @@ STEPS = (
     Step("html", strip_html, lambda params: params.html),
     Step("control_characters", remove_control_characters, lambda params: params.control_characters),
     Step("traditional_to_simplified", to_simplified, lambda params: params.traditional_to_simplified),
-    Step("urls", mask_urls, lambda params: params.urls == "mask"),
+    Step("urls", mask_urls, lambda params: params.urls == "mask", masks=True),
     *map(mask, PERSONAL_DATA),
     Step("segment_words", segment_words, lambda params: params.segment_words),
     Step("remove_stop_words", remove_stop_words, lambda params: params.remove_stop_words),

@@ -15,15 +15,16 @@ from typing import Annotated, Literal, NamedTuple
 import orjson
 from pydantic import BeforeValidator, Field
 
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Source
 from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
-from stages.lib.core.files import to_line, write_jsonl, write_lines
+from stages.lib.core.files import write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.collected import CollectedRow, Fate, check_names, conversations_of, ledger_of
-from stages.lib.records.conversation import Conversation
+from stages.lib.records.conversation import Conversation, conversation_line
 
 
 class CollectParams(Section):
@@ -48,7 +49,9 @@ def content_hash(row: RawConversation) -> str:
 
     Ids are made of it, so that a change here would move rows between the splits that people have trained on.
     """
-    return hashlib.sha256(orjson.dumps([row.label, row.language, row.group, row.messages])).hexdigest()[:16]
+    said: list[object] = [row.label, row.language, row.group, row.messages]
+    said += [part for part in (row.tools, row.rejected) if part]
+    return hashlib.sha256(orjson.dumps(said)).hexdigest()[:16]
 
 
 def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tuple[list[Collected], list[UnreadableRow]]:
@@ -83,8 +86,12 @@ def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tu
             "group": row.group and f"{name}/{row.group}",
             "messages": row.messages,
         }
+        if row.tools:
+            conversation["tools"] = row.tools
+        if row.rejected:
+            conversation["rejected"] = list(row.rejected)
         numbers = (row.further, row.left_out_rows, row.left_out_messages)
-        collected.append(Collected(conversation["id"], row.place, *numbers, to_line(conversation)))
+        collected.append(Collected(conversation["id"], row.place, *numbers, conversation_line(conversation)))
     return collected, unreadable
 
 

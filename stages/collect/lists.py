@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from itertools import cycle
 from typing import NamedTuple
 
-from stages.collect.messages import is_number, show
+from stages.collect.messages import is_number
 from stages.collect.nested import parse_list
 from stages.collect.order import Reading, sort_positions
 from stages.collect.rows import plain_text
 from stages.collect.sources import ANY_VALUE, Scalar
+from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from stages.collect.marks import Meaning
 from stages.collect.rows import plain_text
 from stages.lib.core.params import Section
 from stages.lib.records.conversation import Role
@@ -70,6 +71,9 @@ class Columns(Section):
     A row a pair: `user`, `assistant`; `input` is appended to the user's text. A row a message: `conversation`, `role`,
     `content`; `order` is what to sort by. A list of messages in one column: `messages`; `role`, `content` and `order` are the
     keys in it. One column may serve for several fields: the answer of a classifier is its label too.
+
+    `history`: earlier turns. `parent`: the `id` of the row before this one in its conversation. `rejected`: replies that were not
+    preferred; `desirable`: true or false, whether the reply was. `tools`: what the assistant could call.
     """
 
     user: str | None = None
@@ -85,6 +89,11 @@ class Columns(Section):
     label: str | None = None
     language: str | None = None
     group: str | None = None
+    history: str | None = None
+    parent: str | None = None
+    rejected: str | None = None
+    desirable: str | None = None
+    tools: str | None = None
 
     @model_validator(mode="after")
     def one_layout(self) -> "Columns":
@@ -92,16 +101,20 @@ class Columns(Section):
         message = {"conversation": self.conversation, "role": self.role, "content": self.content, "order": self.order}
         if self.messages is not None:
             whole, of_others = True, [*pair.values(), self.conversation, self.input]
+        elif self.parent is not None and self.user is None:
+            whole, of_others = None not in (self.role, self.content, self.id), [*pair.values(), self.input, self.order]
         elif self.conversation is not None:  # without a role where the source says who begins
             whole, of_others = self.content is not None, [*pair.values(), self.input]
         else:
             whole, of_others = None not in pair.values(), [*message.values()]
         if not whole or of_others != [None] * len(of_others):
             raise ValueError(
-                "map either user and assistant, or conversation, role and content, or messages (input goes with user, order "
-                "with conversation or messages)"
+                "map either user and assistant, or conversation, role and content, or messages, or role, content, id and parent "
+                "(input goes with user, order with conversation or messages)"
             )
-        if self.conversation is not None and self.id is not None:
+        if self.parent is not None and (self.messages is not None or self.id is None):
+            raise ValueError("parent goes with id, where a row is a message or a pair")
+        if self.conversation is not None and self.id is not None and self.parent is None:
             raise ValueError("where a row is a message, the conversation column is the id; leave id out")
         return self
 
@@ -127,11 +140,13 @@ class MappedSource(Section):
 
     `columns` may be left out where the keys are a standard format's. `roles` maps the rows' own names of roles; "*" is any other
     name. `begins`: who speaks first where messages name no role and sides alternate. `leave_out`: a key -> the value, or values,
-    for which a row or a message is left out; "*" is any value, null is none.
+    for which a row or a message is left out; "*" is any value, null is none. `marks`: what a key of a message says about learning
+    from it, where its name alone does not tell.
     """
 
     path: str
     roles: Annotated[dict[str, Role], BeforeValidator(_names_as_text)] = {}
+    marks: dict[str, Meaning] = {}
     begins: Literal["user", "assistant"] | None = None
     leave_out: dict[str, Scalar | list[Scalar]] = {}
     label: str | None = None

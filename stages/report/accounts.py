@@ -91,6 +91,8 @@ def count_tokenized(ledger: Sequence[TokenizedRow]) -> dict[str, float]:
         counts |= {f"{split}_tokens_p{q}": int(np.quantile(tokens, q / 100, method="higher")) for q in (50, 95, 100)}
         fates = Counter(row["fate"] for row in rows)
         counts |= {f"{split}_{fate}": fates[fate] for fate in ("too_long", "cut", "template_misfit", "identical_replies")}
+        if fates["no_labels"]:
+            counts[f"{split}_no_labels"] = fates["no_labels"]
     return counts
 
 

@@ -1,6 +1,7 @@
 """What the split has to know of each conversation: its stratum, and all that it may share with another one."""
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -23,8 +24,12 @@ class Traits(NamedTuple):
     lines: list[bytes]
     strata: list[str]
     group: np.ndarray  # (N,) uint64: the source's group key
-    prompt: np.ndarray  # (N,) uint64: the normalised user messages; the first alone would tie all that begin with "Hi"
+    prompt: (
+        np.ndarray
+    )  # (N,) uint64: the user's messages, their last punctuation left out; the first alone would tie all that begin with "Hi"
     text: np.ndarray  # (N,) uint64: all normalised messages with their roles
+    # Of what is said, whoever says it: what was asked in training must not be a test's answer. Not of the system's prompt, which
+    # many may share.
     shingles: Shingles
     long_grams: Shingles
 
@@ -46,18 +51,30 @@ def hash_of(value: object) -> int:
     return int.from_bytes(hashlib.blake2b(orjson.dumps(value), digest_size=8).digest(), "little") or 1
 
 
+def without_end(text: str) -> str:
+    """The normalised text without the punctuation at its end, unless it is nothing else.
+
+    >>> without_end("where is my order?!"), without_end("在吗？"), without_end("c++"), without_end("?")
+    ('where is my order', '在吗', 'c++', '?')
+    """
+    end = len(text)
+    while end and (unicodedata.category(text[end - 1])[0] == "P" or text[end - 1] == " "):
+        end -= 1
+    return text[:end] or text
+
+
 def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
     rows = [orjson.loads(line) for line in lines]
     normal = [[normalize(message["content"]) for message in row["messages"]] for row in rows]
     prompts = [
-        [text for message, text in zip(row["messages"], texts, strict=True) if message["role"] == "user"]
+        [without_end(text) for message, text in zip(row["messages"], texts, strict=True) if message["role"] == "user"]
         for row, texts in zip(rows, normal, strict=True)
     ]
     keys = [
-        [[message["role"], text] for message, text in zip(row["messages"], texts, strict=True)]
+        [(message["role"], text) for message, text in zip(row["messages"], texts, strict=True)]
         for row, texts in zip(rows, normal, strict=True)
     ]
-    joined = ["\n".join(texts) for texts in normal]
+    joined = ["\n".join(text for role, text in key if role != "system") for key in keys]
     return Traits(
         [row["id"] for row in rows],
         lines,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from stages.lib.records.conversation import Conversation, Message
+from stages.lib.records.conversation import Conversation, Message, trained_positions
 from stages.lib.records.tokenize_ledger import Lengths
 from stages.lib.scripts import UNSPACED
 
@@ -13,8 +13,8 @@ UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 
 
 def first_turn(messages: Sequence[Message]) -> list[Message]:
-    """Up to the first reply: what is left where cutting takes off all later turns."""
-    end = next((place for place, message in enumerate(messages) if message["role"] == "assistant"), len(messages))
+    """Up to the first reply that is learned: what is left where cutting takes off all later turns."""
+    end = next(iter(trained_positions(messages)), len(messages))
     return list(messages[: end + 1])
 
 

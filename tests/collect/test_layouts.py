@@ -249,19 +249,6 @@ def test_a_conversation_of_two_groups_is_unreadable() -> None:
     )
 
 
-def test_a_reply_not_to_learn_from_makes_its_row_unreadable() -> None:
-    for weight, readable in ((0, False), (1, True), (None, True)):
-        messages = pair("q", "a")
-        messages[1]["weight"] = weight
-        write_jsonl({"messages": messages})
-        (row,) = read_all(format="jsonl", path="raw.jsonl")
-        assert isinstance(row, RawConversation) == readable
-    messages[0]["weight"], messages[1]["weight"] = 0, 0
-    write_jsonl({"messages": messages})
-    (row,) = read_all(format="jsonl", path="raw.jsonl")
-    assert row.reason == "messages[1] has weight 0, a reply not to learn from; here all are, so take it out"
-
-
 def test_a_message_without_its_order_is_unreadable() -> None:
     write_csv("ticket,from,text,at", ["1", "user", "q", ""])
     (row,) = read_all(format="csv", path="raw.csv", columns=MESSAGES | {"order": "at"})

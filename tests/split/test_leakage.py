@@ -10,7 +10,7 @@ from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.core.files import to_line
 from stages.lib.similarity.join import similar_pairs
-from stages.lib.similarity.shingles import Shingles
+from stages.lib.similarity.shingles import Shingles, jaccard
 from stages.split import traits
 from stages.split.leakage import covered_share, find_crossings, nearest_others
 from stages.split.traits import Traits, describe_all, describe_lines, equal_pairs
@@ -143,6 +143,32 @@ def test_the_same_words_from_the_other_side_are_another_text() -> None:
     swapped["messages"] = [{"role": "assistant", "content": "hi"}, {"role": "user", "content": "yes"}]
     assert shares(conversation("a", "hi"), swapped) == []
     assert shares(conversation("a", "yes"), swapped) == ["prompt"]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("Where is my order?", "where is my order", True),
+        ("Where is my order?", "WHERE IS MY ORDER ?!", True),
+        ("订单在哪里？", "订单在哪里", True),
+        ("订单在哪里。", "订单在哪里……", True),
+        ("Is it C?", "Is it C++?", False),
+        ("5 - 3", "5 + 3", False),
+        ("?", "!", False),
+        ("is it, now", "is it now", False),
+    ],
+)
+def test_prompts_that_differ_in_case_or_in_their_last_punctuation_are_one(one: str, other: str, shared: bool) -> None:
+    assert ("prompt" in shares(conversation("a", one), conversation("b", other, reply="no"))) is shared
+    assert "text" not in shares(conversation("a", one), conversation("b", other))
+
+
+def test_a_system_prompt_that_all_share_makes_no_two_alike() -> None:
+    system = "You are the assistant of a shop that sells tea, and you answer in one sentence, kindly and with care."
+    rows = [to_line(conversation(str(number), f"question {number}", system=system)) for number in range(2)]
+    told = describe_lines(rows, [])
+    assert jaccard(told.shingles, np.array([[0, 1]]))[0] < 0.5
+    assert told.long_grams.sizes().tolist() == [1, 1]
 
 
 def test_a_prompt_is_shared_only_where_all_that_the_user_says_is_the_same() -> None:

@@ -10,6 +10,7 @@ from stages.collect.messages import as_text, field_text, show
 from stages.collect.order import find_reading, is_order
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
+from stages.collect.transcripts import read_transcript
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_texts, lists_of_messages, texts_of
@@ -36,14 +37,18 @@ def propose_columns(sample: Sample) -> Proposal | None:
     """A list of messages if there is one, else a row a message, else a row a pair; None if the names tell nothing."""
     known = recognize_layout(sample.keys)
     if known and known.messages is None:
-        return without_repeated_ids(Proposal(None, known, "a row a pair, in a standard format that needs no mapping"), sample)
+        what = "a pair" if known.user else "a message that names the one before it"
+        return without_repeated_ids(Proposal(None, known, f"a row {what}, in a standard format that needs no mapping"), sample)
+    if known and holds_talks(sample, known):
+        how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
+        return without_repeated_ids(Proposal(None, known, how), sample)
     found = propose_messages(sample, known) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
 
 
 def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
     """A list of messages in a row; `known`: a standard format's columns."""
-    for name in sample.keys:
+    for name in sorted(sample.keys, key=lambda name: known is None or name != known.messages):  # not a rejected one before it
         lists = [messages for value in sample.cells(name) if (messages := list_of_messages(value))]
         if 2 * len(lists) <= len(sample.rows):
             continue
@@ -61,6 +66,11 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
         columns = {"messages": name, "role": role[0], "content": content[0]} | order
         return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
     return None
+
+
+def holds_talks(sample: Sample, known: Columns) -> bool:
+    texts = [value for value in sample.cells(str(known.messages)) if isinstance(value, str)]
+    return 2 * sum(map(bool, map(read_transcript, texts))) > len(sample.rows)
 
 
 def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str) -> tuple[str, bool] | None:
@@ -182,7 +192,7 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
     """The mapping with the other fields that the names and the cells tell."""
     columns = dict(columns)
     fields = ["system", "label", "language", "group"]
-    fields += ["order"] if "conversation" in columns else ["id", "input"] if "user" in columns else ["id"]
+    fields += ["order"] if "conversation" in columns else ["id", "input", "history"] if "user" in columns else ["id"]
     how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
     inner = ("role", "content", "order") if "messages" in columns else ()
     for field in fields:

@@ -7,7 +7,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from stages.clean.conversation import CleanedChunk
-from stages.collect.messages import as_text
+from stages.collect.layouts import with_standard_fields
+from stages.collect.marks import is_mark
+from stages.collect.messages import REPLY_KEYS, as_text
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
 from stages.lib.personal_data.kinds import PERSONAL_DATA
@@ -107,7 +109,7 @@ def tell_nothing_to_paste(reason: str) -> Iterator[str]:
 
 def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str]) -> Iterator[str]:
     """`leave_out`: the keys by which rows or messages are left out."""
-    mapped = [(field, name) for field, name in proposal.mapping if name is not None]
+    mapped = [(field, name) for field, name in with_standard_fields(proposal.mapping, sample.keys) if name is not None]
     mapped.sort(key=lambda pair: pair[0] != "messages")
     inner = ("role", "content", "order") if proposal.mapping.messages else ()
     shown = [
@@ -133,6 +135,9 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
     for field, name in read.items():
         for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
             found = next((cell for cell in sample.cells(name) if isinstance(cell, kinds)), None)
+            if field == "label" and isinstance(found, bool):
+                yield f"{name} says whether people liked the reply: where it is false, the reply is context, and not learned"
+                break
             if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
                 yield f"{name} holds {what}, read as text: {shorten_cell(as_text(found))!r}"
                 break
@@ -148,7 +153,8 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
     found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
-    return [key for key in dict.fromkeys(found) if key not in read and key not in firsts]
+    known = (*read, *firsts, *REPLY_KEYS)
+    return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]
 
 
 def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, str], notes: list[str]) -> Iterator[str]:
@@ -174,6 +180,8 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     spread = plural(min(turns), "reply") if min(turns) == max(turns) else f"{min(turns)} to {max(turns)} replies"
     messages = plural(sum(len(one["messages"]) for one in conversations), "message")
     yield from paragraph("reads as", f"{plural(len(turns), 'conversation')} of {messages}, {spread} in each")
+    if special := list(tell_special(conversations)):
+        yield from paragraph("with", ", ".join(special))
     languages = Counter(verdict.language for verdict in chunk.verdicts)
     shares = [f"{code.replace('und', 'not told')} {number / len(turns):.0%}" for code, number in languages.most_common(5)]
     yield from paragraph("language", ", ".join(shares))
@@ -187,6 +195,19 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     left_out = sum(row["messages_left_out"] for row in ledger if not row["reason"])
     went += [f"leaves out {plural(left_out, 'message')} of the others"] if left_out else []
     yield from paragraph("cleaning", "; ".join(went or ["finds nothing to do"]))
+
+
+def tell_special(conversations: list[Conversation]) -> Iterator[str]:
+    """What they hold besides texts of roles, counted."""
+    messages = [message for one in conversations for message in one["messages"]]
+    for number, one, several in (
+        (sum(message.get("weight") == 0 for message in messages), "reply not to learn", "replies not to learn"),
+        (sum(len(message.get("tool_calls", [])) for message in messages), "call of a tool", "calls of tools"),
+        (sum("reasoning_content" in message for message in messages), "reply with thoughts", "replies with thoughts"),
+        (sum(len(each.get("rejected", [])) for each in conversations), "rejected reply", "rejected replies"),
+    ):
+        if number:
+            yield f"{number:,} {one if number == 1 else several}"
 
 
 def tell_problems(unreadable: list[UnreadableRow], stopped: str | None, any_read: bool) -> Iterator[str]:

@@ -7,7 +7,7 @@ LEDGER = Path("data/ledger/tokenize.jsonl")
 RENDERED = Path("data/tokenized/rendered.jsonl")
 
 
-TokenizedFate = Literal["kept", "cut", "too_long", "template_misfit", "identical_replies"]
+TokenizedFate = Literal["kept", "cut", "too_long", "template_misfit", "identical_replies", "no_labels"]
 
 
 class Lengths(TypedDict):
@@ -25,7 +25,7 @@ class Lengths(TypedDict):
 class TokenizedRow(TypedDict):
     """One conversation: how many examples, tokens and labels it gave, or why it was left out.
 
-    `detail`: of a misfit. `whole`: of what was too long.
+    `detail`: of a misfit. `whole`: of what was too long. Fate `no_labels`: all of its replies are of weight 0, which is context.
     """
 
     id: str

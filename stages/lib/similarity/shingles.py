@@ -2,13 +2,15 @@
 
 A token is a run of letters and digits, or one character of a script that writes without spaces (Chinese, Japanese, Thai, ...) or
 one symbol, so that a mixed text needs no language. Chats are short: 2-grams tell them apart where longer ones would find nothing
-in common. Tokens and n-grams are hashed; a batch of texts is worked on at once, in NumPy.
+in common. An n-gram stands in one message, and is another one where someone else says it. Tokens and n-grams are hashed; a batch
+of texts is worked on at once, in NumPy.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -115,30 +117,52 @@ def shingle(texts: Sequence[str], n: int = 2) -> Shingles:
     >>> shingle(["how are you", "how are you", "你好吗", "", "hi"]).sizes().tolist()
     [2, 2, 2, 0, 1]
     """
+    return shingle_dialogues([[("", text)] for text in texts], n)
+
+
+def shingle_dialogues(dialogues: Sequence[Sequence[tuple[str, str]]], n: int = 2) -> Shingles:
+    """The set of n-grams of each dialogue, which is (speaker, normalised text) of its messages. The same words of two
+    speakers are different.
+
+    >>> sets = shingle_dialogues([[("user", "how are you")], [("assistant", "how are you")]])
+    >>> sets.sizes().tolist(), jaccard(sets, np.array([[0, 1]])).tolist()
+    ([2, 2], [0.0])
+    """
+    texts = [text for dialogue in dialogues for _, text in dialogue]
+    speakers = np.array([_speaker(speaker) for dialogue in dialogues for speaker, _ in dialogue], np.uint64)
+    dialogue_of = np.repeat(np.arange(len(dialogues)), [len(dialogue) for dialogue in dialogues])
     tokens, offsets = _tokens(texts)
     counts = np.diff(offsets)
+    tokens ^= np.repeat(speakers, counts)
     grams = np.zeros(len(tokens), np.uint64)
     for step in range(n):
         shifted = np.zeros(len(tokens), np.uint64)
         shifted[: max(len(tokens) - step, 0)] = tokens[step:]
         grams = grams * GRAM + shifted
-    row_of = np.repeat(np.arange(len(texts)), counts)
-    left = offsets[1:][row_of] - np.arange(len(tokens))  # tokens from here to the end of the text
-    whole = left >= n
-    short = (counts < n)[row_of] & (np.arange(len(tokens)) == offsets[:-1][row_of])
-    if short.any():
-        for place in np.flatnonzero(short):
-            value = np.uint64(0)
-            for token in tokens[place : offsets[row_of[place] + 1]]:
-                with np.errstate(over="ignore"):
-                    value = value * GRAM + token
-            grams[place] = value
-    used = whole | short
+    left = np.repeat(offsets[1:], counts) - np.arange(len(tokens))  # tokens from here to the end of the text
+    used = left >= n
+    short = np.flatnonzero((counts > 0) & (counts < n))
+    grams[offsets[short]] = _whole(tokens, offsets[short], counts[short])
+    used[offsets[short]] = True
     hashes = (_mix(grams[used]) >> np.uint64(32)).astype(np.uint64)
-    keys = np.sort((row_of[used].astype(np.uint64) << np.uint64(32)) | hashes)
+    keys = np.sort((np.repeat(dialogue_of, counts)[used].astype(np.uint64) << np.uint64(32)) | hashes)
     keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
     rows = (keys >> np.uint64(32)).astype(np.int64)
-    return Shingles(keys.astype(np.uint32), np.searchsorted(rows, np.arange(len(texts) + 1)).astype(np.int64))
+    return Shingles(keys.astype(np.uint32), np.searchsorted(rows, np.arange(len(dialogues) + 1)).astype(np.int64))
+
+
+def _whole(tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """One hash of all tokens of each text."""
+    values = np.zeros(len(starts), np.uint64)
+    for step in range(int(counts.max(initial=0))):
+        longer = counts > step
+        values[longer] = values[longer] * GRAM + tokens[starts[longer] + step]
+    return values
+
+
+@lru_cache(maxsize=1 << 12)
+def _speaker(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") if name else 0
 
 
 def jaccard(shingles: Shingles, pairs: np.ndarray) -> np.ndarray:
