@@ -9,6 +9,7 @@ from stages.collect.messages import ANYBODY, ROLE_NAMES, field_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
+from tools.console import plural
 from tools.preview.message_lists import lists_of_messages, texts_of
 from tools.preview.orders import in_order, read_orders
 from tools.preview.sample import Sample, file_of
@@ -56,6 +57,23 @@ def speakers_of(sample: Sample, columns: Columns) -> list[list[str]]:
 def name_of(value: object) -> str:
     """A role's name as it is to be mapped; an object names nobody."""
     return NOBODY if value is None or isinstance(value, (dict, list)) else plain_text(value).strip()
+
+
+def tell_events(speakers: list[list[str]], roles: dict[str, str], key: str) -> Iterator[str]:
+    """Where the system writes after the first question: that may be events of the program, and how to leave them out.
+
+    `key`: of the role, as it stands in rows or messages.
+    """
+    told = ROLE_NAMES | roles
+    late: Counter[str] = Counter()
+    for names in speakers:
+        first = next((place for place, name in enumerate(names) if told.get(name) == "user"), len(names))
+        late.update(name for name in names[first:] if told.get(name) == "system")
+    for name, number in late.items():
+        yield (
+            f"{name} writes {plural(number, 'message')} after the first question; what stands after the last reply is left out. "
+            f"If these are events of the program, leave them all out: --leave-out {key}={name}"
+        )
 
 
 def check_stated(stated: dict[str, str], names: Counter[str], sample: Sample) -> Iterator[str]:
