@@ -100,7 +100,7 @@ def is_boilerplate(text: str) -> bool:
         return False
     signs = AUTOMATIC_SIGNS if text.isascii() else (*AUTOMATIC_SIGNS, *AUTOMATIC_SIGNS_CHINESE)
     lower = text.lower()
-    if not any(sign in lower for sign in signs):
+    if not any(map(lower.__contains__, signs)):
         return False
     if AUTOMATIC_HEADER.match(text):
         return True

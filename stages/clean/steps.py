@@ -11,20 +11,22 @@ from stages.clean.spacing import fix_whitespace, remove_control_characters
 from stages.clean.urls import mask_urls
 from stages.clean.words import remove_stop_words, segment_words
 from stages.lib.personal_data.kinds import PERSONAL_DATA, Kind
+from stages.lib.personal_data.search import DIGIT
 
 MOST_PASSES = 4
 
 
 class Step(NamedTuple):
-    """`name`: under which the ledger names it in `repaired_by`."""
+    """`name`: under which the ledger names it in `repaired_by`. `of_digits`: it finds nothing in a text without one."""
 
     name: str
     function: Callable[[str], str]
     is_on: Callable[[CleanParams], bool]
+    of_digits: bool = False
 
 
 def mask(kind: Kind) -> Step:
-    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data)
+    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data, of_digits=kind not in ("secret", "email"))
 
 
 STEPS = (
@@ -53,10 +55,14 @@ def clean_text(text: str, steps: Sequence[Step]) -> tuple[str, set[str]]:
     changed_by: set[str] = set()
     for _ in range(MOST_PASSES):
         before = text
-        for step in steps:
-            if (stepped := step.function(text)) != text:
-                changed_by.add(step.name)
+        has_digits = bool(DIGIT.search(text))
+        for name, function, _, of_digits in steps:
+            if of_digits and not has_digits:
+                continue
+            if (stepped := function(text)) != text:
+                changed_by.add(name)
                 text = stepped
+                has_digits = bool(DIGIT.search(text))
         if text == before:
             break
     return text, changed_by

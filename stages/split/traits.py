@@ -21,7 +21,6 @@ class Traits(NamedTuple):
     """One row a conversation. The uint64 hashes are 0 where there is nothing to share."""
 
     ids: list[str]
-    lines: list[bytes]
     strata: list[str]
     group: np.ndarray  # (N,) uint64: the source's group key
     prompt: (
@@ -77,7 +76,6 @@ def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
     joined = ["\n".join(text for role, text in key if role != "system") for key in keys]
     return Traits(
         [row["id"] for row in rows],
-        lines,
         [stratum_of(row, stratify_by) for row in rows],
         np.array([hash_of(row["group"]) if row["group"] else 0 for row in rows], np.uint64),
         np.array([hash_of(prompt) if prompt else 0 for prompt in prompts], np.uint64),
@@ -92,16 +90,13 @@ def describe_all(lines: Iterable[bytes], stratify_by: Sequence[str]) -> Traits:
     parts = list(map_chunks(partial(describe_lines, stratify_by=stratify_by), in_chunks(lines, ROWS_AT_ONCE)))
     if not parts:
         return describe_lines([], stratify_by)
-    return Traits(
-        ids=[id for part in parts for id in part.ids],
-        lines=[line for part in parts for line in part.lines],
-        strata=[stratum for part in parts for stratum in part.strata],
-        group=np.concatenate([part.group for part in parts]),
-        prompt=np.concatenate([part.prompt for part in parts]),
-        text=np.concatenate([part.text for part in parts]),
-        shingles=concatenate([part.shingles for part in parts]),
-        long_grams=concatenate([part.long_grams for part in parts]),
-    )
+    shingles, long_grams = [part.shingles for part in parts], [part.long_grams for part in parts]
+    names: dict[str, str] = {}  # each stratum's once
+    hashes = [np.concatenate([getattr(part, name) for part in parts]) for name in ("group", "prompt", "text")]
+    ids = [id for part in parts for id in part.ids]
+    strata = [names.setdefault(stratum, stratum) for part in parts for stratum in part.strata]
+    parts.clear()
+    return Traits(ids, strata, *hashes, concatenate(shingles), concatenate(long_grams))
 
 
 def equal_pairs(hashes: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 INVERSE = pow(BASE, -1, 2**64)
 GRAM = np.uint64(0xD1342543DE82EF95)
+TAKEN_AT_ONCE = 1 << 14  # sets
 VERIFIED_AT_ONCE = 1 << 20  # n-grams; some 10 MB
 
 
@@ -38,22 +39,31 @@ class Shingles(NamedTuple):
         """The sets at `rows`, in that order."""
         sizes = self.sizes()[rows]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], sizes)
-        return Shingles(self.values[places], offsets)
+        values = np.empty(offsets[-1], np.uint32)
+        for first in range(0, len(rows), TAKEN_AT_ONCE):
+            last = min(first + TAKEN_AT_ONCE, len(rows))
+            begin, end = offsets[first], offsets[last]
+            moved_by = self.offsets[rows[first:last]] - offsets[first:last]
+            values[begin:end] = self.values[np.arange(begin, end) + np.repeat(moved_by, sizes[first:last])]
+        return Shingles(values, offsets)
 
 
-def concatenate(parts: Sequence[Shingles]) -> Shingles:
-    """
+def concatenate(parts: list[Shingles]) -> Shingles:
+    """All sets, end to end. The list is emptied on the way: both together may be more than there is room for.
+
     >>> both = concatenate([shingle(["a b c"]), shingle(["", "a b"])])
     >>> both.sizes().tolist()
     [2, 0, 1]
     """
     sizes = [part.sizes() for part in parts]
-    values = [part.values for part in parts]
-    return Shingles(
-        np.concatenate(values) if values else np.empty(0, np.uint32),
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes) if sizes else [], dtype=np.int64)]),
-    )
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes) if sizes else [], dtype=np.int64)])
+    values = np.empty(offsets[-1], np.uint32)
+    end = len(values)
+    while parts:
+        part = parts.pop().values
+        values[end - len(part) : end] = part
+        end -= len(part)
+    return Shingles(values, offsets)
 
 
 @cache
