@@ -1,10 +1,12 @@
 """What is done to each text, in which order, and what switches it on."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from stages.clean.markup import strip_html
 from stages.clean.mojibake import fix_gbk_mojibake, fix_unicode
+from stages.clean.named_entities import mask_named_entities
 from stages.clean.params import CleanParams
 from stages.clean.simplified import to_simplified
 from stages.clean.spacing import fix_whitespace, remove_control_characters
@@ -37,14 +39,23 @@ STEPS = (
     Step("traditional_to_simplified", to_simplified, lambda params: params.traditional_to_simplified),
     Step("urls", mask_urls, lambda params: params.urls == "mask"),
     *map(mask, PERSONAL_DATA),
+    # Here presidio, whose function depends on the params.
     Step("segment_words", segment_words, lambda params: params.segment_words),
     Step("remove_stop_words", remove_stop_words, lambda params: params.remove_stop_words),
     Step("whitespace", fix_whitespace, lambda params: params.whitespace),
 )
 
 
+BEFORE_WORDS = {step.name for step in STEPS} - {"segment_words", "remove_stop_words", "whitespace"}
+
+
 def steps_switched_on(params: CleanParams) -> list[Step]:
-    return [step for step in STEPS if step.is_on(params)]
+    steps = [step for step in STEPS if step.is_on(params)]
+    if params.presidio is None:
+        return steps
+    after = 1 + max([place for place, step in enumerate(steps) if step.name in BEFORE_WORDS], default=-1)
+    function = partial(mask_named_entities, presidio=params.presidio)
+    return [*steps[:after], Step("presidio", function, lambda params: params.presidio is not None), *steps[after:]]
 
 
 def clean_text(text: str, steps: Sequence[Step]) -> tuple[str, set[str]]:

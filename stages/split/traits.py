@@ -11,7 +11,7 @@ import orjson
 
 from stages.lib.processes import in_chunks, map_chunks
 from stages.lib.records.conversation import Conversation, normalize
-from stages.lib.similarity.shingles import Shingles, concatenate, shingle
+from stages.lib.similarity.shingles import Shingles, concatenate, shingle_by
 
 ROWS_AT_ONCE = 1000
 LONG_GRAM = 8  # tokens; as in A. Chowdhery et al., PaLM, 2022, section 8: a row is tainted when 70% of its 8-grams are in train
@@ -35,8 +35,8 @@ class Traits(NamedTuple):
 
 def stratum_of(conversation: Conversation, stratify_by: Sequence[str]) -> str:
     """Turns in the classes 1, 2-3, 4 and more; length in powers of 16 characters. No tokenizer: the same for each model."""
-    turns = sum(message["role"] == "assistant" for message in conversation["messages"])
-    characters = sum(len(message["content"]) for message in conversation["messages"])
+    turns = sum([message["role"] == "assistant" for message in conversation["messages"]])
+    characters = sum([len(message["content"]) for message in conversation["messages"]])
     parts = {
         "label": conversation["label"] or "",
         "language": conversation["language"],
@@ -73,15 +73,15 @@ def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
         [(message["role"], text) for message, text in zip(row["messages"], texts, strict=True)]
         for row, texts in zip(rows, normal, strict=True)
     ]
-    joined = ["\n".join(text for role, text in key if role != "system") for key in keys]
+    shingles, long_grams = shingle_by(["\n".join([text for role, text in key if role != "system"]) for key in keys], [2, LONG_GRAM])
     return Traits(
         [row["id"] for row in rows],
         [stratum_of(row, stratify_by) for row in rows],
         np.array([hash_of(row["group"]) if row["group"] else 0 for row in rows], np.uint64),
         np.array([hash_of(prompt) if prompt else 0 for prompt in prompts], np.uint64),
         np.array([hash_of(key) for key in keys], np.uint64),
-        shingle(joined),
-        shingle(joined, LONG_GRAM),
+        shingles,
+        long_grams,
     )
 
 
