@@ -1,7 +1,7 @@
 """Names, places and what else a model tells, by Presidio: an optional step for what no pattern finds. Off unless params name it.
 
-Presidio and the spaCy models that it runs are no requirement of the pipeline: params.yaml pins the version and names the models, and a
-run with another version is refused, since both decide the result.
+Presidio and the spaCy models that it runs are no requirement of the pipeline: params.yaml pins the version and names the
+models, and a run with another version is refused, since both decide the result.
 """
 
 import importlib
@@ -71,7 +71,8 @@ def load_analyzer(version: str, models: tuple[tuple[str, str], ...]) -> Analyzer
         found = "absent"
     if found != version:
         raise ReprotuneError(
-            f"params.yaml: clean.presidio.version is {version!r}; installed: {found}; `pip install {PACKAGE}=={version}`, or presidio: null"
+            f"params.yaml: clean.presidio.version is {version!r}; installed: {found}; `pip install {PACKAGE}=={version}`, "
+            "or set presidio: null"
         )
     for language, model in models:
         if importlib.util.find_spec(model) is None:  # else Presidio would fetch it
@@ -83,7 +84,11 @@ def load_analyzer(version: str, models: tuple[tuple[str, str], ...]) -> Analyzer
         "nlp_engine_name": "spacy",
         "models": [{"lang_code": language, "model_name": model} for language, model in models],
     }
-    engine = importlib.import_module("presidio_analyzer.nlp_engine").NlpEngineProvider(nlp_configuration=configuration).create_engine()
+    engine = (
+        importlib.import_module("presidio_analyzer.nlp_engine").NlpEngineProvider(nlp_configuration=configuration).create_engine()
+    )
     languages = [language for language, _ in models]
-    analyzer: Analyzer = importlib.import_module("presidio_analyzer").AnalyzerEngine(nlp_engine=engine, supported_languages=languages)
+    analyzer: Analyzer = importlib.import_module("presidio_analyzer").AnalyzerEngine(
+        nlp_engine=engine, supported_languages=languages
+    )
     return analyzer

@@ -73,7 +73,9 @@ def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
         [(message["role"], text) for message, text in zip(row["messages"], texts, strict=True)]
         for row, texts in zip(rows, normal, strict=True)
     ]
-    shingles, long_grams = shingle_by(["\n".join([text for role, text in key if role != "system"]) for key in keys], [2, LONG_GRAM])
+    shingles, long_grams = shingle_by(
+        ["\n".join([text for role, text in key if role != "system"]) for key in keys], [2, LONG_GRAM]
+    )
     return Traits(
         [row["id"] for row in rows],
         [stratum_of(row, stratify_by) for row in rows],

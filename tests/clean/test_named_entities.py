@@ -1,4 +1,4 @@
-"""Names and places by Presidio, with a stub in the place of its model: the step's own work, and what it says when it can't run."""
+"""Names and places by Presidio, with a stub in the place of its model: what the step does, and what it says when it can't run."""
 
 import importlib.machinery
 import sys
@@ -89,7 +89,8 @@ def test_what_the_model_finds_is_masked_under_its_name(presidio: PresidioParams,
     assert mask_named_entities(expected, presidio) == expected
 
 
-def test_it_is_off_unless_params_name_it_and_then_a_step_of_the_ledger(presidio: PresidioParams) -> None:
+@pytest.mark.usefixtures("presidio")
+def test_it_is_off_unless_params_name_it_and_then_a_step_of_the_ledger() -> None:
     said = [message("user", "I am Ann Lee, ann@c-d.io"), message("assistant", "Hello Ann, how is Paris?")]
     assert "presidio" not in [step.name for step in steps_switched_on(only())]
     assert clean_messages(said, only()) == (said, [])
@@ -100,7 +101,9 @@ def test_it_is_off_unless_params_name_it_and_then_a_step_of_the_ledger(presidio:
 
 
 def test_without_presidio_or_with_another_version_the_error_says_what_to_install(presidio: PresidioParams) -> None:
-    with pytest.raises(ReprotuneError, match=r"clean\.presidio\.version is '9'; installed: 2\.2\.366; `pip install presidio-analyzer==9`"):
+    with pytest.raises(
+        ReprotuneError, match=r"clean\.presidio\.version is '9'; installed: 2\.2\.366; `pip install presidio-analyzer==9`"
+    ):
         mask_named_entities("Ann", presidio.model_copy(update={"version": "9"}))
 
 
@@ -115,7 +118,7 @@ def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_that_is_not_installed_is_named_and_not_fetched(presidio: PresidioParams) -> None:
-    with pytest.raises(ReprotuneError, match="models.en is 'no_such_model', a spaCy model that is not installed"):
+    with pytest.raises(ReprotuneError, match=r"models\.en is 'no_such_model', a spaCy model that is not installed"):
         mask_named_entities("Ann", presidio.model_copy(update={"models": {"en": "no_such_model"}}))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.core.files import to_line
-from stages.lib.similarity.join import Joins, similar_pairs
+from stages.lib.similarity.join import Join, Joins, similar_pairs
 from stages.lib.similarity.shingles import Shingles, jaccard
 from stages.split import traits
 from stages.split.leakage import covered_share, find_crossings, nearest_others
@@ -39,6 +39,30 @@ def test_the_nearest_is_the_one_of_highest_index_and_of_several_the_first_row(
         if index > expected.get(query, (0, 0))[1]:
             expected[query] = (other, index)
     assert found == expected
+
+
+def test_of_many_that_are_alike_few_are_compared_to_find_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dialogues of one template, each with slots of its own: every held-out one is like every one in train."""
+    choose = np.random.Generator(np.random.PCG64(1))
+    template = choose.integers(0, 2**32, 40).tolist()
+    sets = [[*choose.choice(template, 34, False).tolist(), *choose.integers(0, 2**32, 4).tolist()] for _ in range(600)]
+    compared = 0
+    verified = Join.verified
+
+    def counted(join: Join, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal compared
+        compared += len(pairs)
+        return verified(join, pairs)
+
+    monkeypatch.setattr(Join, "verified", counted)
+    found = nearest_others(Joins(sets_of(sets)).at(0.5), np.arange(100), np.arange(100, 600))
+    assert len(found) == 100
+    assert compared < 0.2 * 100 * 500
+    pairs, similarities = similar_pairs(Joins(sets_of(sets)).at(0.5), np.arange(100), np.arange(100, 600))
+    assert len(pairs) > 0.9 * 100 * 500
+    assert {row: index for row, (_, index) in found.items()} == {
+        row: similarities[pairs[:, 0] == row].max() for row in range(100)
+    }
 
 
 @settings(max_examples=150, deadline=None)

@@ -153,7 +153,7 @@ def shingle_dialogues(dialogues: Sequence[Sequence[tuple[str, str]]], n: int = 2
 
 
 def _sets(tokens: np.ndarray, offsets: np.ndarray, set_of: np.ndarray, number: int, n: int) -> Shingles:
-    """The n-grams of texts, which are tokens from offset to offset; `set_of`: to which of the sets each text belongs, ascending."""
+    """The n-grams of texts, which are tokens from offset to offset; `set_of`: the set that each text belongs to, ascending."""
     counts = np.diff(offsets)
     grams = np.zeros(len(tokens), np.uint64)
     for step in range(n):
