@@ -18,10 +18,9 @@ def in_sums(step: Step) -> Step:
 def steps_for(messages: Sequence[Message], steps: Sequence[Step]) -> list[Sequence[Step]]:
     """The steps for each of the messages: HTML is taken out where an export put it, and long numbers in sums are no one's."""
     texts = [message["content"] for message in messages]
-    if any(map(LONG_NUMBER.search, texts)) and speaks_of_sums(texts):
-        steps = [
-            step._replace(function=partial(step.function, in_sums=True)) if step.name in COUNTABLE else step for step in steps
-        ]
-    wrapped = wrapped_messages(messages)
+    said = "\n".join(texts)
+    if LONG_NUMBER.search(said) and speaks_of_sums(texts):
+        steps = [in_sums(step) if step.name in COUNTABLE else step for step in steps]
+    wrapped = wrapped_messages(messages) if "<" in said or "&" in said else set()
     as_said = [step for step in steps if step.name != "html"]
     return [steps if number in wrapped else as_said for number in range(len(messages))]

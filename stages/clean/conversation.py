@@ -145,12 +145,10 @@ def mend(messages: list[Message], params: CleanParams, steps: Sequence[Step]) ->
 
 def find_faults(messages: list[Message], params: CleanParams) -> list[Fault]:
     """Those that the params do not say to keep, and that a message shows."""
-    found = []
-    for fault in FAULTS:
-        texts = (message["content"] for message in messages if fault.everyone or is_trained(message))
-        if fault.treatment(params) != "keep" and any(map(fault.is_shown_by, texts)):
-            found.append(fault)
-    return found
+    texts = [message["content"] for message in messages]
+    replies = [message["content"] for message in messages if is_trained(message)]
+    wanted = [fault for fault in FAULTS if fault.treatment(params) != "keep"]
+    return [fault for fault in wanted if any(map(fault.is_shown_by, texts if fault.everyone else replies))]
 
 
 def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params: CleanParams) -> str | None:
@@ -221,15 +219,15 @@ def finish(
 
 
 def characters_of(role: Role, messages: list[Message]) -> int:
-    return sum(len(message["content"]) for message in messages if message["role"] == role)
+    return sum([len(message["content"]) for message in messages if message["role"] == role])
 
 
 def said_by(messages: list[Message], normal: list[str]) -> list[tuple[str, str]]:
     """(speaker, normalised text) of each message. Under another system prompt someone else speaks: an answer as a pirate is no
     duplicate of one as a professor, and a prompt that all share makes nothing alike."""
     pairs = [(message["role"], text) for message, text in zip(messages, normal, strict=False)]
-    told = "\n".join(text for role, text in pairs if role == "system")
-    return [(f"{role}\n{told}", text) for role, text in pairs if role != "system"]
+    told = "\n".join([text for role, text in pairs if role == "system"])
+    return [(role + told, text) for role, text in pairs if role != "system"]
 
 
 def key_of(messages: list[Message], normal: list[str]) -> bytes:

@@ -27,7 +27,7 @@ CASES = REPO / "tests/cases"
 NOTHING = {
     "unicode": False, "gbk_mojibake": False, "html": False, "control_characters": False, "whitespace": False, "roles": False,
     "tool_messages": "keep", "thoughts": "keep", "traditional_to_simplified": False, "segment_words": False,
-    "remove_stop_words": False, "urls": "keep", "personal_data": [], "boilerplate": "keep", "refusals": "keep",
+    "remove_stop_words": False, "urls": "keep", "personal_data": [], "presidio": None, "boilerplate": "keep", "refusals": "keep",
     "repetition": "keep", "languages": [], "length_quantiles": None, "duplicates": False, "near_duplicates": None,
 }  # fmt: skip
 REPAIRS = ("unicode", "gbk_mojibake", "html", "control_characters", "whitespace", "roles", "duplicates")

@@ -31,7 +31,8 @@ PHONE = re.compile(
 # Countries whose national numbers begin with a 0 and are written with gaps; tried one after the other.
 # The word for a telephone, and what may stand between it and its number: 电话号码是：, phone (work): .
 PHONE_BEFORE = re.compile(
-    r"(?:电话|手机|座机|热线|固话|传真|总机|号码|来电|致电|拨打|联系方式|客服|\b(?:tele)?phone|\btel|\bmobile|\bcell|\bfax|\bhotline|\bwhatsapp)"
+    r"(?:电话|手机|座机|热线|固话|传真|总机|号码|来电|致电|拨打|联系方式|客服|\b(?:tele)?phone|\btel|\bmobile|\bcell|\bfax|\bhotline|\bwhatsapp"
+    r"|\bcall|\bdial)"
     r"(?:号码?|numbers?|no|is|was|at|are|[是为的在有：:（(）)\s.#，,-]|就是){0,5}\Z",
     re.IGNORECASE,
 )

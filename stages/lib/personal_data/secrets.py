@@ -35,16 +35,13 @@ PRIVATE_KEY = re.compile(
     r"(?P<body>(?:(?!-----).){64,20000})(?:-----END (?P=kind)-----)?",
     re.DOTALL,
 )
-URL_PASSWORD = re.compile(r"://(?P<user>[^\s/@:\"'<>]{0,100}):(?P<password>[^\s/@\"'<>]{1,200})@(?P<host>[^\s/@:\"'<>]{1,200})")
+URL_PASSWORD = re.compile(r"://[^\s/@:\"'<>]{0,100}:(?P<password>[^\s/\"'<>]{1,200})@(?P<host>[^\s/@:\"'<>]{1,200})")
 # Written where people explain an address, not use it.
 PLACEHOLDER = re.compile(
-    r"(?:my|your|the|db|user)?[_-]?(?:pass(?:word|wd|wort)?|pwd?|pw|secret|token|key|user(?:name)?|changeme|example|xxx+|\*+|\.{3,})\d{0,3}"
-    r"|[\[{$%].*|(.)\1*",
+    r"(?:my|your|the|db|user)?[_-]?(?:pass(?:word|wd|wort)?|pwd?|pw|secret|token|key|user(?:name)?|changeme|example)|[\[{$%].*|[xX*.]+",
     re.IGNORECASE,
 )
-NOBODYS_HOST = re.compile(
-    r"localhost|127\..*|0\.0\.0\.0|(?:.*\.)?example(?:\.com|\.org|\.net)?|host(?:name)?|server|db", re.IGNORECASE
-)
+OWN_HOST = re.compile(r"localhost|127\..*|0\.0\.0\.0|host(?:name)?|server|db", re.IGNORECASE)
 FILLED = re.compile(r"([A-Za-z0-9*._-])\1{7}")  # xxxxxxxx: a form to fill in
 
 
@@ -111,7 +108,7 @@ def _private_keys(text: str) -> Iterator[tuple[int, int]]:
 def _passwords(text: str) -> Iterator[tuple[int, int]]:
     if "://" in text and "@" in text:
         for match in URL_PASSWORD.finditer(text):
-            if not PLACEHOLDER.fullmatch(match["password"]) and not NOBODYS_HOST.fullmatch(match["host"]):
+            if not PLACEHOLDER.fullmatch(match["password"]) and not OWN_HOST.fullmatch(match["host"]):
                 yield match.span("password")
 
 

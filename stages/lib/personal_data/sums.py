@@ -10,8 +10,9 @@ SUM = re.compile(
     r"|(?<![0-9])(?!1[3-9][0-9]{9}(?![0-9]))[0-9]{5,}\s[-–]\s(?!1[3-9][0-9]{9}(?![0-9]))[0-9]{5,}"
     r"|[0-9]\s?(?:times|plus|minus|multiplied by|divided by|mod(?:ulo)?|加上?|减去?|乘以?|除以|等于)\s?[0-9]"
     r"|\b(?:comput(?:e|ing)|calculat(?:e|ion|ing)|evaluate|simplify|multiply|multiplication|subtract(?:ion)?|square root"
-    r"|cube root|remainder|factorial|prime (?:number|factor)s?|fibonacci|arithmetic|integers?"
+    r"|divide|cube root|remainder|factorial|prime (?:number|factor)s?|fibonacci|arithmetic|integers?|sums?"
     r"|(?:sum|product|difference|quotient) of)\b[^\n]{0,40}[0-9]"
+    r"|\badd\s[0-9.,]+\s(?:and|to|plus)\s[0-9]"
     r"|(?:计算|求|算一下|算出)\s?[:：]?\s?[0-9(]|(?:之和|之积|之差|质数|阶乘|平方根|余数)",
     re.IGNORECASE,
 )

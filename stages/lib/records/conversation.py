@@ -95,6 +95,8 @@ def reply_text(message: Message) -> str:
 
 def normalize(text: str) -> str:
     """The text with case, width and white space set aside: what two texts share when a reader calls them the same."""
+    if text.isascii():  # most of it, and none of its characters has another form
+        return " ".join(text.lower().split())
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
