@@ -91,7 +91,8 @@ def find_role(name: object, roles: dict[str, Role]) -> Role:
         return roles[ANYBODY]
     if known is None or known not in roles:
         found = shorten(repr(name)) if isinstance(name, str) else show(name)
-        raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} (map it in the source's `roles`)")
+        remedy = "say by the source's `begins` who speaks first" if name is None else "map it in the source's `roles`"
+        raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} ({remedy})")
     return roles[known]
 
 
