@@ -36,7 +36,7 @@ class SplitParams(Section):
     train: float = Field(gt=0, lt=1)
     validation: float = Field(gt=0, lt=1)
     test: float = Field(gt=0, lt=1)
-    stratify_by: list[Literal["label", "language", "turns", "length"]]
+    stratify_by: list[Literal["source", "label", "language", "turns", "length"]]
     keep_together: list[Literal["group", "prompt", "near_duplicates"]]
     near_duplicates: float = Field(ge=LOWEST_THRESHOLD, lt=1)
     leak: float = Field(ge=LOWEST_THRESHOLD, le=1)

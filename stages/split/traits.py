@@ -39,6 +39,7 @@ def stratum_of(conversation: Conversation, stratify_by: Sequence[str]) -> str:
     turns = sum(message["role"] == "assistant" for message in conversation["messages"])
     characters = sum(len(message["content"]) for message in conversation["messages"])
     parts = {
+        "source": conversation["id"].partition("/")[0],
         "label": conversation["label"] or "",
         "language": conversation["language"],
         "turns": "1 turn" if turns == 1 else "2-3 turns" if turns < 4 else "4+ turns",
