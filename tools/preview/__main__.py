@@ -37,7 +37,7 @@ from tools.preview.description import (
 )
 from tools.preview.examples import tell_first
 from tools.preview.given import find_given, tell_kind_of_all
-from tools.preview.roles import check_stated, propose_for_many, propose_roles, role_names, speakers_of
+from tools.preview.roles import check_stated, propose_for_many, propose_roles, role_names, speakers_of, tell_events
 from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
 from tools.preview.unwanted import LeaveOut, count_unwanted, messages_of, propose_unwanted, tell_unwanted, without_unwanted
@@ -149,9 +149,11 @@ def preview(options: argparse.Namespace) -> int:
     names, openers = Counter[str](), Counter[str]()
     if not begins:
         names, openers = role_names(said, proposal.mapping)
-    guess = propose_for_many(propose_roles(names, openers), speakers_of(said, proposal.mapping))
-    print_all(tell_roles(names, guess, stated_roles, list(check_stated(stated_roles, names, sample))))
+    speakers = speakers_of(said, proposal.mapping)
+    guess = propose_for_many(propose_roles(names, openers), speakers)
     roles = guess.roles | stated_roles
+    notes = [*check_stated(stated_roles, names, sample), *tell_events(speakers, roles, proposal.mapping.role or "role")]
+    print_all(tell_roles(names, guess, stated_roles, notes))
     told = (("columns", proposal.columns), ("begins", begins), ("leave_out", leave_out), ("roles", roles))
     entry |= {key: value for key, value in told if value}
     rows, others = convert(sample, check_entry(entry), name)

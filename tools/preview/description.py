@@ -83,6 +83,7 @@ def mapping_commands(path: Path) -> Iterator[str]:
     yield f"{command} user=COLUMN assistant=COLUMN"
     yield f"{command} conversation=COLUMN role=COLUMN content=COLUMN"
     yield f"{command} messages=COLUMN role=KEY content=KEY"
+    yield f"{command} conversation=COLUMN content=COLUMN --begins user   # where no role is named and sides take turns"
 
 
 def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[UnreadableRow]) -> Iterator[str]:

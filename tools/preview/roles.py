@@ -9,6 +9,7 @@ from stages.collect.messages import ANYBODY, ROLE_NAMES, field_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
+from tools.console import plural
 from tools.preview.message_lists import lists_of_messages, texts_of
 from tools.preview.orders import in_order, read_orders
 from tools.preview.sample import Sample, file_of
@@ -58,6 +59,23 @@ def name_of(value: object) -> str:
     return NOBODY if value is None or isinstance(value, (dict, list)) else plain_text(value).strip()
 
 
+def tell_events(speakers: list[list[str]], roles: dict[str, str], key: str) -> Iterator[str]:
+    """Where the system writes after the first question: that may be events of the program, and how to leave them out.
+
+    `key`: of the role, as it stands in rows or messages.
+    """
+    told = ROLE_NAMES | roles
+    late: Counter[str] = Counter()
+    for names in speakers:
+        first = next((place for place, name in enumerate(names) if told.get(name) == "user"), len(names))
+        late.update(name for name in names[first:] if told.get(name) == "system")
+    for name, number in late.items():
+        yield (
+            f"{name} writes {plural(number, 'message')} after the first question; what stands after the last reply is left out. "
+            f"If these are events of the program, leave them all out: --leave-out {key}={name}"
+        )
+
+
 def check_stated(stated: dict[str, str], names: Counter[str], sample: Sample) -> Iterator[str]:
     """What there is to say of names stated by --roles that no row has, where the file goes on.
 
@@ -101,7 +119,9 @@ def propose_for_many(proposal: RoleProposal, speakers: list[list[str]]) -> RoleP
     """
     among = Counter(name for names in speakers for name in set(names) if name in proposal.left)
     (first, most), *others = among.most_common() or [("", 0)]
-    if len(others) < 2 or 2 * most <= len(speakers) or max(number for _, number in others) > max(1, len(speakers) // 10):
+    if len(others) < 2 or most < 2 or 2 * most <= len(speakers):
+        return proposal
+    if max(number for _, number in others) > max(1, len(speakers) // 10):
         return proposal
     how = f"a guess, since {first} speaks in most conversations and each other one in few"
     return RoleProposal(proposal.roles | {first: "assistant", ANYBODY: "user"}, [], how)

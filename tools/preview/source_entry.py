@@ -96,6 +96,8 @@ def destination(path: Path) -> Path:
     """Where the file is to lie: where it is if that is in data/raw, else there, under a name that is free."""
     name = path.name or path.resolve().name  # of the folder "."
     folder, raw = Path(os.path.realpath(path.parent)), Path(os.path.realpath(RAW))
+    if path.is_dir() and folder / name == raw:
+        raise ReprotuneError(f"{path}: holds what git tracks too; put the files into a folder of their own in it, and name that")
     if folder.is_relative_to(raw):
         return RAW / folder.relative_to(raw) / name
     target, number = RAW / name, 1
