@@ -6,13 +6,16 @@ file, a line each half minute. pip's warnings are shown as they come, and the en
 
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections import deque
 from pathlib import Path
 
-# Python compiles a module when it is first imported; pip would compile all, a minute for what nobody imports.
 PIP = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off", "--no-compile"]
+# In place of pip, which compiles with one core, and what nobody imports too. Left to the first import, it would be done again in
+# each process where PYTHONDONTWRITEBYTECODE is set, as in many containers: half a minute each.
+COMPILE = [sys.executable, "-m", "compileall", "-qq", "-j", "0", "-x", r"transformers.models.(?!auto)|[\\/]tests?[\\/]"]
 ERASE = "\r\x1b[K"
 SECONDS = {True: 1, False: 30}  # between two lines, on a terminal and elsewhere
 
@@ -48,6 +51,9 @@ def main() -> int:
             said.append(line)
             if line.startswith("WARNING:"):
                 print(f"{erase}{line}", end="", flush=True)
+    if not pip.returncode:
+        doing = "compiling"
+        subprocess.run([*COMPILE, sysconfig.get_paths()["purelib"]], check=False)  # some packages hold files of another Python
     done.set()
     shown.join()
     result = "installed" if pip.returncode == 0 else "pip failed"

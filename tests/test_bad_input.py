@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPO, make_project, run, tiny_params, write_params
+from conftest import REPO, copy_project, run, tiny_params, write_params
 
 from stages.lib.core import errors
 
@@ -169,11 +169,8 @@ def test_a_stage_takes_its_half_written_outs_away_and_names_itself_in_the_comman
 
 
 @pytest.fixture
-def split_project(tmp_path: Path, tiny_model_folder: Path) -> Path:
-    """A git and DVC project after its first run up to the split."""
-    folder = make_project(tmp_path / "project", tiny_model_folder)
-    run(["dvc", "repro", "-q", "split"], folder)
-    return folder
+def split_project(tmp_path: Path, finished_project: Path) -> Path:
+    return copy_project(finished_project, tmp_path / "project")
 
 
 def outs(folder: Path) -> dict[str, bytes]:
@@ -182,7 +179,7 @@ def outs(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("command", ["dvc repro split", "python -m stages.split"])
 def test_after_a_full_disk_the_named_command_restores_and_nothing_half_written_is_committed(
-    split_project: Path, command: str
+    split_project: Path, warm: dict[str, str], command: str
 ) -> None:
     folder, before, lock = split_project, outs(split_project), (split_project / "dvc.lock").read_bytes()
     params = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
@@ -208,7 +205,7 @@ def test_after_a_full_disk_the_named_command_restores_and_nothing_half_written_i
     run(restore[1].split(), folder)
     assert outs(folder) == before
 
-    run(["dvc", "repro", "-q", "split"], folder)
+    run(["dvc", "repro", "-q", "split"], folder, **warm)
     after = outs(folder)
     assert after != before
     assert sum(after[f"{name}.jsonl"].count(b"\n") for name in ("train", "validation", "test")) == 60

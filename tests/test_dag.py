@@ -460,6 +460,7 @@ def test_a_reverted_param_comes_back_from_the_run_cache(finished_project: Path, 
     assert adapters[0].read_bytes() == adapters[1].read_bytes()
 
 
+@pytest.mark.slow
 def test_forced_again_elsewhere_gives_the_same_lock(finished_project: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
     folder = make_project(tmp_path / "another place" / "with spaces", tiny_model_folder)
     run(["dvc", "repro", "--force"], folder, PYTHONHASHSEED="7")

@@ -3,7 +3,9 @@
 import importlib
 import re
 import sys
+import sysconfig
 from importlib.metadata import distributions
+from pathlib import Path
 
 import pytest
 import yaml
@@ -62,13 +64,15 @@ def test_an_old_python_is_refused_in_one_sentence(tmp_path) -> None:
 
 @pytest.mark.parametrize("status", [0, 3])
 def test_an_installation_shows_that_it_lives_and_ends_as_pip_does(
-    status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """Silence for minutes looks like a hang; pip's hundred lines hide the one that matters."""
     install = importlib.import_module("requirements.install")
     said = ["Collecting torch==2.13.0", "  Downloading torch-2.13.0.whl (200 MB)", "WARNING: Retrying", "no such version"]
     script = f"import sys, time; print({chr(10).join(said)!r}, flush=True); time.sleep(1); sys.exit({status})"
     monkeypatch.setattr(install, "PIP", [sys.executable, "-c", script])
+    compiled = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+    monkeypatch.setattr(install, "COMPILE", [sys.executable, "-c", compiled, str(tmp_path / "compiled")])
     monkeypatch.setattr(install, "SECONDS", {True: 0.1, False: 0.1})
     monkeypatch.setattr(sys, "argv", ["install.py"])
     assert install.main() == status
@@ -77,6 +81,7 @@ def test_an_installation_shows_that_it_lives_and_ends_as_pip_does(
     assert "WARNING: Retrying" in output
     assert ("environment: installed" in output) == (status == 0)
     assert ("no such version" in errors) == (status != 0)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ([sysconfig.get_paths()["purelib"]] if status == 0 else [])
 
 
 def test_every_requirement_is_pinned_exactly() -> None:

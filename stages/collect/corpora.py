@@ -13,12 +13,17 @@ from stages.lib.core.errors import ReprotuneError
 
 def read_chatterbot(source: ChatterbotSource, _only: object) -> Rows:
     folder = _package_folder("chatterbot_corpus") / "data" / CHATTERBOT_FOLDERS[source.language]
-    for path in sorted(folder.glob("*.yml")):
+    files = {path.stem: path for path in sorted(folder.glob("*.yml"))}
+    if unknown := set(source.topics or ()) - files.keys():
+        raise ReprotuneError(f"topics: chatterbot-corpus has no {min(unknown)!r} in {source.language}; it has {', '.join(files)}")
+    for topic, path in files.items():
+        if source.topics is not None and topic not in source.topics:
+            continue
         # BaseLoader leaves every scalar as text: "No" stays a reply, "1984" an answer.
         document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         for number, turns in enumerate(document["conversations"], start=1):
             messages = [_message(("user", "assistant")[position % 2], turn) for position, turn in enumerate(turns)]
-            values: dict[str, object] = {"label": path.stem, "language": source.language, "messages": messages}
+            values: dict[str, object] = {"label": topic, "language": source.language, "messages": messages}
             yield Row(f"{path.name}: conversation {number}", values)
 
 

@@ -51,6 +51,7 @@ class ChatterbotSource(PackagedSource):
 
     format: Literal["chatterbot"]
     language: str
+    topics: list[str] | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def language_exists(self) -> "ChatterbotSource":

@@ -108,7 +108,7 @@ def test_no_rows_and_rows_without_tokens_are_no_duplicates() -> None:
 
 @pytest.mark.parametrize("at_once", [1, 2, 5, 1024])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(rows=SETS)
 def test_a_row_goes_for_the_first_one_that_stays_and_is_like_it(
     at_once: int, threshold: float, rows: list[frozenset[int]]
@@ -157,7 +157,7 @@ def test_ten_thousand_rows_that_are_alike_are_not_compared_each_with_each() -> N
     assert compared < 1_000_000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(chosen=st.lists(st.integers(0, 5), min_size=2, max_size=10), new=st.lists(st.integers(0, 14), max_size=8), data=st.data())
 def test_new_rows_change_nothing_among_rows_with_which_they_share_no_token(
     chosen: list[int], new: list[int], data: st.DataObject

@@ -68,7 +68,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map(
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(text=TEXTS)
 @example(text="<pre>&lt;b&gt;x`</pre>")
 @example(text="<<b>b>x</b></b>")
@@ -121,7 +121,7 @@ def test_the_fast_path_agrees_with_ftfy_on_bytes_read_in_a_wrong_encoding(bytes_
     assert fix_unicode(text) == ftfy.fix_text(text, FTFY)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(
     text=st.text(
         st.one_of(
@@ -141,7 +141,7 @@ def test_chinese_japanese_and_korean_are_only_composed(text: str) -> None:
     assert fix_unicode(text) == unicodedata.normalize("NFC", text)
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(text=st.text(st.sampled_from(sorted(COMMON_CHINESE) + list("，。“”！？ abc\n"))))
 def test_ordinary_chinese_is_no_gbk_mojibake(text: str) -> None:
     assert fix_gbk_mojibake(text) == text
@@ -177,11 +177,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("piece", HOSTILE)
 @pytest.mark.parametrize("name", [name for name in FUNCTIONS if name != "to_simplified"])
-def test_a_megabyte_of_hostile_text_takes_seconds_at_most(name: str, piece: str) -> None:
-    text = piece * (1_000_000 // len(piece)) + "</pre></p>"
+def test_a_long_hostile_text_takes_no_quadratic_time(name: str, piece: str) -> None:
+    text = piece * (300_000 // len(piece)) + "</pre></p>"
     start = time.process_time()
     FUNCTIONS[name](text)
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 3
 
 
 def groups_repeated_possessively(pattern: re.Pattern[str]) -> list[Any]:

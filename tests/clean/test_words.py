@@ -72,7 +72,7 @@ TEXTS = st.one_of(
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=120)
 @given(text=TEXTS)
 @example(text="the  a the\n an ")
 def test_a_second_pass_changes_nothing(name: str, text: str) -> None:

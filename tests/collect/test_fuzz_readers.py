@@ -32,7 +32,7 @@ COLUMNS = [
 FORMATS = st.fixed_dictionaries(
     {"format": st.sampled_from(["csv", "tsv", "json", "jsonl"]), "encoding": st.sampled_from(ENCODINGS)}
 )
-FUZZ = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

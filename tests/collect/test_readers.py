@@ -449,6 +449,14 @@ def test_chatterbot_in_chinese_is_chinese() -> None:
     assert {row.language for row in rows} == {"zh"}
 
 
+def test_only_the_topics_that_a_source_names_are_read() -> None:
+    everything = conversations(format="chatterbot", path="x", language="en")
+    chosen = conversations(format="chatterbot", path="x", language="en", topics=["food", "ai"])
+    assert chosen == [row for row in everything if row.label in {"ai", "food"}]
+    with pytest.raises(ReprotuneError, match=r"has no 'fod' in en; it has ai, botprofile, .*trivia$"):
+        conversations(format="chatterbot", path="x", language="en", topics=["fod", "ai"])
+
+
 def test_chatterbot_speakers_take_turns() -> None:
     for row in conversations(format="chatterbot", path="x", language="en"):
         assert [role for role, _ in turns(row)] == [("user", "assistant")[turn % 2] for turn in range(len(row.messages))]

@@ -65,7 +65,7 @@ def test_the_slow_tokeniser_is_what_the_module_says() -> None:
     assert slow_tokens("It's 5€, 我 ok!👍🏽") == ["It", "s", "5", "€", "我", "ok", "👍", "🏽"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(texts=st.lists(WRITTEN | MIXED, min_size=1, max_size=6), n=st.sampled_from([1, 2, 3, 8]))
 @example(texts=TEXTS, n=2)
 @example(texts=TEXTS, n=8)
@@ -94,7 +94,7 @@ def test_neither_the_other_texts_of_a_batch_nor_their_order_change_a_set(texts: 
     assert rows_of(shingle([texts[row] for row in shuffled], n)) == [alone[row] for row in shuffled]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(texts=st.lists(ANY, max_size=8))
 def test_values_ascend_without_repetition_and_offsets_count_them(texts: list[str]) -> None:
     sets = shingle(texts)
@@ -168,7 +168,7 @@ def test_half_a_surrogate_pair_is_a_text_as_any_other() -> None:
     assert shingle(["a \ud800 b", "a b"]).sizes().tolist() == [1, 1]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(texts=st.lists(MIXED, min_size=1, max_size=8), data=st.data())
 def test_take_gives_the_sets_at_rows_in_any_order_and_more_than_once(texts: list[str], data: st.DataObject) -> None:
     sets = shingle(texts)
@@ -178,7 +178,7 @@ def test_take_gives_the_sets_at_rows_in_any_order_and_more_than_once(texts: list
     assert taken.values.dtype == np.uint32
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(texts=st.lists(MIXED, max_size=8), borders=st.lists(st.integers(0, 8), max_size=3).map(sorted))
 def test_concatenate_puts_batches_end_to_end(texts: list[str], borders: list[int]) -> None:
     whole = shingle(texts)

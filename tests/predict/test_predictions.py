@@ -101,11 +101,11 @@ def test_a_reply_stops_at_the_template_s_stop_token_and_leaves_it_out(model, tok
     "option", [{"repetition_penalty": 5.0}, {"no_repeat_ngram_size": 1}, {"num_beams": 2}, {"do_sample": True}], ids=str
 )
 def test_generation_options_that_come_with_a_model_change_no_greedy_reply(model, tokenizer, prompts, option, adapted):
-    greedy = generate_replies(model, tokenizer, prompts, max_new_tokens=16)
+    greedy = generate_replies(model, tokenizer, prompts, max_new_tokens=8)
     model.generation_config.update(**option)
     if adapted:
         model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"])).eval()
-    assert generate_replies(model, tokenizer, prompts, max_new_tokens=16) == greedy
+    assert generate_replies(model, tokenizer, prompts, max_new_tokens=8) == greedy
 
 
 def count_rows(model: Any) -> list[int]:

@@ -623,7 +623,7 @@ def test_rows_of_many_bytes_are_cut_off_too(look, monkeypatch: pytest.MonkeyPatc
 
 def test_a_head_that_is_cut_inside_a_character_or_a_record_is_no_trouble(look, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_csv("zh.csv", ["问题", "回答"], *([f"第{number}个问题，请问？", f"第{number}个回答。"] for number in range(60)))
-    for head in range(200, 230):
+    for head in range(200, 230, 2):
         monkeypatch.setattr(file_kind, "HEAD", head)
         assert pasted(look(path))["zh"] == {
             "format": "csv",

@@ -305,6 +305,7 @@ def test_the_adapter_gives_the_validation_loss_that_the_run_ended_with(capsys):
     assert last != pytest.approx(first, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_two_runs_give_the_same_bytes_whatever_python_s_hash_seed(prepared, tmp_path):
     folders = [tmp_path / name for name in ("one", "two")]
     runs = []
