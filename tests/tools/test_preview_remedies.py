@@ -307,9 +307,10 @@ def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(
     shutil.copytree(REPO / "requirements", "requirements")
     base_model.main()
     rows = []
-    for turns, what in ((8, "boats and harbours"), (1, "a lamp"), (7, "rain on the hills")):
+    for turns, word in ((8, "boat"), (1, "lamp"), (7, "rain")):  # with no word in common, or cleaning takes them for duplicates
         roles = [role for _ in range(turns) for role in ("user", "assistant")]
-        rows.append({"messages": [{"role": role, "content": f"{role} {at} talks of {what}"} for at, role in enumerate(roles)]})
+        said_by = [" ".join(f"{word}{at}{letter}" for letter in "abcde") for at in range(2 * turns)]
+        rows.append({"messages": [{"role": role, "content": text} for role, text in zip(roles, said_by, strict=True)]})
     Path("../mine/x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     said = " ".join(look("../mine/x.jsonl")[0].split())
     assert re.search(
