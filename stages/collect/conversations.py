@@ -308,12 +308,11 @@ def _join_messages(
             yield row
             continue
         key = _key_of(row, columns)
-        if beside_damage:
-            damaged.add(key)
+        damaged |= {key} if beside_damage else set()
         before, beside_damage = key, False
         try:
-            if key and reason_to_leave_out(row.values, mapping.leave_out):
-                left_out.setdefault(key, []).append(row)
+            if reason_to_leave_out(row.values, mapping.leave_out):
+                left_out.setdefault(key or _Key(row.place, ""), []).append(row)
             else:
                 turn = _read_turn(row, mapping)
                 conversations.setdefault(key or _Key("", ""), []).append(turn)

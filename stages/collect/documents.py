@@ -56,7 +56,11 @@ def is_row(document: dict, columns: Columns | None) -> bool:
         first = value[0] if isinstance(value, list) and value else None
         return value is not None and not (isinstance(first, dict) and columns.messages in first)
     if columns:
-        return all(name in document for name in (columns.user, columns.assistant, columns.conversation) if name)
+        names = (columns.user, columns.assistant, columns.conversation)
+        cells = [document.get(name) for name in names if name]
+        return not any(
+            cell is None or isinstance(cell, dict) or (isinstance(cell, list) and not _are_messages(cell)) for cell in cells
+        )
     if any(_are_messages(document.get(key)) for key in STANDARD_MESSAGES):
         return True
     return any(pair <= document.keys() for pair in PAIRS)

@@ -98,11 +98,17 @@ def sides_from(begins: Role) -> Iterator[Role]:
     return cycle(("user", "assistant") if begins == "user" else ("assistant", "user"))
 
 
+def _is_plain(message: object, role_key: str, content_key: str) -> bool:
+    return isinstance(message, dict) and role_key in message and isinstance(message.get(content_key), str)
+
+
 def prepare_messages(value: list, role_key: str, content_key: str, begins: Role | None, leave_out: Wanted) -> Leaving:
     """Without those to be left out; bare texts as messages, numbers as texts, and, if no message names a role, sides in turn.
 
     What is no message stays as it is, for the reader to say so.
     """
+    if not begins and not leave_out and all(_is_plain(message, role_key, content_key) for message in value):
+        return Leaving(value, ())  # most, and quick
     kept: list[dict[str, object]] = []
     left_out: list[int] = []
     sides = sides_from(begins or "user")
@@ -115,7 +121,6 @@ def prepare_messages(value: list, role_key: str, content_key: str, begins: Role 
         if leave_out and reason_to_leave_out(message, leave_out):
             left_out.append(number)
             continue
-        side = next(sides)
         changed: dict[str, object] = {}
         for key in (role_key, content_key):
             found = value_at(message, key)
@@ -125,7 +130,7 @@ def prepare_messages(value: list, role_key: str, content_key: str, begins: Role 
         if is_number(content):
             changed[content_key] = plain_text(content)
         if begins and changed.get(role_key, message.get(role_key)) is None:
-            changed[role_key] = side
+            changed[role_key] = next(sides)
         kept.append(message | changed if changed else message)
     return Leaving(kept, tuple(left_out))
 

@@ -173,7 +173,8 @@ def measure_all(tokenizer: BatchTokenizer, too_long: Collection[tuple[Conversati
     )
     lengths: dict[str, Lengths] = {}
     for (conversation, tokens), outcome in zip(too_long, first, strict=True):
-        of_first = tokens if isinstance(outcome, TemplateMisfit) else max(len(example.input_ids) for example in outcome)
+        examples = [] if isinstance(outcome, TemplateMisfit) else outcome
+        of_first = max((len(example.input_ids) for example in examples), default=tokens)
         lengths[conversation["id"]] = measure(conversation, tokens, of_first)
     return lengths
 

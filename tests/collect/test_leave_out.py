@@ -163,6 +163,6 @@ def test_messages_of_a_list_are_sorted_by_their_key_and_lists_are_read_alike() -
     columns = {"messages": "messages", "role": "role", "content": "content", "order": "at"}
     assert [texts(row) for row in read(format="jsonl", path="raw.jsonl", columns=columns)] == [["q", "a"], ["r", "b"]]
     write_jsonl({"messages": one}, {"messages": [{"role": "user", "content": "q"}]})
-    first, second = read(format="jsonl", path="raw.jsonl", columns=columns)
+    _, second = read(format="jsonl", path="raw.jsonl", columns=columns)
     assert isinstance(second, UnreadableRow)
     assert second.reason == "messages[0] has nothing under 'at', by which messages are sorted"

@@ -193,7 +193,9 @@ def test_a_stratum_is_made_of_the_chosen_properties(stratify_by: list[str], expe
 
 
 def test_the_source_may_be_a_stratum() -> None:
-    conversations: list[Conversation] = [{**conversation(number), "id": id} for number, id in enumerate(("mail/a/7", "mail/8", "chat/7"))]
+    conversations: list[Conversation] = [
+        {**conversation(number), "id": id} for number, id in enumerate(("mail/a/7", "mail/8", "chat/7"))
+    ]
     assert [stratum_of(one, ["source", "turns"]) for one in conversations] == ["mail / 1 turn", "mail / 1 turn", "chat / 1 turn"]
 
 

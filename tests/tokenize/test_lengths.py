@@ -39,12 +39,19 @@ def test_what_cutting_keeps_is_counted() -> None:
 
 def test_where_most_is_chinese_it_says_what_the_tokenizer_takes() -> None:
     chinese, english = lengths(900, characters=600, unspaced=550), lengths(900, characters=4000)
-    assert "this tokenizer takes 1.5 tokens a character, where one made for Chinese takes about 0.6" in str(tell_too_long([chinese], 1, 768))
+    assert "this tokenizer takes 1.5 tokens a character, where one made for Chinese takes about 0.6" in str(
+        tell_too_long([chinese], 1, 768)
+    )
     assert "Chinese" not in str(tell_too_long([english], 1, 768))
 
 
 def test_a_conversation_is_measured_as_a_whole_and_by_its_first_turn() -> None:
-    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "你好"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    messages = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "你好"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
     assert first_turn(messages) == messages[:3]  # type: ignore[arg-type, comparison-overlap]
     assert measure({"messages": messages}, 9, 5) == lengths(9, 5, 5, 2)  # type: ignore[typeddict-item]
 
@@ -52,7 +59,9 @@ def test_a_conversation_is_measured_as_a_whole_and_by_its_first_turn() -> None:
 @pytest.mark.parametrize("too_long", ["drop", "cut"])
 def test_the_ledger_has_the_lengths_of_what_was_too_long_and_of_nothing_else(tiny_model_folder: Path, too_long: str) -> None:
     def converse(id: str, turns: int) -> dict:
-        pairs = [({"role": "user", "content": f"{id} {turn}?"}, {"role": "assistant", "content": "yes " * 5}) for turn in range(turns)]
+        pairs = [
+            ({"role": "user", "content": f"{id} {turn}?"}, {"role": "assistant", "content": "yes " * 5}) for turn in range(turns)
+        ]
         return {"id": id, "messages": [message for pair in pairs for message in pair]}
 
     rows = [converse("a", 1), converse("b", 8), converse("c", 9)]

@@ -68,13 +68,14 @@ ADVICE: list[tuple[str, bytes, dict, str, dict]] = [
     ("raw.csv", "question,answer\n您好吗,很好\n".encode("gb18030"), {"format": "csv", "columns": PAIRS},
      r"set `encoding: gb18030`", {"encoding": "gb18030"}),
     ("raw.csv", b"question;answer\nq;a\n", {"format": "csv", "columns": PAIRS}, r'set `delimiter: ";"`', {"delimiter": ";"}),
-    ("raw.json", b'{"prompt": "q", "completion": "a"}\n{"prompt": \n', {"format": "json"}, r"set `format: jsonl`", {"format": "jsonl"}),
+    ("raw.json", b'{"prompt": "q", "completion": "a"}\n{"prompt": \n', {"format": "json"},
+     r"set `format: jsonl`", {"format": "jsonl"}),
     ("raw.jsonl", json.dumps(SPAM, indent=1).encode(), {"format": "jsonl"}, r"set `format: json`\)", {"format": "json"}),
     ("raw.jsonl", b'{"messages": [{"role": "bot", "content": "hi"}]}\n', {"format": "jsonl"},
      r"map it in the source's `roles`", {"roles": {"bot": "assistant"}}),
     ("raw.jsonl", b'{"q": "x", "a": "y"}\n', {"format": "jsonl"}, r"map the keys in the source's `columns`",
      {"columns": {"user": "q", "assistant": "a"}}),
-    ("raw.jsonl", b'{"id": 1, "prompt": "q", "completion": "a"}\n{"id": 1, "prompt": "r", "completion": "b"}\n', {"format": "jsonl"},
+    ("raw.jsonl", b'{"id": 1, "prompt": "q", "completion": "a"}\n{"id": 1, "prompt": "r", "completion": ""}', {"format": "jsonl"},
      r"leave id out of the source's `columns`", {"columns": {"user": "prompt", "assistant": "completion"}}),
     ("raw.csv", gzip.compress(b"question,answer\nq,a\n"), {"format": "csv", "columns": PAIRS}, r"end its name in \.gz",
      {"path": "raw.csv.gz"}),
@@ -86,7 +87,9 @@ ADVICE: list[tuple[str, bytes, dict, str, dict]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "content", "source", "advice", "then"), ADVICE, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "content", "source", "advice", "then"), ADVICE, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_what_collect_advises_reads_the_file(name: str, content: bytes, source: dict, advice: str, then: dict) -> None:
     Path(name).write_bytes(content)
     assert re.search(advice, complaint(path=name, **source)), complaint(path=name, **source)
@@ -142,8 +145,17 @@ def test_the_command_that_asks_who_is_who_works_once_filled_in(look) -> None:
 
 def test_the_advice_on_events_of_the_program_leaves_them_out(look) -> None:
     rows = ["ticket,sender,text"]
-    rows += [f"{n},{who},{text} {n}" for n in (1, 2) for who, text in (
-        ("system", "Kim joined"), ("customer", "Where is shelf"), ("system", "Kim is typing"), ("agent", "Behind door"), ("system", "Closed"))]
+    rows += [
+        f"{n},{who},{text} {n}"
+        for n in (1, 2)
+        for who, text in (
+            ("system", "Kim joined"),
+            ("customer", "Where is shelf"),
+            ("system", "Kim is typing"),
+            ("agent", "Behind door"),
+            ("system", "Closed"),
+        )
+    ]
     Path("../mine/events.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     said, _, code = look("../mine/events.csv")
     flat = " ".join(said.split())
@@ -158,7 +170,11 @@ def test_the_advice_on_events_of_the_program_leaves_them_out(look) -> None:
 
 
 def test_private_notes_that_are_wanted_can_be_kept_by_taking_the_proposal_away(look) -> None:
-    notes = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "n", "private": True}, {"role": "assistant", "content": "a"}]
+    notes = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "n", "private": True},
+        {"role": "assistant", "content": "a"},
+    ]
     Path("../mine/x.jsonl").write_text(json.dumps({"messages": notes}) + "\n", encoding="utf-8")
     said, _, code = look("../mine/x.jsonl")
     assert code == 0
@@ -177,7 +193,9 @@ def folder(**files: str) -> Path:
     return Path("../mine/chats")
 
 
-@pytest.mark.parametrize("arguments", [["../mine/chats"], ["../mine/chats/*.csv"], ["../mine/chats/b.csv", "../mine/chats/a.csv"]])
+@pytest.mark.parametrize(
+    "arguments", [["../mine/chats"], ["../mine/chats/*.csv"], ["../mine/chats/b.csv", "../mine/chats/a.csv"]]
+)
 def test_a_folder_is_looked_at_and_pasted_as_one_source(arguments: list[str], look) -> None:
     folder(a__csv="question,answer\nq1,a1\n", b__csv="question,answer\nq2,a2\n")
     said, error, code = look(*arguments)
@@ -229,7 +247,11 @@ def test_files_of_several_folders_and_the_folder_of_raw_files_itself_are_refused
 
 def test_stated_columns_without_an_order_are_told_where_the_file_runs_backwards(look) -> None:
     rows = ["ticket,at,sender,text"]
-    rows += [f"{n},2024-05-0{n} 10:0{m},{who},{text} {n}" for n in (1, 2) for m, who, text in ((2, "agent", "Yes to"), (1, "customer", "Is it"))]
+    rows += [
+        f"{n},2024-05-0{n} 10:0{m},{who},{text} {n}"
+        for n in (1, 2)
+        for m, who, text in ((2, "agent", "Yes to"), (1, "customer", "Is it"))
+    ]
     Path("../mine/x.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     typed = ["--columns", "conversation=ticket", "role=sender", "content=text"]
     said = " ".join(look("../mine/x.csv", *typed)[0].split())
@@ -242,7 +264,13 @@ def test_stated_columns_without_an_order_are_told_where_the_file_runs_backwards(
 
 
 def test_a_file_in_its_order_is_not_said_to_run_backwards(look) -> None:
-    rows = ["ticket,at,sender,text", "1,5,customer,Is it one?", "1,6,agent,Yes it is", "2,7,customer,Is it two?", "2,8,agent,No it is not"]
+    rows = [
+        "ticket,at,sender,text",
+        "1,5,customer,Is it one?",
+        "1,6,agent,Yes it is",
+        "2,7,customer,Is it two?",
+        "2,8,agent,No it is not",
+    ]
     Path("../mine/x.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     assert "newest" not in look("../mine/x.csv")[0]
 
@@ -251,12 +279,17 @@ def test_a_file_in_its_order_is_not_said_to_run_backwards(look) -> None:
 
 
 def test_what_masks_is_said_to_mask(look) -> None:
-    Path("../mine/x.csv").write_text("question,answer\nWrite to me at ann@example.org,Gladly\n", encoding="utf-8")
+    Path("../mine/x.csv").write_text("question,answer\nWrite to me at ann@mill-house.net,Gladly\n", encoding="utf-8")
     assert "cleaning   masks email 1\n" in look("../mine/x.csv")[0]
 
 
 def test_the_old_workbook_called_csv_is_told_alike_by_preview_and_collect(look) -> None:
-    for magic in (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), b"%PDF-1.4\n", b"<html><table><tr><td>a", b"\n<!DOCTYPE html>\n<p>"):
+    for magic in (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
+        b"%PDF-1.4\n",
+        b"<html><table><tr><td>a",
+        b"\n<!DOCTYPE html>\n<p>",
+    ):
         Path("data/raw/x.csv").write_bytes(magic)
         said = look("data/raw/x.csv")[1]
         assert said == f"error: {complaint(format='csv', path='data/raw/x.csv', columns=PAIRS)}"
@@ -273,9 +306,14 @@ def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     shutil.copytree(REPO / "requirements", "requirements")
     base_model.main()
-    turns = [{"role": role, "content": f"{role} says something in turn {n}"} for n in range(8) for role in ("user", "assistant")]
-    rows = [{"messages": turns}, {"messages": turns[:2]}, {"messages": turns[:4]}]
+    rows = []
+    for turns, word in ((8, "boat"), (1, "lamp"), (7, "rain")):  # with no word in common, or cleaning takes them for duplicates
+        roles = [role for _ in range(turns) for role in ("user", "assistant")]
+        said_by = [" ".join(f"{word}{at}{letter}" for letter in "abcde") for at in range(2 * turns)]
+        rows.append({"messages": [{"role": role, "content": text} for role, text in zip(roles, said_by, strict=True)]})
     Path("../mine/x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     said = " ".join(look("../mine/x.jsonl")[0].split())
-    assert re.search(r"too long [12] of 3 conversations \(\d+%\) are longer than tokenize\.max_length 64; 99% would fit at \d+", said)
+    assert re.search(
+        r"too long 2 of 3 conversations \(\d+%\) are longer than tokenize\.max_length 64; 99% would fit at \d+", said
+    )
     assert "`too_long: cut` keeps" in said

@@ -14,11 +14,12 @@ from stages.collect.transcripts import read_transcript
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_texts, lists_of_messages, texts_of
-from tools.preview.orders import may_be_order, runs_backwards, runs_forwards
+from tools.preview.orders import may_be_order, names_an_order, runs_backwards, runs_forwards
 from tools.preview.sample import Sample, file_of
 from tools.preview.usual_names import USUAL_NAMES, key_of
 
 LONGEST_CLASS = 60  # characters
+MOST_SIDES = 6  # values of a key that may say who writes
 
 
 class Proposal(NamedTuple):
@@ -77,13 +78,21 @@ def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str)
     """Where messages say who writes; in an object the key of the name in it."""
     found = find_column("role", [key for key in inner if key != content])
     if not found:
-        return None
+        return next(((key, False) for key in inner if key != content and names_sides(lists, key)), None)
     values = [value for messages in lists for message in messages if (value := message.get(found[0])) is not None]
     if values and all(isinstance(value, dict) for value in values):
         keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
         name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
         return (f"{found[0]}.{next(key for key in keys if key_of(key) == name)}", False) if name else None
     return found
+
+
+def names_sides(lists: Sequence[Messages], key: str) -> bool:
+    """Whether a key has few values that come back, several of them in one list: it may say who writes."""
+    texts = texts_of(lists, key)
+    values = Counter(text for one in texts for text in one)
+    few = 2 <= len(values) <= MOST_SIDES and "" not in values and values.total() > len(values)
+    return few and any(len(set(one)) > 1 for one in texts) and not names_an_order(key)
 
 
 def order_of_lists(lists: Sequence[Messages], keys: Sequence[str]) -> dict[str, str]:

@@ -22,7 +22,8 @@ def tell_lengths(conversations: Sequence[Conversation], tokenizer: "PreTrainedTo
     max_length, batch = read_params("tokenize", TokenizeParams).max_length, BatchTokenizer(tokenizer)
     some = conversations[:MOST_TOKENISED]
     too_long = []
-    for conversation, outcome in zip(some, batch.tokenize(one["messages"] for one in some), strict=True):
+    outcomes = batch.tokenize((one["messages"] for one in some), (one.get("tools") for one in some))
+    for conversation, outcome in zip(some, outcomes, strict=True):
         if not isinstance(outcome, TemplateMisfit) and outcome:
             tokens = max(len(example.input_ids) for example in outcome)
             too_long += [(conversation, tokens)] if tokens > max_length else []

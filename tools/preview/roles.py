@@ -119,7 +119,9 @@ def propose_for_many(proposal: RoleProposal, speakers: list[list[str]]) -> RoleP
     """
     among = Counter(name for names in speakers for name in set(names) if name in proposal.left)
     (first, most), *others = among.most_common() or [("", 0)]
-    if len(others) < 2 or 2 * most <= len(speakers) or max(number for _, number in others) > max(1, len(speakers) // 10):
+    if len(others) < 2 or most < 2 or 2 * most <= len(speakers):
+        return proposal
+    if max(number for _, number in others) > max(1, len(speakers) // 10):
         return proposal
     how = f"a guess, since {first} speaks in most conversations and each other one in few"
     return RoleProposal(proposal.roles | {first: "assistant", ANYBODY: "user"}, [], how)
