@@ -24,7 +24,8 @@ class CleanParams(Section):
     urls: Literal["keep", "mask"]
     personal_data: list[Kind]
     presidio: PresidioParams | None
-    tool_messages: Literal["drop", "as_user"]
+    tool_messages: Literal["keep", "drop", "as_user"]
+    thoughts: Literal["keep", "drop", "refuse"]
     roles: bool
     boilerplate: Treatment
     refusals: Treatment

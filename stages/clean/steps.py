@@ -19,16 +19,19 @@ MOST_PASSES = 4
 
 
 class Step(NamedTuple):
-    """`name`: under which the ledger names it in `repaired_by`. `of_digits`: it finds nothing in a text without one."""
+    """`name`: under which the ledger names it in `repaired_by`. `masks`: whether it hides what must not be seen anywhere.
+    `of_digits`: whether it finds nothing in a text without one."""
 
     name: str
     function: Callable[[str], str]
     is_on: Callable[[CleanParams], bool]
+    masks: bool = False
     of_digits: bool = False
 
 
 def mask(kind: Kind) -> Step:
-    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data, of_digits=kind not in ("secret", "email"))
+    of_digits = kind not in ("secret", "email")
+    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data, masks=True, of_digits=of_digits)
 
 
 STEPS = (
@@ -37,7 +40,7 @@ STEPS = (
     Step("html", strip_html, lambda params: params.html),
     Step("control_characters", remove_control_characters, lambda params: params.control_characters),
     Step("traditional_to_simplified", to_simplified, lambda params: params.traditional_to_simplified),
-    Step("urls", mask_urls, lambda params: params.urls == "mask"),
+    Step("urls", mask_urls, lambda params: params.urls == "mask", masks=True),
     *map(mask, PERSONAL_DATA),
     # Here presidio, whose function depends on the params.
     Step("segment_words", segment_words, lambda params: params.segment_words),
@@ -55,7 +58,7 @@ def steps_switched_on(params: CleanParams) -> list[Step]:
         return steps
     after = 1 + max([place for place, step in enumerate(steps) if step.name in BEFORE_WORDS], default=-1)
     function = partial(mask_named_entities, presidio=params.presidio)
-    return [*steps[:after], Step("presidio", function, lambda params: params.presidio is not None), *steps[after:]]
+    return [*steps[:after], Step("presidio", function, lambda params: params.presidio is not None, masks=True), *steps[after:]]
 
 
 def clean_text(text: str, steps: Sequence[Step]) -> tuple[str, set[str]]:
@@ -67,7 +70,7 @@ def clean_text(text: str, steps: Sequence[Step]) -> tuple[str, set[str]]:
     for _ in range(MOST_PASSES):
         before = text
         has_digits = bool(DIGIT.search(text))
-        for name, function, _, of_digits in steps:
+        for name, function, _, _, of_digits in steps:
             if of_digits and not has_digits:
                 continue
             if (stepped := function(text)) != text:
