@@ -43,7 +43,8 @@ def fix_whitespace(text: str) -> str:
         lines = stripped.split("\n")
         return re.sub(r"\n{4,}", "\n\n", "\n".join(map(_strip_right, lines, [*lines[1:], ""])))
     # The first line is indented as the next one is, or less; a file ends with a line feed.
-    after = "\n" if CODE.search(f"\n{stripped}") and text.rstrip(" \t").endswith("\n") else ""
+    is_file = CODE.search(f"\n{stripped}") and "```" not in stripped
+    after = "\n" if is_file and text.rstrip(" \t").endswith("\n") else ""
     second = next(line for line in stripped.split("\n")[1:] if line.strip())
     is_code = before and second.startswith(before) and not before.strip(" \t")
     return f"{before if is_code else ''}{stripped}{after}"

@@ -19,21 +19,19 @@ MOST_PASSES = 4
 
 
 class Step(NamedTuple):
-    """`name`: under which the ledger names it in `repaired_by`. `of_digits`: it finds nothing in a text without one.
-
-    `masks`: it hides what must not be seen anywhere.
-    """
+    """`name`: under which the ledger names it in `repaired_by`. `masks`: whether it hides what must not be seen anywhere.
+    `of_digits`: whether it finds nothing in a text without one."""
 
     name: str
     function: Callable[[str], str]
     is_on: Callable[[CleanParams], bool]
-    of_digits: bool = False
     masks: bool = False
+    of_digits: bool = False
 
 
 def mask(kind: Kind) -> Step:
     of_digits = kind not in ("secret", "email")
-    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data, of_digits, masks=True)
+    return Step(kind, PERSONAL_DATA[kind], lambda params: kind in params.personal_data, masks=True, of_digits=of_digits)
 
 
 STEPS = (
@@ -72,7 +70,7 @@ def clean_text(text: str, steps: Sequence[Step]) -> tuple[str, set[str]]:
     for _ in range(MOST_PASSES):
         before = text
         has_digits = bool(DIGIT.search(text))
-        for name, function, _, of_digits, _ in steps:
+        for name, function, _, _, of_digits in steps:
             if of_digits and not has_digits:
                 continue
             if (stepped := function(text)) != text:

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from stages.lib.processes import in_chunks, map_chunks
-from stages.lib.records.conversation import Conversation, normalize
+from stages.lib.records.conversation import Conversation, normalize, reply_text
 from stages.lib.similarity.shingles import Shingles, concatenate, shingle_by
 
 ROWS_AT_ONCE = 1000
@@ -65,7 +65,7 @@ def without_end(text: str) -> str:
 
 def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
     rows = [orjson.loads(line) for line in lines]
-    normal = [[normalize(message["content"]) for message in row["messages"]] for row in rows]
+    normal = [[normalize(reply_text(message)) for message in row["messages"]] for row in rows]
     prompts = [
         [without_end(text) for message, text in zip(row["messages"], texts, strict=True) if message["role"] == "user"]
         for row, texts in zip(rows, normal, strict=True)

@@ -89,6 +89,8 @@ def trained_positions(messages: Sequence[Message]) -> list[int]:
 
 def reply_text(message: Message) -> str:
     """What a message says, its calls of tools written out: their texts count as its own."""
+    if "tool_calls" not in message:
+        return message["content"]
     calls = [f"{call['function']['name']}({call['function']['arguments']})" for call in message.get("tool_calls", [])]
     return "\n".join(filter(None, [message["content"], *calls]))
 
