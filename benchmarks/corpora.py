@@ -33,6 +33,7 @@ from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.cleaned import CLEANED, LEDGER
 from stages.lib.records.collected import FOLDER
 from stages.lib.records.conversation import SPLITS, Message, conversations_of, normalize
+from stages.lib.similarity.join import Joins
 from stages.report.accounts import measure_balance, shares_of_strata
 from stages.split.__main__ import SplitParams, split_rows
 from stages.split.traits import describe_all
@@ -120,13 +121,14 @@ def measure_churn(lines: list[bytes], params: SplitParams, number: int) -> tuple
     order = sorted(lines, key=lambda line: hashlib.sha256(b"%d" % number + line).digest())
     earlier = sorted(order[: len(order) * 10 // 11], key=lambda line: json.loads(line)["id"])
     ids = [json.loads(line)["id"] for line in earlier]
-    before = dict(zip(ids, split_rows(describe_all(earlier, params.stratify_by), 0, params).splits, strict=True))
+    traits = describe_all(earlier, params.stratify_by)
+    before = dict(zip(ids, split_rows(traits, Joins(traits.shingles), 0, params).splits, strict=True))
     by_id = {json.loads(line)["id"]: line for line in lines}
     moved = {}
     for locked in ([], [id for id in ids if before[id] == "test"]):
         rows = locked + sorted(by_id.keys() - set(locked))
         traits = describe_all([by_id[id] for id in rows], params.stratify_by)
-        after = dict(zip(rows, split_rows(traits, len(locked), params).splits, strict=True))
+        after = dict(zip(rows, split_rows(traits, Joins(traits.shingles), len(locked), params).splits, strict=True))
         moved[bool(locked)] = [(before[id], after[id]) for id in ids if after[id] != before[id]]
     into_or_out = [sum("test" in pair for pair in pairs) for pairs in (moved[False], moved[True])]
     return len(moved[False]) / len(ids), into_or_out[0], into_or_out[1]

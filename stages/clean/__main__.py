@@ -4,10 +4,13 @@ The ledger, data/ledger/clean.jsonl, has one row for every collected conversatio
 data/ledger/sources.json counts the rows that collect read.
 """
 
+import tempfile
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import orjson
@@ -16,13 +19,13 @@ from stages.clean.conversation import CleanedChunk, Verdict, clean_lines
 from stages.clean.near_duplicates import find_originals
 from stages.clean.params import CleanParams
 from stages.lib.core.errors import ReprotuneError, run_stage
-from stages.lib.core.files import read_json, read_lines, write_json, write_jsonl, write_lines
+from stages.lib.core.files import read_json, read_lines, to_line, write_json, write_lines
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.processes import in_chunks, map_chunks
 from stages.lib.records import collected
 from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
-from stages.lib.similarity.shingles import concatenate
+from stages.lib.similarity.shingles import Shingles, concatenate
 
 ROWS_AT_ONCE = 1000
 
@@ -55,10 +58,9 @@ def find_exact_duplicates(verdicts: list[Verdict], outliers: set[int]) -> dict[i
     return duplicates
 
 
-def find_near_duplicates(chunks: list[CleanedChunk], left: np.ndarray, threshold: float) -> dict[int, tuple[int, float]]:
+def find_near_duplicates(shingles: Shingles, left: np.ndarray, threshold: float) -> dict[int, tuple[int, float]]:
     """Row -> (the earlier row that stays in its place, their Jaccard index), among the rows that are `left`."""
-    shingles = concatenate([chunk.shingles for chunk in chunks]).take(left)
-    originals = find_originals(shingles, threshold)
+    originals = find_originals(shingles.take(left), threshold)
     return {int(left[row]): (int(left[original]), similarity) for row, (original, similarity) in originals.items()}
 
 
@@ -77,17 +79,15 @@ def ledger_row(verdict: Verdict, reason: str | None, duplicate_of: str | None, s
     }
 
 
-def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRow]:
-    """The ledger: for each collected conversation, in order, what became of it. Of duplicates the lowest id stays."""
-    verdicts = [verdict for chunk in chunks for verdict in chunk.verdicts]
+def ledger_rows(verdicts: list[Verdict], shingles: Shingles, params: CleanParams) -> Iterator[CleanedRow]:
+    """For each collected conversation, in order, what became of it. Of duplicates the lowest id stays."""
     outliers = find_length_outliers(verdicts, params.length_quantiles) if params.length_quantiles else set()
     exact = find_exact_duplicates(verdicts, outliers) if params.duplicates else {}
     near = {}
     if params.near_duplicates is not None:
         gone = outliers | exact.keys()
         left = [row for row, verdict in enumerate(verdicts) if verdict.reason is None and row not in gone]
-        near = find_near_duplicates(chunks, np.array(left, np.int64), params.near_duplicates) if left else {}
-    ledger: list[CleanedRow] = []
+        near = find_near_duplicates(shingles, np.array(left, np.int64), params.near_duplicates) if left else {}
     for row, verdict in enumerate(verdicts):
         reason, original, similarity = verdict.reason, None, None
         if row in outliers:
@@ -96,8 +96,36 @@ def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRo
             reason, original = "exact_duplicate", verdicts[exact[row]].id
         elif row in near:
             reason, original, similarity = "near_duplicate", verdicts[near[row][0]].id, round(near[row][1], 4)
-        ledger.append(ledger_row(verdict, reason, original, similarity))
-    return ledger
+        yield ledger_row(verdict, reason, original, similarity)
+
+
+def judge_all(chunks: list[CleanedChunk], params: CleanParams) -> list[CleanedRow]:
+    """The ledger, of conversations few enough to be held."""
+    verdicts = [verdict for chunk in chunks for verdict in chunk.verdicts]
+    return list(ledger_rows(verdicts, concatenate([chunk.shingles for chunk in chunks]), params))
+
+
+def set_lines_down(chunks: Iterable[CleanedChunk], file: IO[bytes]) -> tuple[list[Verdict], Shingles]:
+    """All verdicts without their lines, which go to the file, one each: held in memory they would be most of it."""
+    verdicts: list[Verdict] = []
+    shingles: list[Shingles] = []
+    for chunk in chunks:
+        file.writelines(verdict.line or b"\n" for verdict in chunk.verdicts)
+        verdicts += [verdict._replace(line=b"") for verdict in chunk.verdicts]
+        shingles.append(chunk.shingles)
+    file.seek(0)
+    return verdicts, concatenate(shingles)
+
+
+def kept_lines(
+    lines: Iterable[bytes], ledger: Iterable[CleanedRow], file: IO[bytes], counts: Counter[str | None]
+) -> Iterator[bytes]:
+    """Of the lines those that stay; the ledger goes to its file on the way, and its reasons are counted."""
+    for line, row in zip(lines, ledger, strict=True):
+        file.write(to_line(row))
+        counts[row["reason"]] += 1
+        if row["fate"] != "dropped":
+            yield line
 
 
 def count_rows(ledger: Path) -> dict[str, int]:
@@ -123,20 +151,20 @@ def main() -> None:
     remove_files_of_removed_sources(names)
     # In order of their ids, since each file is.
     lines = chain.from_iterable(read_lines(collected.conversations_of(name)) for name in names)
-    chunks = list(map_chunks(partial(clean_lines, params=params), in_chunks(lines, ROWS_AT_ONCE)))
-    ledger = judge_all(chunks, params)
-    cleaned = [verdict.line for chunk in chunks for verdict in chunk.verdicts]
-    kept = [line for line, row in zip(cleaned, ledger, strict=True) if row["fate"] != "dropped"]
-    dropped = Counter(row["reason"] for row in ledger if row["reason"])
-    counts = ", ".join(f"{count:,} {reason}" for reason, count in sorted(dropped.items())) or "none"
+    chunks = map_chunks(partial(clean_lines, params=params), in_chunks(lines, ROWS_AT_ONCE))
+    counts: Counter[str | None] = Counter()
+    LEDGER.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=LEDGER.parent) as cleaned, LEDGER.open("wb") as ledger:
+        verdicts, shingles = set_lines_down(chunks, cleaned)
+        write_lines(CLEANED, kept_lines(cleaned, ledger_rows(verdicts, shingles, params), ledger, counts))
+    kept = counts.pop(None, 0)
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items())) or "none"
     if not kept:
         raise ReprotuneError(
-            f"{collected.FOLDER}: none of {len(ledger):,} conversations is left; dropped: {counts} (see collect.sources)"
+            f"{collected.FOLDER}: none of {len(verdicts):,} conversations is left; dropped: {dropped} (see collect.sources)"
         )
-    write_lines(CLEANED, kept)
-    write_jsonl(LEDGER, ledger)
     write_json(SOURCES, {name: count_rows(collected.ledger_of(name)) for name in names})
-    print(f"clean: {len(ledger):,} in, {len(kept):,} out; dropped: {counts}")
+    print(f"clean: {len(verdicts):,} in, {kept:,} out; dropped: {dropped}")
 
 
 if __name__ == "__main__":

@@ -83,6 +83,7 @@ AUTOMATIC_SIGNS = ("be with you", "get back", "be in touch", "shortly", "agent",
 AUTOMATIC_SIGNS_CHINESE = ("自动", "会话", "对话", "聊天", "转接", "客服", "坐席", "座席", "前面还有", "不在", "服务", "咨询",
                            "排队", "收到", "工单",
                            "为您", "请勿", "系统")  # fmt: skip
+AUTOMATIC_SIGNS_OF_ALL = (*AUTOMATIC_SIGNS, *AUTOMATIC_SIGNS_CHINESE)
 LONGEST_AUTOMATIC = 500
 SENTENCE_END = re.compile(rf"[.!?]+(?=\s|$|[^\x00-\x7f])|[\n。！？；]+|(?<=[{HAN}])[，,~～]+")
 AROUND_SENTENCE = " \t\r\"'*-_[]【】()（）~～,，:：。.!！"
@@ -98,9 +99,9 @@ def is_boilerplate(text: str) -> bool:
     """
     if len(text) > LONGEST_AUTOMATIC:
         return False
-    signs = AUTOMATIC_SIGNS if text.isascii() else (*AUTOMATIC_SIGNS, *AUTOMATIC_SIGNS_CHINESE)
+    signs = AUTOMATIC_SIGNS if text.isascii() else AUTOMATIC_SIGNS_OF_ALL
     lower = text.lower()
-    if not any(sign in lower for sign in signs):
+    if not any(map(lower.__contains__, signs)):
         return False
     if AUTOMATIC_HEADER.match(text):
         return True

@@ -7,15 +7,27 @@ from typing import NamedTuple
 import orjson
 
 from stages.clean.automatic_messages import is_boilerplate
+from stages.clean.context import steps_for
 from stages.clean.languages import detect_language
 from stages.clean.params import CleanParams, Treatment
 from stages.clean.refusals import is_refusal
 from stages.clean.repetition import is_repetitive
 from stages.clean.steps import Step, clean_text, steps_switched_on
-from stages.clean.turns import drop_loose_ends, join_sides, missing_side
-from stages.lib.core.files import to_line
-from stages.lib.records.conversation import Conversation, Message, Role, normalize
-from stages.lib.similarity.shingles import Shingles, shingle
+from stages.clean.structured import clean_structured
+from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user, uses_tool
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.collected import FOLDER
+from stages.lib.records.conversation import (
+    Conversation,
+    Message,
+    Role,
+    conversation_line,
+    is_trained,
+    normalize,
+    reply_text,
+    trained_positions,
+)
+from stages.lib.similarity.shingles import Shingles, shingle_dialogues
 
 
 class MessageCounts(NamedTuple):
@@ -77,26 +89,52 @@ def clean_texts(messages: list[Message], params: CleanParams, steps: Sequence[St
     """The messages with cleaned texts, without empty or unwanted ones, and the names of the steps that did something."""
     kept: list[Message] = []
     changed_by: set[str] = set()
-    for message in messages:
-        role = message["role"]
-        if role == "tool":
-            changed_by.add("tool_messages")
-            if params.tool_messages == "drop":
-                continue
-            role = "user"
-        text, names = clean_text(message["content"], steps)
-        if not text.strip():
+    for message, its_steps in zip(messages, steps_for(messages, steps), strict=True):
+        cleaned, names = clean_message(message, params, its_steps)
+        if not uses_tool(cleaned) and not cleaned["content"].strip():
             changed_by.add("empty_message")
-        elif params.boilerplate == "drop" and is_boilerplate(text):
+        elif not uses_tool(cleaned) and params.boilerplate == "drop" and is_boilerplate(cleaned["content"]):
             changed_by.add("boilerplate")
         else:
             changed_by |= names
-            kept.append({"role": role, "content": text})
+            kept.append(cleaned)
     return kept, changed_by
 
 
+def clean_message(message: Message, params: CleanParams, steps: Sequence[Step]) -> tuple[Message, set[str]]:
+    """The message with all of its texts cleaned, and the names of the steps that did something."""
+    clean = clean_structured if message["role"] == "tool" else clean_text
+    text, changed_by = clean(message["content"], steps)
+    cleaned: Message = {**message, "content": text}
+    if thoughts := message.get("reasoning_content"):
+        del cleaned["reasoning_content"]
+        if params.thoughts == "drop":
+            changed_by.add("thoughts")
+        else:
+            thoughts, names = clean_text(thoughts, steps)
+            changed_by |= names
+            if thoughts.strip():
+                cleaned["reasoning_content"] = thoughts
+    if calls := message.get("tool_calls"):
+        cleaned["tool_calls"] = []
+        for call in calls:
+            arguments, names = clean_structured(call["function"]["arguments"], [step for step in steps if step.masks])
+            changed_by |= names
+            cleaned["tool_calls"].append({**call, "function": {**call["function"], "arguments": arguments}})
+    return cleaned, changed_by
+
+
+def settle_tool_use(messages: list[Message], params: CleanParams) -> list[Message]:
+    if params.tool_messages == "keep" or not any(map(uses_tool, messages)):
+        return messages
+    return drop_tool_use(messages) if params.tool_messages == "drop" else tools_as_user(messages)
+
+
 def mend(messages: list[Message], params: CleanParams, steps: Sequence[Step]) -> Mended:
-    filled, changed_by = clean_texts(messages, params, steps)
+    settled = settle_tool_use(messages, params)
+    filled, changed_by = clean_texts(settled, params, steps)
+    if settled is not messages:
+        changed_by.add("tool_messages")
     ordered = drop_loose_ends(filled) if params.roles else filled
     joined = join_sides(ordered) if params.roles else filled
     if joined != filled:
@@ -107,16 +145,16 @@ def mend(messages: list[Message], params: CleanParams, steps: Sequence[Step]) ->
 
 def find_faults(messages: list[Message], params: CleanParams) -> list[Fault]:
     """Those that the params do not say to keep, and that a message shows."""
-    found = []
-    for fault in FAULTS:
-        texts = (message["content"] for message in messages if fault.everyone or message["role"] == "assistant")
-        if fault.treatment(params) != "keep" and any(map(fault.is_shown_by, texts)):
-            found.append(fault)
-    return found
+    texts = [message["content"] for message in messages]
+    replies = [message["content"] for message in messages if is_trained(message)]
+    wanted = [fault for fault in FAULTS if fault.treatment(params) != "keep"]
+    return [fault for fault in wanted if any(map(fault.is_shown_by, texts if fault.everyone else replies))]
 
 
 def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params: CleanParams) -> str | None:
     if missing_side(mended.messages):  # the repair of roles may have left nothing: what the source lacked is the reason
+        if "tool_messages" in mended.changed_by:
+            return "tool_messages"
         return missing_side(mended.filled) or "no_reply"
     for fault in faults:
         if fault.treatment(params) == "drop":
@@ -124,16 +162,19 @@ def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params:
     return "language" if params.languages and language not in params.languages else None
 
 
-def clean_conversation(conversation: Conversation, params: CleanParams, steps: Sequence[Step]) -> tuple[Verdict, str]:
-    """The verdict, and the normalised text for the search of near duplicates (empty if the conversation has to go)."""
+def clean_conversation(
+    conversation: Conversation, params: CleanParams, steps: Sequence[Step]
+) -> tuple[Verdict, list[tuple[str, str]]]:
+    """The verdict, and who says what for the search of near duplicates (nothing if the conversation has to go)."""
     mended = mend(conversation["messages"], params, steps)
+    check_thoughts(conversation, params)
     contents = [message["content"] for message in mended.messages]
     language = conversation["language"]
     if language == "und":
         language = detect_language("\n".join(contents))
     faults = [] if missing_side(mended.messages) else find_faults(mended.messages, params)
     reason = reason_to_go(mended, faults, language, params)
-    normal = [] if reason else [normalize(content) for content in contents]
+    normal = [] if reason else [normalize(reply_text(message)) for message in mended.messages]
     verdict = Verdict(
         id=conversation["id"],
         reason=reason,
@@ -144,17 +185,57 @@ def clean_conversation(conversation: Conversation, params: CleanParams, steps: S
         user_characters=characters_of("user", mended.messages),
         assistant_characters=characters_of("assistant", mended.messages),
         key=key_of(mended.messages, normal),
-        line=b"" if reason else to_line({**conversation, "language": language, "messages": mended.messages}),
+        line=b"" if reason else conversation_line(finish(conversation, language, mended.messages, params, steps)),
     )
-    return verdict, "\n".join(normal)
+    # What has nothing to learn from puts nobody out, and nobody it.
+    return verdict, said_by(mended.messages, normal) if trained_positions(mended.messages) else []
+
+
+def check_thoughts(conversation: Conversation, params: CleanParams) -> None:
+    """
+    Raises:
+        ReprotuneError: it has thoughts, which the params refuse.
+    """
+    if params.thoughts == "refuse" and any("reasoning_content" in message for message in conversation["messages"]):
+        raise ReprotuneError(
+            f"{FOLDER}: {conversation['id']} holds thoughts before a reply, which clean.thoughts refuses; set it to keep, so "
+            "that the model learns to write them, or to drop"
+        )
+
+
+def finish(
+    conversation: Conversation, language: str, messages: list[Message], params: CleanParams, steps: Sequence[Step]
+) -> Conversation:
+    """The conversation with its cleaned messages, and what stands beside them cleaned alike."""
+    finished: Conversation = {**conversation, "language": language, "messages": messages}
+    if "tools" in conversation and params.tool_messages != "keep":
+        del finished["tools"]
+    if rejected := conversation.get("rejected"):
+        del finished["rejected"]
+        others = [mend(other, params, steps).messages for other in rejected]
+        if kept := [other for other in others if not missing_side(other)]:
+            finished["rejected"] = kept
+    return finished
 
 
 def characters_of(role: Role, messages: list[Message]) -> int:
-    return sum(len(message["content"]) for message in messages if message["role"] == role)
+    return sum([len(message["content"]) for message in messages if message["role"] == role])
+
+
+def said_by(messages: list[Message], normal: list[str]) -> list[tuple[str, str]]:
+    """(speaker, normalised text) of each message. Under another system prompt someone else speaks: an answer as a pirate is no
+    duplicate of one as a professor, and a prompt that all share makes nothing alike."""
+    pairs = [(message["role"], text) for message, text in zip(messages, normal, strict=False)]
+    told = "\n".join([text for role, text in pairs if role == "system"])
+    return [(role + told, text) for role, text in pairs if role != "system"]
 
 
 def key_of(messages: list[Message], normal: list[str]) -> bytes:
-    parts = [[message["role"], content] for message, content in zip(messages, normal, strict=False)]
+    parts: list[list[object]] = []
+    for message, content in zip(messages, normal, strict=False):
+        parts.append([message["role"], content])
+        if beside := {key: message[key] for key in ("reasoning_content", "weight") if key in message}:
+            parts.append([beside])
     return hashlib.sha256(orjson.dumps(parts)).digest()[:16]
 
 
@@ -163,4 +244,4 @@ def clean_lines(lines: list[bytes], params: CleanParams) -> CleanedChunk:
     steps = steps_switched_on(params)
     pairs = [clean_conversation(orjson.loads(line), params, steps) for line in lines]
     wanted = params.near_duplicates is not None
-    return CleanedChunk([verdict for verdict, _ in pairs], shingle([normal if wanted else "" for _, normal in pairs]))
+    return CleanedChunk([verdict for verdict, _ in pairs], shingle_dialogues([said if wanted else [] for _, said in pairs]))

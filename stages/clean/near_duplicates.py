@@ -6,7 +6,7 @@ little unlike the next, only those go that are alike enough to one that stays.
 
 import numpy as np
 
-from stages.lib.similarity.join import Join
+from stages.lib.similarity.join import Join, Joins
 from stages.lib.similarity.shingles import Shingles
 
 ROWS_AT_ONCE = 1 << 10  # compared each with each, where half a million pairs at most are alike
@@ -17,7 +17,7 @@ Originals = dict[int, tuple[int, float]]
 def find_originals(shingles: Shingles, threshold: float) -> Originals:
     """Row to drop -> (the first row that stays and is like it, their Jaccard index). Rows in the order in which they may stay."""
     originals: Originals = {}
-    _stay(Join(shingles, threshold), np.arange(len(shingles.offsets) - 1), originals)
+    _stay(Joins(shingles).at(threshold), np.arange(len(shingles.offsets) - 1), originals)
     return originals
 
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from stages.clean.named_entities import PresidioParams
 from stages.lib.core.params import Section
 from stages.lib.personal_data.kinds import Kind
 from stages.lib.similarity.join import LOWEST_THRESHOLD
@@ -22,7 +23,9 @@ class CleanParams(Section):
     remove_stop_words: bool
     urls: Literal["keep", "mask"]
     personal_data: list[Kind]
-    tool_messages: Literal["drop", "as_user"]
+    presidio: PresidioParams | None
+    tool_messages: Literal["keep", "drop", "as_user"]
+    thoughts: Literal["keep", "drop", "refuse"]
     roles: bool
     boilerplate: Treatment
     refusals: Treatment

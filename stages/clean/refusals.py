@@ -77,7 +77,7 @@ def is_refusal(text: str) -> bool:
         return False
     lower = text[:REFUSAL_START].lower()
     for signs, pattern in ((REFUSAL_SIGNS, REFUSAL_ENGLISH), (REFUSAL_SIGNS_CHINESE, REFUSAL_CHINESE)):
-        if any(sign in lower for sign in signs):
+        if any(map(lower.__contains__, signs)):
             found = pattern.search(text)
             if found and found.start() < REFUSAL_START:
                 return True

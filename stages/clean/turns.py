@@ -1,16 +1,20 @@
 """The order of roles that chat templates want: system first, then user and assistant in turn."""
 
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, Role
 
 
 def drop_loose_ends(messages: list[Message]) -> list[Message]:
-    """System first, then a user, an assistant last: what comes before the first question, or after the last reply, goes."""
-    system = [message for message in messages if message["role"] == "system"]
-    turns = [message for message in messages if message["role"] != "system"]
-    while turns and turns[0]["role"] == "assistant":
-        turns.pop(0)
-    while turns and turns[-1]["role"] == "user":
-        turns.pop()
+    """A user first, but for a system message that stood before all of them; an assistant last.
+
+    What comes before the first question, or after the last reply, goes: events of the system and results of tools too. A system
+    message in between stays in its place.
+    """
+    begin = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    system, turns = messages[:begin], messages[begin:]
+    while turns and turns[0]["role"] in ("assistant", "tool"):
+        turns = turns[1:]
+    while turns and turns[-1]["role"] != "assistant":
+        turns = turns[:-1]
     return system + turns
 
 
@@ -18,11 +22,61 @@ def join_sides(messages: list[Message]) -> list[Message]:
     """Several messages in a row from one side as one, a line feed between: chat templates want sides in turn."""
     joined: list[Message] = []
     for message in messages:
-        if joined and joined[-1]["role"] == message["role"]:
-            joined[-1] = {"role": message["role"], "content": f"{joined[-1]['content']}\n{message['content']}"}
+        if joined and can_join(joined[-1], message):
+            joined[-1] = join(joined[-1], message)
         else:
             joined.append(message)
     return joined
+
+
+def can_join(one: Message, other: Message) -> bool:
+    """Whether one message can say both: not where one is to be learned and the other is not, and nothing may change places.
+
+    A message writes its thoughts, then its text, then its calls.
+    """
+    if one["role"] != other["role"] or one["role"] == "tool" or one.get("weight") != other.get("weight"):
+        return False
+    return "reasoning_content" not in other and not ("tool_calls" in one and other["content"])
+
+
+def join(one: Message, other: Message) -> Message:
+    joined: Message = {**one, "content": "\n".join(filter(None, [one["content"], other["content"]]))}
+    if calls := one.get("tool_calls", []) + other.get("tool_calls", []):
+        joined["tool_calls"] = calls
+    return joined
+
+
+def uses_tool(message: Message) -> bool:
+    return message["role"] == "tool" or "tool_calls" in message
+
+
+def drop_tool_use(messages: list[Message]) -> list[Message]:
+    """What stands before the first exchange in which a tool was called: its question goes too, and all that follows it.
+
+    A later reply may rest on what a tool returned, and nothing tells whether it does.
+    """
+    first = next((at for at, message in enumerate(messages) if uses_tool(message)), None)
+    if first is None:
+        return messages
+    while first and messages[first - 1]["role"] != "user":  # what the assistant said before it called
+        first -= 1
+    while first and messages[first - 1]["role"] in ("user", "system"):
+        first -= 1
+    return messages[:first]
+
+
+def tools_as_user(messages: list[Message]) -> list[Message]:
+    """What tools returned as the user's words; the calls go."""
+    told: list[Message] = []
+    for message in messages:
+        role: Role = "user" if message["role"] == "tool" else message["role"]
+        plain: Message = {"role": role, "content": message["content"]}
+        if "reasoning_content" in message:
+            plain["reasoning_content"] = message["reasoning_content"]
+        if "weight" in message:
+            plain["weight"] = message["weight"]
+        told.append(plain)
+    return told
 
 
 def missing_side(messages: list[Message]) -> str | None:

@@ -15,15 +15,16 @@ from typing import Annotated, Literal, NamedTuple
 import orjson
 from pydantic import BeforeValidator, Field
 
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Source
 from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
-from stages.lib.core.files import to_line, write_jsonl, write_lines
+from stages.lib.core.files import write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.collected import CollectedRow, check_names, conversations_of, ledger_of
-from stages.lib.records.conversation import Conversation
+from stages.lib.records.collected import CollectedRow, Fate, check_names, conversations_of, ledger_of
+from stages.lib.records.conversation import Conversation, conversation_line
 
 
 class CollectParams(Section):
@@ -38,6 +39,8 @@ class Collected(NamedTuple):
     id: str
     place: str
     further: tuple[int, ...]
+    left_out_rows: tuple[int, ...]
+    left_out_messages: tuple[int, ...]
     line: bytes
 
 
@@ -46,7 +49,9 @@ def content_hash(row: RawConversation) -> str:
 
     Ids are made of it, so that a change here would move rows between the splits that people have trained on.
     """
-    return hashlib.sha256(orjson.dumps([row.label, row.language, row.group, row.messages])).hexdigest()[:16]
+    said: list[object] = [row.label, row.language, row.group, row.messages]
+    said += [part for part in (row.tools, row.rejected) if part]
+    return hashlib.sha256(orjson.dumps(said)).hexdigest()[:16]
 
 
 def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tuple[list[Collected], list[UnreadableRow]]:
@@ -69,8 +74,9 @@ def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tu
             seen[content] += 1
             key = content + (f"-{seen[content]}" if seen[content] > 1 else "")
         if key in places:
-            reason = f"id {key!r} stands already at {places[key]}; ids must be unique (or leave id out of the source's `columns`)"
-            unreadable.append(UnreadableRow(row.place, reason, content_hash(row), row.further))
+            unreadable.append(
+                UnreadableRow(row.place, twice(row, places[key]), content_hash(row), row.further + row.left_out_rows)
+            )
             continue
         places[key] = row.place
         conversation: Conversation = {
@@ -80,8 +86,22 @@ def assign_ids(name: str, rows: Iterable[RawConversation | UnreadableRow]) -> tu
             "group": row.group and f"{name}/{row.group}",
             "messages": row.messages,
         }
-        collected.append(Collected(conversation["id"], row.place, row.further, to_line(conversation)))
+        if row.tools:
+            conversation["tools"] = row.tools
+        if row.rejected:
+            conversation["rejected"] = list(row.rejected)
+        numbers = (row.further, row.left_out_rows, row.left_out_messages)
+        collected.append(Collected(conversation["id"], row.place, *numbers, conversation_line(conversation)))
     return collected, unreadable
+
+
+def twice(row: RawConversation, place: str) -> str:
+    """Why a row can't be read whose id stands at another place already, and what there is to do."""
+    if row.place.rpartition(":")[0] != place.rpartition(":")[0]:
+        remedy = "make one file of the two if it is one conversation, or else each file a source of its own"
+    else:
+        remedy = "ids must be unique (or leave id out of the source's `columns`)"
+    return f"id {row.key!r} stands already at {place}; {remedy}"
 
 
 def pick_ids(ids: Collection[str], limit: int | None) -> set[str]:
@@ -91,38 +111,47 @@ def pick_ids(ids: Collection[str], limit: int | None) -> set[str]:
     return set(sorted(ids, key=lambda id: hashlib.sha256(id.encode()).digest())[:limit])
 
 
+def ledger_row(row: Collected, picked: bool) -> CollectedRow:
+    further, rows = row.further, 1 + len(row.further) + len(row.left_out_rows)
+    fate: Fate = "collected" if picked else "over_limit"
+    written = CollectedRow(id=row.id, place=row.place, further=further, rows=rows, fate=fate, reason=None)
+    if row.left_out_rows:
+        written["left_out_rows"] = row.left_out_rows
+    if row.left_out_messages:
+        written["left_out_messages"] = row.left_out_messages
+    return written
+
+
 def ledger_rows(
     name: str, collected: list[Collected], picked: set[str], unreadable: list[UnreadableRow]
 ) -> Iterator[CollectedRow]:
     """Sorted by id. An unreadable row's id is a hash of what it holds."""
-    rows = (
-        CollectedRow(
-            id=row.id,
-            place=row.place,
-            further=row.further,
-            rows=1 + len(row.further),
-            fate="collected" if row.id in picked else "over_limit",
-            reason=None,
-        )
-        for row in sorted(collected)
-    )
+    rows = (ledger_row(row, row.id in picked) for row in sorted(collected))
     damaged: list[CollectedRow] = []
     seen: Counter[str] = Counter()
-    for row in sorted(unreadable, key=lambda row: (row.reason, row.digest, row.rows)):
+    for row in sorted(unreadable, key=lambda row: (row.reason, row.digest, row.rows, row.fate)):
         seen[row.digest] += 1
         number = f"-{seen[row.digest]}" if seen[row.digest] > 1 else ""
         damaged.append(
             CollectedRow(
-                id=f"{name}/unreadable-{row.digest}{number}",
+                id=f"{name}/{row.fate}-{row.digest}{number}",
                 place=row.place,
                 further=row.further,
                 rows=row.rows,
-                fate="unreadable",
+                fate=row.fate,
                 reason=row.reason,
             )
         )
     damaged.sort(key=lambda row: row["id"])
     return heapq.merge(rows, damaged, key=lambda row: row["id"])
+
+
+def tell_left_out(collected: list[Collected], others: list[UnreadableRow]) -> str:
+    """How many rows, and messages in rows, the source's `leave_out` leaves out, for behind other counts."""
+    rows = sum(row.rows for row in others if row.fate == "left_out") + sum(len(row.left_out_rows) for row in collected)
+    messages = sum(len(row.left_out_messages) for row in collected)
+    counts = [f"{number:,} {what}" for number, what in ((rows, "rows"), (messages, "messages")) if number]
+    return f", {' and '.join(counts)} left out" if counts else ""
 
 
 def name_of_source(arguments: list[str]) -> str:
@@ -141,8 +170,11 @@ def main(name: str) -> None:
         raise ReprotuneError(f"{found}; name one of {', '.join(params.sources)} behind `python -m stages.collect`")
     source = params.sources[name]
     collected, unreadable = assign_ids(name, read_source(source))
+    faults = [row for row in unreadable if row.fate == "unreadable"]
     if params.bad_rows == "stop" or not collected:
-        raise_first([f"{row.place}: {row.reason}" for row in unreadable])
+        raise_first([f"{row.place}: {row.reason}" for row in faults])
+    if not collected and unreadable:
+        raise ReprotuneError(f"{source.path}: its `leave_out` leaves out all {len(unreadable):,} of source {name!r}")
     if not collected:
         raise ReprotuneError(f"{source.path}: no conversation in it; source {name!r} must have at least one")
     limit = min((limit for limit in (params.limit, source.limit) if limit), default=None)
@@ -150,7 +182,8 @@ def main(name: str) -> None:
     collected.sort()
     write_lines(conversations_of(name), (row.line for row in collected if row.id in picked))
     write_jsonl(ledger_of(name), ledger_rows(name, collected, picked, unreadable))
-    dropped = f", {sum(row.rows for row in unreadable):,} rows unreadable" if unreadable else ""
+    dropped = f", {sum(row.rows for row in faults):,} rows unreadable" if faults else ""
+    dropped += tell_left_out(collected, unreadable)
     print(f"collect {name}: {len(collected):,} conversations read, {len(picked):,} kept{dropped}")
 
 

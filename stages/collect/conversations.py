@@ -1,35 +1,51 @@
 """A source -> conversations: a list of messages in a row, a row a pair, or a row a message."""
 
+import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import NamedTuple
 
-from stages.collect.layouts import columns_of_row, find_columns, names_in, watch_optional_keys
-from stages.collect.messages import ROLE_NAMES, field_text, find_role, message_text, read_messages, read_text, shorten, show
+from stages.collect.chains import Node, join_chains, unlearned
+from stages.collect.history import keys_of_messages, read_history
+from stages.collect.layouts import PARENT, THOUGHTS, columns_of_row, find_columns, names_in, names_to_read, watch_keys
+from stages.collect.lists import (
+    Wanted,
+    order_texts,
+    prepare_messages,
+    read_list,
+    reason_to_leave_out,
+    sides_from,
+    sort_list,
+    value_at,
+)
+from stages.collect.marks import Meaning
+from stages.collect.messages import (
+    NOTHING,
+    ROLE_NAMES,
+    MessageKeys,
+    field_text,
+    join_thoughts,
+    read_message,
+    read_messages,
+    refuse_pictures,
+)
 from stages.collect.order import Reading, find_reading, sort_positions
-from stages.collect.readers import read_keys, read_rows
+from stages.collect.preferences import Replies, read_rejected, read_replies, read_side, read_thumb, whole_rejected
+from stages.collect.raw_conversation import RawConversation, numbers_of
+from stages.collect.readers import one_a_file, read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns, MappedSource, Source
+from stages.collect.tool_use import read_tools
+from stages.collect.transcripts import part_system, read_transcript
+from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Message, Role
+from stages.lib.records.conversation import Message, Role, Tool
 
 
-class RawConversation(NamedTuple):
-    """`place`: file and line, for the ledger. `key`: the source's own id, if it has one.
-
-    `further`: the numbers, in the file, of the rows that it is made of besides the one at `place`.
-    """
-
-    place: str
-    key: str | None
-    label: str | None
-    language: str | None
-    group: str | None
-    messages: list[Message]
-    further: tuple[int, ...] = ()
-
-    @property
-    def rows(self) -> int:
-        return 1 + len(self.further)
+class LeftOut(Exception):
+    """What the source's `leave_out` leaves out as a whole, and why."""
 
 
 class Fields(NamedTuple):
@@ -39,6 +55,7 @@ class Fields(NamedTuple):
     language: str | None
     group: str | None
     system: str | None
+    tools: list[Tool] | None
 
 
 class Mapping(NamedTuple):
@@ -53,6 +70,13 @@ class Mapping(NamedTuple):
     label: str | None
     language: str | None
     required: tuple[str, ...] = ()
+    begins: Role | None = None
+    leave_out: Wanted = {}
+    order: Reading | None = None  # how the order of a list's messages is read
+    marks: dict[str, Meaning] = {}
+
+    def keys(self, columns: Columns) -> MessageKeys:
+        return MessageKeys(columns.role or "role", columns.content or "content", self.roles, self.marks)
 
 
 def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
@@ -61,33 +85,53 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
     Raises:
         ReprotuneError: the file is missing, unreadable, or lacks what was mapped; what is wrong with one row is an UnreadableRow.
     """
-    mapping, keys, only = mapping_of(source), read_keys(source), None
-    if keys is not None:
-        columns = find_columns(keys, mapping.columns, source)
-        mapping = mapping._replace(columns=columns, required=())
-        only = [name for name, _ in names_in(columns)]
-    rows = read_rows(source, only)
-    if keys is None and mapping.columns:
-        rows = watch_optional_keys(rows, mapping.columns, source.path)
-    return to_conversations(rows, mapping)
+    mapping, parts = mapping_of(source), []
+    for one in one_a_file(source):
+        keys = read_keys(one)
+        if keys is None:
+            parts.append((read_rows(one), mapping))
+        else:
+            columns = find_columns(keys, mapping.columns, one)
+            only = names_to_read(keys, columns) + [key for key in mapping.leave_out if key in keys]
+            parts.append((read_rows(one, only), mapping._replace(columns=columns, required=())))
+    for told, group in groupby(parts, key=itemgetter(1)):
+        rows = watch_keys(chain.from_iterable(rows for rows, _ in group), told.columns, told.leave_out, source.path)
+        yield from to_conversations(rows, told)
 
 
 def mapping_of(source: Source) -> Mapping:
     if not isinstance(source, MappedSource):  # a packaged corpus
         return Mapping(source.path, None, ROLE_NAMES, None, None)
     required = tuple(name for name, required in names_in(source.columns) if required) if source.columns else ()
-    return Mapping(source.path, source.columns, ROLE_NAMES | source.roles, source.label, source.language, required)
+    roles = ROLE_NAMES | source.roles
+    told = Mapping(source.path, source.columns, roles, source.label, source.language, required)
+    return told._replace(begins=source.begins, leave_out=source.leave_out, marks=source.marks)
 
 
 def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
     """The rows' conversations, in their order; where a row is a message, after the unreadable rows."""
     columns = mapping.columns
-    return _join_messages(rows, columns, mapping) if columns and columns.conversation else _convert_rows(rows, mapping)
+    if columns and columns.conversation and not columns.parent:
+        return _join_messages(rows, columns, mapping)
+    if columns and columns.messages and columns.order:
+        held = list(rows)
+        rows, mapping = held, mapping._replace(order=_order_of_lists(held, columns.messages, columns.order, mapping))
+    return join_chains(_convert_rows(rows, mapping))
 
 
-def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | UnreadableRow]:
+def _order_of_lists(rows: list[Row | UnreadableRow], name: str, key: str, mapping: Mapping) -> Reading | None:
+    """How the order of the messages in all lists is read; lists without one are unreadable, each by itself."""
+    texts = []
     for row in rows:
-        converted: RawConversation | UnreadableRow
+        with contextlib.suppress(ReprotuneError):
+            if isinstance(row, Row):
+                texts.append(order_texts(row.values.get(name), key))
+    return read_order(texts, key, mapping.path)
+
+
+def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | Node | UnreadableRow]:
+    for row in rows:
+        converted: RawConversation | Node | UnreadableRow
         if isinstance(row, UnreadableRow):
             converted = row
         else:
@@ -95,37 +139,123 @@ def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iter
                 converted = _convert_row(row, mapping)
             except ReprotuneError as error:
                 converted = UnreadableRow(row.place, str(error), digest_of(row.values))
+            except LeftOut as left_out:
+                converted = UnreadableRow(row.place, str(left_out), digest_of(row.values), fate="left_out")
         yield converted
 
 
-def _convert_row(row: Row, mapping: Mapping) -> RawConversation:
+def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
+    """A conversation, or a piece of one where rows say which other row they go on from."""
     values = row.values
+    if reason := reason_to_leave_out(values, mapping.leave_out):
+        raise LeftOut(reason)
     columns = columns_of_row(values, mapping.columns, mapping.required)
+    keys = mapping.keys(columns)
+    # The answer of a classifier may be its label too, and true or false.
+    thumb = read_thumb(values, columns.label if columns.label != columns.assistant else None, columns.desirable)
+    left_out: tuple[int, ...] = ()
     if columns.messages:
-        value = values[columns.messages]
-        messages = read_messages(value, columns.messages, columns.role or "role", columns.content or "content", mapping.roles)
+        messages, left_out = _read_list(values[columns.messages], columns, mapping)
+        replies = Replies(messages, [])
+    elif columns.user:
+        replies, left_out = _read_pair(values, columns, mapping)
     else:
-        messages = _read_pair(values, columns, mapping.roles)
-    label, language, group, system = _with_defaults(_read_fields(values, columns), mapping)
-    return RawConversation(row.place, field_text(values, columns.id), label, language, group, system + messages)
+        replies = Replies(_read_single(values, columns, keys), [])
+    fields = _read_fields(values, columns, thumb)
+    label, language, group, system = _with_defaults(fields, mapping)
+    messages = _with_history(replies.messages, values, columns, keys)
+    refuse_pictures(values, messages)
+    if thumb is False:
+        messages = [unlearned(message) for message in messages]
+    rejected = list(replies.rejected)
+    if columns.rejected:
+        rejected += read_rejected(values.get(columns.rejected), columns.rejected, keys, may_be_talk=bool(columns.messages))
+    rejected = [system + other for other in whole_rejected(messages, rejected)]
+    key = field_text(values, columns.id)
+    raw = RawConversation(row.place, key, label, language, group, system + messages)
+    raw = raw._replace(left_out_messages=left_out, tools=fields.tools, rejected=tuple(rejected))
+    if columns.parent is None:
+        return raw
+    rank = values.get("rank")
+    return Node(raw, len(system), field_text(values, columns.parent), rank if isinstance(rank, (int, float)) else None)
 
 
-def _read_pair(values: dict[str, object], columns: Columns, roles: dict[str, Role]) -> list[Message]:
-    sides: list[Message] = []
-    named: tuple[tuple[Role, str], ...] = (("user", str(columns.user)), ("assistant", str(columns.assistant)))
-    for role, name in named:
-        if isinstance(values[name], list):  # TRL's conversational prompt and completion
-            sides += read_messages(values[name], name, "role", "content", roles)
-        else:
-            sides.append({"role": role, "content": read_text(values, name)})
-            if role == "user" and (more := field_text(values, columns.input)):
-                sides[-1]["content"] += f"\n\n{more}"
-    return sides
+def _read_list(value: object, columns: Columns, mapping: Mapping) -> tuple[list[Message], tuple[int, ...]]:
+    """The messages of a list in a row, and the numbers of those that are left out."""
+    name, keys = str(columns.messages), mapping.keys(columns)
+    if isinstance(value, str) and (talk := read_transcript(value)):
+        return read_messages(talk, name, keys._replace(role="role", content="content")), ()
+    listed = read_list(value, name)
+    if columns.order and mapping.order:
+        listed = sort_list(listed, order_texts(listed, columns.order), mapping.order)
+    kept, left_out = prepare_messages(listed, keys.role, keys.content, mapping.begins, mapping.leave_out)
+    if left_out and not kept:
+        raise LeftOut("all of its messages are left out")
+    return read_messages(kept, name, keys), left_out
 
 
-def _read_fields(values: dict[str, object], columns: Columns) -> Fields:
-    names = (columns.label, columns.language, columns.group, columns.system)
-    return Fields(*(field_text(values, name) for name in names))
+def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) -> tuple[Replies, tuple[int, ...]]:
+    """Both sides, the reply with the thoughts that stand in a key of their own; the numbers of messages that are left out."""
+    user, assistant, keys = str(columns.user), str(columns.assistant), mapping.keys(columns)
+    left_out: tuple[int, ...] = ()
+    for name in (user, assistant):
+        side = values[name]
+        if isinstance(side, list) and mapping.leave_out and (found := keys_of_messages(side)):
+            kept, more_left_out = prepare_messages(side, *found, None, mapping.leave_out)
+            values, left_out = {**values, name: kept}, left_out + more_left_out
+    replies = read_replies(values, assistant, keys)
+    thoughts = join_thoughts(*(str(values[key]) for key in THOUGHTS if isinstance(values.get(key), str)))
+    if thoughts and not replies.whole:
+        replies.messages[-1]["reasoning_content"] = thoughts
+    if replies.whole:  # it holds what stands under `user` too
+        return replies, left_out
+    prompt = read_side(values[user], user, "user", keys)
+    if more := field_text(values, columns.input):
+        prompt[-1]["content"] += f"\n\n{more}"
+    return replies._replace(messages=prompt + replies.messages), left_out
+
+
+def _read_single(values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
+    """The message that a row is."""
+    named = {key: value_at(values, key) for key in (keys.role, keys.content) if key not in values}
+    messages = read_message({**values, **named}, keys)
+    if messages is None:
+        raise ReprotuneError(f"{columns.content} is {show(value_at(values, keys.content))}; expected text")
+    return messages
+
+
+def _with_history(messages: list[Message], values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
+    """The messages behind the earlier turns that stand in a key of their own."""
+    name = columns.history or "history"
+    earlier = read_history(values.get(name), name, keys) if columns.history or columns.messages else []
+    if earlier and columns.history is None:
+        raise ReprotuneError(
+            f"both {columns.messages} and {name} hold turns; map `history: {name}` in the source's `columns` if those come "
+            "first, or take that key out"
+        )
+    if parent := values.get(PARENT) if columns.parent is None and not columns.conversation else None:
+        raise ReprotuneError(
+            f"{PARENT} is {show(parent)}, which names the row before this one; map `parent: {PARENT}` and `id` in the source's "
+            "`columns`, so that its context is not lost (or rename it, if it is something else)"
+        )
+    first = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    return messages[:first] + earlier + messages[first:]
+
+
+def _read_fields(values: dict[str, object], columns: Columns, thumb: bool | None = None) -> Fields:
+    """`thumb`: what the label says, if it says that: it is no topic then."""
+    label = None if thumb is not None and columns.desirable is None else field_text(values, columns.label)
+    system, tools = field_text(values, columns.system), _read_tools(values, columns)
+    if system and tools is None and columns.messages == "chat":
+        system, tools = part_system(system)
+    return Fields(label, field_text(values, columns.language), field_text(values, columns.group), system, tools)
+
+
+def _read_tools(values: dict[str, object], columns: Columns) -> list[Tool] | None:
+    prompt = values.get(str(columns.user))
+    inner = prompt.get("tools") if isinstance(prompt, dict) else None  # OpenAI's preferences
+    value = values.get(columns.tools) if columns.tools else inner
+    return read_tools(value) or None if value not in NOTHING else None
 
 
 def _with_defaults(fields: Fields, mapping: Mapping) -> tuple[str | None, str | None, str | None, list[Message]]:
@@ -140,13 +270,22 @@ def _with_defaults(fields: Fields, mapping: Mapping) -> tuple[str | None, str | 
 # A row a message
 
 
+class _Key(NamedTuple):
+    """Of a conversation: its file, and its key there as text."""
+
+    file: str
+    text: str
+
+
 class _Turn(NamedTuple):
-    """One message's row. `fields`: what it says about its conversation."""
+    """One message's row. `fields`: what it says about its conversation. `values`: where no column says who speaks."""
 
     order: str | None
     place: str
-    message: Message
+    messages: list[Message]
+    parent: str | None
     fields: Fields
+    values: dict[str, object] | None
 
 
 def _join_messages(
@@ -156,40 +295,57 @@ def _join_messages(
 
     A row of which nothing can be read may belong to the conversation before it, or to the one behind it.
     """
-    conversations: dict[str, list[_Turn]] = {}
-    damaged: set[str | None] = set()
+    conversations: dict[_Key, list[_Turn]] = {}
+    left_out: dict[_Key, list[Row]] = {}
+    damaged: set[_Key | None] = set()
     before, beside_damage = None, False
     for row in rows:
+        if before and not row.place.startswith(f"{before.file}:"):  # the first row of another file
+            before, beside_damage = None, False
         if isinstance(row, UnreadableRow):
             damaged.add(before)
             beside_damage = True
             yield row
             continue
         key = _key_of(row, columns)
-        if beside_damage:
-            damaged.add(key)
+        damaged |= {key} if beside_damage else set()
         before, beside_damage = key, False
         try:
-            key, turn = _read_turn(row, mapping)
+            if reason_to_leave_out(row.values, mapping.leave_out):
+                left_out.setdefault(key or _Key(row.place, ""), []).append(row)
+            else:
+                turn = _read_turn(row, mapping)
+                conversations.setdefault(key or _Key("", ""), []).append(turn)
         except ReprotuneError as error:
             damaged.add(before)
             yield UnreadableRow(row.place, str(error), digest_of(row.values))
-        else:
-            conversations.setdefault(key, []).append(turn)
-    reading = _find_reading(list(conversations.values()), columns.order, mapping.path) if columns.order else None
+    reading = None
+    if columns.order:
+        orders = [[str(turn.order) for turn in turns] for turns in conversations.values()]
+        reading = read_order(orders, columns.order, mapping.path)
     for key, turns in conversations.items():
+        without = numbers_of(row.place for row in left_out.pop(key, []))
         try:
             if key in damaged:
-                raise ReprotuneError(f"another row of conversation {shorten(repr(key))} is unreadable, or one beside it")
-            yield _join(key, turns, reading, mapping)
+                raise ReprotuneError(f"another row of conversation {shorten(repr(key.text))} is unreadable, or one beside it")
+            yield _join(key.text, turns, reading, mapping)._replace(left_out_rows=without)
         except ReprotuneError as error:
-            digest = digest_of([key, [turn.message for turn in turns]])
-            yield UnreadableRow(turns[0].place, str(error), digest, _numbers(turns[1:]))
+            digest = digest_of([key.text, [turn.messages for turn in turns]])
+            further = (*numbers_of(turn.place for turn in turns[1:]), *without)
+            yield UnreadableRow(turns[0].place, str(error), digest, further)
+    for rows_of_key in left_out.values():
+        further, digest = numbers_of(row.place for row in rows_of_key[1:]), digest_of([row.values for row in rows_of_key])
+        yield UnreadableRow(rows_of_key[0].place, "all of its messages are left out", digest, further, "left_out")
 
 
-def _find_reading(conversations: list[list[_Turn]], column: str, path: str) -> Reading:
+def read_order(conversations: list[list[str]], column: str, path: str) -> Reading:
+    """How the column's texts are read.
+
+    Raises:
+        ReprotuneError: that can't be told; the message has the place.
+    """
     try:
-        return find_reading([[str(turn.order) for turn in turns] for turns in conversations])
+        return find_reading(conversations)
     except ReprotuneError as error:
         raise ReprotuneError(f"{path}: column {column!r}: {error}") from None
 
@@ -209,36 +365,49 @@ def _join(key: str, turns: list[_Turn], reading: Reading | None, mapping: Mappin
             f"conversation {shorten(repr(key))} has rows of the groups {shorten(repr(first.group))} and {shorten(repr(other))}; "
             "expected one (where that column names who writes, leave `group` out of the source's `columns`)"
         )
+    _refuse_branches(key, turns)
     label, language, group, system = _with_defaults(first, mapping)
-    messages = system + [turn.message for turn in turns]
-    return RawConversation(turns[0].place, key, label, language, group, messages, _numbers(turns[1:]))
+    messages = system + [message for turn in _with_sides(turns, mapping) for message in turn.messages]
+    further = numbers_of(turn.place for turn in turns[1:])
+    return RawConversation(turns[0].place, key, label, language, group, messages, further, tools=first.tools)
 
 
-def _numbers(turns: list[_Turn]) -> tuple[int, ...]:
-    """Of the rows, in the file: what their places end with."""
-    return tuple(int(turn.place.rpartition(":")[2].rpartition(" ")[2]) for turn in turns)
+def _with_sides(turns: list[_Turn], mapping: Mapping) -> list[_Turn]:
+    """Where no column says who speaks, by who begins."""
+    if not (mapping.begins and mapping.columns and mapping.columns.role is None):
+        return turns
+    keys = mapping.keys(mapping.columns)
+    sided = zip(turns, sides_from(mapping.begins), strict=False)
+    return [turn._replace(messages=read_message({**(turn.values or {}), keys.role: side}, keys) or []) for turn, side in sided]
 
 
-def _read_turn(row: Row, mapping: Mapping) -> tuple[str, _Turn]:
-    """(key of the conversation, the row's message)."""
+def _refuse_branches(key: str, turns: list[_Turn]) -> None:
+    """Where several rows answer the same one, no order of them is a talk."""
+    parents = Counter(turn.parent for turn in turns if turn.parent)
+    if double := next((parent for parent, number in parents.items() if number > 1), None):
+        raise ReprotuneError(
+            f"conversation {shorten(repr(key))} branches: several rows have the {PARENT} {shorten(repr(double))}; map `parent: "
+            f"{PARENT}` and `id` in the source's `columns`, so that each branch is read as a conversation"
+        )
+
+
+def _read_turn(row: Row, mapping: Mapping) -> _Turn:
     values, columns = row.values, columns_of_row(row.values, mapping.columns, mapping.required)
-    key = field_text(values, columns.conversation)
-    if key is None:
+    if field_text(values, columns.conversation) is None:
         raise ReprotuneError(f"no conversation key in column {columns.conversation!r}")
-    role_name, content_name = str(columns.role), str(columns.content)
-    content = message_text(values, content_name)
-    if content is None:
-        raise ReprotuneError(f"{content_name} is {show(values[content_name])}; expected text")
     order = field_text(values, columns.order)
     if columns.order and order is None:
         raise ReprotuneError(f"nothing in column {columns.order!r}, by which messages are sorted")
-    message: Message = {"role": find_role(values[role_name], mapping.roles), "content": content}
-    return key, _Turn(order, row.place, message, _read_fields(values, columns))
+    keys = mapping.keys(columns)
+    unsided = None if columns.role else {**values, keys.content: value_at(values, keys.content)}
+    messages = _read_single(values if unsided is None else {**unsided, keys.role: "user"}, columns, keys)
+    refuse_pictures(values, messages)
+    found = values.get(PARENT)
+    parent = None if found in NOTHING else str(found)
+    return _Turn(order, row.place, messages, parent, _read_fields(values, columns), unsided)
 
 
-def _key_of(row: Row, columns: Columns) -> str | None:
-    """The conversation that a row belongs to, if that can be read."""
-    try:
-        return field_text(row.values, columns.conversation)
-    except ReprotuneError:
-        return None
+def _key_of(row: Row, columns: Columns) -> _Key | None:
+    """The conversation that a row belongs to, if it says one. Another file's is another one, whatever its key."""
+    text = field_text(row.values, columns.conversation)
+    return _Key(row.place.rpartition(":")[0], text) if text is not None else None

@@ -23,6 +23,14 @@ FREE_EXPANSION = 64 * MIB  # ... once it holds more than this
 PIECE = MIB
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+BINARY = {  # what holds no text, whatever its name says
+    re.compile(rb"%PDF"): "a PDF; copy its conversations into a CSV, a row for each message",
+    re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8"): "an image; expected a table or JSON",
+    re.compile(rb"\xd0\xcf\x11\xe0"): "an old Office file; save it as CSV (UTF-8)",
+    re.compile(rb"\s*<(!doctype html|html|table|\?xml)", re.IGNORECASE): "a page or table in HTML or XML; save it as CSV (UTF-8)",
+    re.compile(rb"SQLite format 3"): "an SQLite database; export the table as CSV",
+    re.compile(rb"Rar!|7z\xbc\xaf"): "an archive; unpack it and name a file in it",
+}
 MAGIC_BYTES = {
     re.compile(rb"\x1f\x8b"): "gzip",
     re.compile(rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18"): "zstd",  # the second begins a frame to be skipped
@@ -52,21 +60,54 @@ def mib(size: int) -> str:
     return f"{size / MIB:,.3g} MiB"
 
 
+def refuse_binary(path: Path, head: bytes) -> None:
+    """Raise if the first bytes are those of a file without text."""
+    if what := next((what for magic, what in BINARY.items() if magic.match(head)), None):
+        raise ReprotuneError(f"{path}: is {what}")
+
+
+def find_files(name: str, pattern: str | None, outside: bool) -> list[Path]:
+    """The source's file; where its path is a folder, the files in it, sorted: all at any depth, or those of the pattern.
+
+    Hidden files, and those that `dvc add` writes, are none of them.
+
+    Raises:
+        ReprotuneError: there is none, or one lies outside the project and `outside` does not allow that.
+    """
+    folder = Path(name)
+    if pattern is None and not folder.is_dir():
+        return [check_path(name, outside)]
+    _check_inside(folder, outside)
+    if not folder.is_dir():
+        raise ReprotuneError(f"{folder}: {'is a file' if folder.exists() else 'no such folder'}; `files` names files in a folder")
+    files = [path for path in folder.glob(pattern or "**/*") if path.is_file() and path.suffix != ".dvc"]
+    files = [path for path in files if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    if not files:
+        like = f" that {pattern!r} fits (the source's `files`)" if pattern else ""
+        raise ReprotuneError(f"{folder}: no file in it{like}")
+    return [check_path(str(path), outside) for path in sorted(files, key=lambda path: path.relative_to(folder).as_posix())]
+
+
 def check_path(name: str, outside: bool) -> Path:
     """The source's file.
 
     Raises:
         ReprotuneError: it is no file, or it lies outside the project and `outside` does not allow that.
     """
-    path, real = Path(name), os.path.realpath(name)
+    path = Path(name)
+    _check_inside(path, outside)
+    if not path.is_file():
+        raise ReprotuneError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'} (the source's `path`)")
+    return path
+
+
+def _check_inside(path: Path, outside: bool) -> None:
+    real = os.path.realpath(path)
     leads_out = path.is_absolute() or ".." in path.parts
     if not Path(real).is_relative_to(os.path.realpath(".")) and not DVC_CACHE.search(Path(real).as_posix()):
         leads_out = True
     if leads_out and not outside:
         raise ReprotuneError(f"{path}: leads out of the project; move the file into data/raw/, or set `outside: true`")
-    if not path.is_file():
-        raise ReprotuneError(f"{path}: {'is a folder; name a file' if path.is_dir() else 'no such file'} (the source's `path`)")
-    return path
 
 
 class _Decompressed(io.RawIOBase):
@@ -117,6 +158,8 @@ def open_raw(path: Path) -> io.BufferedReader:
         head = file.read(16)
     expected = COMPRESSIONS.get(path.suffix.lower())
     found = next((name for magic, name in MAGIC_BYTES.items() if magic.match(head)), None)
+    if found is None:
+        refuse_binary(path, head)
     if found != expected:
         remedy = {"Parquet": "set `format: parquet`"} | {name: f"end its name in {end}" for end, name in COMPRESSIONS.items()}
         raise ReprotuneError(

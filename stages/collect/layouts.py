@@ -1,29 +1,57 @@
 """Which column or key of a row holds what: as mapped in params.yaml, or told by a standard format's names."""
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
-from stages.collect.messages import shorten
+from stages.collect.messages import ATTACHED
+from stages.collect.nested import parse_list
+from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import Row, Rows
 from stages.collect.sources import Columns, CsvSource, HubSource, Source
+from stages.collect.values import shorten
 from stages.lib.core.errors import ReprotuneError
 
-# Told apart by their keys, the first that fits: OpenAI's, ShareGPT's, Alpaca's, prompt and completion.
+# Told apart by their keys, the first that fits. Those of preferences come first: their prompts are also others' questions.
 STANDARD_LAYOUTS = (
-    {"messages": "messages", "role": "role", "content": "content"},
-    {"messages": "conversations", "role": "from", "content": "value"},
-    {"user": "instruction", "assistant": "output", "input": "input"},
+    {"user": "input", "assistant": "preferred_output", "rejected": "non_preferred_output"},  # OpenAI's
+    *({"user": user, "assistant": "chosen", "rejected": "rejected"} for user in ("messages", "conversations")),
+    {"user": "instruction", "assistant": "chosen", "rejected": "rejected", "input": "input"},
+    *({"user": user, "assistant": "chosen", "rejected": "rejected"} for user in ("prompt", "question", "query")),
+    {"messages": "chosen", "role": "role", "content": "content", "rejected": "rejected"},
+    {"messages": "messages", "role": "role", "content": "content"},  # OpenAI's
+    {"messages": "conversations", "role": "from", "content": "value"},  # ShareGPT's
+    {"user": "instruction", "assistant": "output", "input": "input"},  # Alpaca's
     {"user": "prompt", "assistant": "completion"},
+    {"user": "query", "assistant": "response"},  # ms-swift's
+    *({"user": "prompt", "assistant": several} for several in ("responses", "completions", "answers")),  # ranked ones
+    {"messages": "chat", "role": "role", "content": "content", "system": "system"},  # glaive's
+    {"role": "role", "content": "text", "id": "message_id", "parent": "parent_id"},  # OpenAssistant's
 )
-STANDARD_KEYS = "messages, conversations, instruction and output, or prompt and completion"
-STANDARD_FIELDS = ("system", "id", "label", "language", "group")
+STANDARD_KEYS = (
+    "messages, conversations, instruction and output, prompt and completion, query and response, or chosen and rejected"
+)
+STANDARD_FIELDS = {
+    "system": ("system",),
+    "id": ("id",),
+    "label": ("label",),
+    "language": ("language",),
+    "group": ("group",),
+    "history": ("history",),
+    "rejected": ("rejected_response", "rejected_messages", "rejected_responses"),  # ms-swift's
+    "desirable": ("kto_tag",),
+    "tools": ("tools", "functions"),
+}
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
+PARENT = "parent_id"
+THOUGHTS = ("reasoning_content", "thinking")  # of a pair's reply
+BESIDE = frozenset((PARENT, "history", *THOUGHTS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST))
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:
-    """The mapping of a standard layout, with whichever of `system`, `id`, `label`, `language` and `group` there are.
+    """The mapping of a standard layout, with whichever of the optional fields there are.
 
     >>> columns = recognize_layout(["instruction", "input", "output", "id"])
     >>> columns.user, columns.input, columns.assistant, columns.id, columns.label
@@ -31,10 +59,31 @@ def recognize_layout(keys: Collection[str]) -> Columns | None:
     >>> recognize_layout(["question", "answer"])
     """
     for layout in STANDARD_LAYOUTS:
-        found = {field: name for field, name in layout.items() if name in keys or field in ("role", "content")}
+        in_list = ("role", "content") if "messages" in layout else ()
+        found = {field: name for field, name in layout.items() if name in keys or field in in_list}
         if layout.keys() - found.keys() <= {"input"}:
-            return Columns(**found, **{name: name for name in STANDARD_FIELDS if name in keys})
+            return Columns(**_standard_fields(keys, found) | found)
     return None
+
+
+def _standard_fields(keys: Collection[str], layout: Mapping[str, str]) -> dict[str, str]:
+    """Field -> name, of the optional ones that there are."""
+    found = {field: name for field, names in STANDARD_FIELDS.items() if (name := next((n for n in names if n in keys), None))}
+    if "user" in layout and "id" in found and PARENT in keys:
+        found["parent"] = PARENT
+    return found
+
+
+def with_standard_fields(columns: Columns, keys: Collection[str]) -> Columns:
+    """The mapping, and what it leaves out of a reply's context: a standard name that no other field has tells it."""
+    taken = [name for name, _ in names_in(columns)]
+    stated = [field for field, name in columns if name is not None]
+    found: dict[str, str] = {}
+    for field in ("tools", "history") if columns.user else ("tools",):
+        name = next((name for name in STANDARD_FIELDS[field] if name in keys and name not in taken), None)
+        if name and field not in stated:
+            found[field] = name
+    return columns.model_copy(update=found) if found else columns
 
 
 @lru_cache(maxsize=1024)
@@ -44,13 +93,21 @@ def _recognize_row(keys: tuple[str, ...]) -> Columns | None:
 
 def names_in(columns: Columns) -> list[tuple[str, bool]]:
     """(name, whether each row needs it) of the columns, without the keys inside a list of messages."""
-    in_list = ("role", "content") if columns.messages else ()
+    in_list = ("role", "content", "order") if columns.messages else ()
     return [(name, field in REQUIRED) for field, name in columns if name is not None and field not in in_list]
+
+
+def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
+    """The columns of a table that say something: the mapped ones, and those that are known by their names."""
+    names = [name for name, _ in names_in(columns)]
+    if columns.content and not columns.messages:  # a row is a message, with keys of its own
+        return list(keys)
+    return names + [key for key in keys if key in BESIDE and key not in names]
 
 
 def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Columns:
     """The columns of a table, mapped or recognised, or the error that says what is not there."""
-    recognized = columns or recognize_layout(keys)
+    recognized = with_standard_fields(columns, keys) if columns else recognize_layout(keys)
     absent = [name for name, _ in names_in(columns) if name not in keys] if columns else []
     if recognized and not absent:
         return recognized
@@ -67,22 +124,39 @@ def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Co
     raise ReprotuneError(f"{place}: {expected}; found {found} ({hint}map the columns in the source's `columns`)")
 
 
-def watch_optional_keys(rows: Rows, columns: Columns, path: str) -> Rows:
-    """The rows; an error after the last if none had a key that is mapped: it is misspelt."""
-    unseen = {name for name, required in names_in(columns) if not required}
+def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], path: str) -> Rows:
+    """The rows; an error after the last if none had a key that is mapped, or by which to leave out: it is misspelt."""
+    unseen = {name for name, required in names_in(columns) if not required} if columns else set()
+    wanted = set(leave_out)
     any_row = False
     for row in rows:
         if isinstance(row, Row):
             any_row = True
             unseen = unseen and unseen - row.values.keys()
+            wanted = wanted and wanted - row.values.keys() - keys_of_messages(row.values.values())
         yield row
-    if any_row and unseen:
-        raise ReprotuneError(f"{path}: no row has the key {', '.join(map(repr, sorted(unseen)))} (see the source's `columns`)")
+    for names, what, place in ((unseen, "row", "columns"), (wanted, "row or message", "leave_out")):
+        if any_row and names:
+            raise ReprotuneError(
+                f"{path}: no {what} has the key {', '.join(map(repr, sorted(names)))} (see the source's `{place}`)"
+            )
+
+
+def keys_of_messages(values: Iterable[object]) -> set[str]:
+    """The keys of the objects in all lists among a row's values, also in those that stand there as text."""
+    keys: set[str] = set()
+    for value in values:
+        if isinstance(value, str) and value.lstrip().startswith("["):
+            with contextlib.suppress(ValueError):
+                value = parse_list(value)  # noqa: PLW2901
+        if isinstance(value, list):
+            keys |= {key for one in value if isinstance(one, dict) for key in one}
+    return keys
 
 
 def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:
     """The columns, mapped or recognised, if the row has all that is required."""
-    found = columns or _recognize_row(tuple(values))
+    found = with_standard_fields(columns, values.keys()) if columns else _recognize_row(tuple(values))
     absent = [name for name in required if name not in values]
     if found and not absent:
         return found

@@ -2,115 +2,172 @@
 
 import json
 import math
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import NamedTuple
 
-import orjson
-
+from stages.collect.contents import Content, part_thoughts, read_content, result_text
+from stages.collect.marks import Meaning, is_marked_off
+from stages.collect.rows import plain_text
+from stages.collect.tool_use import calls_in_text, make_result, read_tool_calls
+from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import ROLES, Message, Role
+from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
 
+# The roles of a message that is nothing but a call of a tool: the assistant's words.
+CALL_ROLES = ("function_call", "tool_call")
 ROLE_NAMES: dict[str, Role] = {
     **{role: role for role in ROLES},
     "human": "user",
     "gpt": "assistant",
     "developer": "system",
+    "prompter": "user",  # OpenAssistant's
     "function": "tool",
+    "observation": "tool",
+    "tool_response": "tool",
+    "tool_result": "tool",
+    "function_response": "tool",
+    "ipython": "tool",  # Llama's
+    "function_call": "assistant",
+    "tool_call": "assistant",
 }
-TEXT_PARTS = (None, "text", "input_text", "output_text")  # OpenAI's types of a part that is text
-
-
-def shorten(text: str, most: int = 60) -> str:
-    return text if len(text) <= most else text[:most] + "…"
-
-
-def show(value: object) -> str:
-    """The beginning of a value as JSON, for a message.
-
-    >>> show({"role": "user", "content": None})
-    '{"role": "user", "content": null}'
-    """
-    try:
-        return shorten(json.dumps(value, ensure_ascii=False, default=repr))
-    except (RecursionError, TypeError, ValueError):
-        return f"a {type(value).__name__}"
+ANYBODY = "*"  # in a source's `roles`: each name that is not mapped
+REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought")
+REPLY_KEYS = ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS)  # of a message, besides its role and content
+ATTACHED = ("image", "images", "picture", "pictures", "video", "videos", "audio", "audios")
+MARKER = re.compile("<(?:image|video|audio)>")
+NOTHING: tuple[object, ...] = (None, "", [], {})
 
 
 def field_text(values: dict[str, object], name: str | None) -> str | None:
-    """A text or number as text; None where the field is not mapped, absent or blank.
+    """What a field holds, as text; None where the field is not mapped, absent or blank.
 
     >>> field_text({"label": 3}, "label"), field_text({"label": " "}, "label"), field_text({}, "label"), field_text({}, None)
     ('3', None, None, None)
     """
-    value = values.get(name) if name else None
+    return as_text(values.get(name)) if name else None
+
+
+def as_text(value: object) -> str | None:
+    """A value of any type as text: an optional field keeps no row from being read. A list is its parts, an object JSON.
+
+    >>> as_text(["a", True]), as_text({"$oid": "5f"}), as_text({"a": 1}), as_text(float("nan")), as_text([])
+    ('a, true', '5f', '{"a": 1}', None, None)
+    """
     if isinstance(value, str):
         return value.strip() or None
     if value is None or (isinstance(value, float) and math.isnan(value)):  # pandas writes NaN for nothing
         return None
-    if isinstance(value, (list, dict, bytes, tuple)):
-        raise ReprotuneError(f"{name} is {show(value)}; expected text or a number")
-    return str(value)
+    if isinstance(value, dict):
+        if len(value) == 1 and (key := str(next(iter(value)))).startswith("$"):  # as MongoDB exports ids and numbers
+            return as_text(value[key])
+        return json.dumps(value, ensure_ascii=False, sort_keys=True, default=repr) if value else None
+    if isinstance(value, (list, tuple)):
+        return ", ".join(part for part in map(as_text, value) if part) or None
+    return plain_text(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether it is a number or a truth value; NaN is none."""
+    return isinstance(value, (bool, int, float, Decimal)) and not math.isnan(value)
 
 
 def read_text(values: dict[str, object], name: str) -> str:
     value = values[name]
+    if is_number(value):
+        return plain_text(value)
     if not isinstance(value, str):
         raise ReprotuneError(f"{name} is {show(value)}; expected text")
     return value
 
 
 def find_role(name: object, roles: dict[str, Role]) -> Role:
-    """The role behind a name, which may be a number."""
+    """The role behind a name, which may be a number or a truth value."""
     if isinstance(name, str) and name in roles:
         return roles[name]
-    known = str(name).strip() if isinstance(name, (str, int)) else None
+    known = plain_text(name).strip() if isinstance(name, str) or is_number(name) else None
+    if known and ANYBODY in roles and known not in roles:
+        return roles[ANYBODY]
     if known is None or known not in roles:
         found = shorten(repr(name)) if isinstance(name, str) else show(name)
-        raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} (map it in the source's `roles`)")
+        remedy = "say by the source's `begins` who speaks first" if name is None else "map it in the source's `roles`"
+        raise ReprotuneError(f"role {found}; expected {', '.join(ROLES)} ({remedy})")
     return roles[known]
 
 
-def read_messages(value: object, name: str, role_key: str, content_key: str, roles: dict[str, Role]) -> list[Message]:
-    """A list of messages, or JSON text that is one, as a cell of a CSV holds it."""
-    if isinstance(value, str):
-        try:
-            value = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise ReprotuneError(f"{name} is text, but not JSON: {error.msg} at character {error.colno}") from None
-    if not isinstance(value, list):
-        raise ReprotuneError(f"{name} is {show(value)}; expected a list of messages")
+class MessageKeys(NamedTuple):
+    """How a source's messages are read: the keys of role and content, its names of roles, its marks of what to learn from."""
+
+    role: str
+    content: str
+    roles: dict[str, Role]
+    marks: Mapping[str, Meaning]
+
+
+def read_messages(value: list, name: str, keys: MessageKeys) -> list[Message]:
+    """The messages of a list."""
     messages: list[Message] = []
     for position, message in enumerate(value):
-        content = message_text(message, content_key) if isinstance(message, dict) else None
-        if content is None:
-            raise ReprotuneError(f'{name}[{position}] is {show(message)}; expected "{role_key}" and a text "{content_key}"')
-        role = find_role(message.get(role_key), roles)
-        if role == "assistant" and message.get("weight") == 0:  # OpenAI's sign
-            raise ReprotuneError(f"{name}[{position}] has weight 0, a reply not to learn from; here all are, so take it out")
-        messages.append({"role": role, "content": content})
+        read = read_message(message, keys) if isinstance(message, dict) else None
+        if read is None:
+            expected = f'"{keys.role}" and a text "{keys.content}"'
+            raise ReprotuneError(f"{name}[{position}] is {show(message)}; expected {expected}")
+        messages += read
     return messages
 
 
-def message_text(message: dict[str, object], key: str) -> str | None:
-    """The text under a message's key, of several parts one a line; None if it is no text.
+def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message] | None:
+    """What one message says: of a user who hands over results of tools in parts, those first. None if it has no content.
 
-    What only calls tools has an empty text.
-
-    >>> message_text({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "content")
-    'a\\nb'
-    >>> message_text({"content": None, "tool_calls": [{"id": "1"}]}, "content")
-    ''
+    A message that only calls tools has an empty text.
     """
-    content = message.get(key)
-    if isinstance(content, str):
-        return content
-    if content is None:
-        return "" if message.get("tool_calls") or message.get("function_call") else None
-    return "\n".join(map(_part_text, content)) if isinstance(content, list) else None
+    value, name = message.get(keys.content), message.get(keys.role)
+    if len(message) == 2 and isinstance(value, str) and "</think" not in value and name not in CALL_ROLES:  # most, and quick
+        return [{"role": find_role(name, keys.roles), "content": value}]
+    calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
+    is_result = isinstance(name, str) and keys.roles.get(name.strip()) == "tool" and isinstance(value, (dict, list))
+    content = Content(result_text(value)) if is_result else read_content(value)
+    if content is None and not calls:
+        return None
+    content = content or Content()
+    for key in ATTACHED:
+        if message.get(key) not in NOTHING:
+            raise ReprotuneError(f"a message with {key!r}; only text can be read")
+    role = find_role(name, keys.roles)
+    if role == "tool":
+        return [make_result(content.text, message.get("name"), message.get("tool_call_id"))]
+    if role == "assistant":
+        return [_read_reply(message, content, [*content.calls, *calls], keys), *content.results]
+    rest: list[Message] = [{"role": role, "content": content.text}] if content.text or not content.results else []
+    return [*content.results, *rest]
 
 
-def _part_text(part: object) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, dict) and part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str):
-        return part["text"]
-    kind = part["type"] if isinstance(part, dict) and isinstance(part.get("type"), str) else show(part)
-    raise ReprotuneError(f"a part of type {shorten(kind)}; only text can be read")
+def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCall], keys: MessageKeys) -> Message:
+    thoughts, text = part_thoughts(content.text)
+    name = message.get(keys.role)
+    if not calls and isinstance(name, str) and name.strip() in CALL_ROLES and (inner := calls_in_text(text)):
+        calls, text = inner, ""
+    stated = [message[key] for key in REASONING_KEYS if key != keys.content and isinstance(message.get(key), str)]
+    thoughts = join_thoughts(*map(str, stated), content.thoughts, thoughts)
+    reply: Message = {"role": "assistant", "content": text}
+    if calls:
+        reply["tool_calls"] = calls
+    if thoughts:
+        reply["reasoning_content"] = thoughts
+    if is_marked_off(message, keys.marks):
+        reply["weight"] = 0
+    return reply
+
+
+def join_thoughts(*thoughts: str) -> str:
+    """Those that there are, each once."""
+    return "\n".join(dict.fromkeys(stripped for thought in thoughts if (stripped := thought.strip())))
+
+
+def refuse_pictures(values: Mapping[str, object], messages: list[Message]) -> None:
+    """Where texts have a place for what a key of their row holds: a picture, say."""
+    attached = next((key for key in ATTACHED if values.get(key) not in NOTHING), None)
+    found = next(filter(None, (MARKER.search(message["content"]) for message in messages)), None) if attached else None
+    if found:
+        raise ReprotuneError(f"the text holds {found[0]}, the place of what {attached!r} names; only text can be read")

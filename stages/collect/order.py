@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
-from stages.collect.messages import shorten
 from stages.collect.times import DATE_ORDERS, NAME, WEEKDAY, DateOrder, is_time, match_time, read_time
+from stages.collect.values import shorten
 from stages.lib.core.errors import ReprotuneError
 
 MAY_BE_NUMERIC = re.compile(r"[\s\[]*(?:[a-z]+\.?,?\s+)?\d{1,2}[-/.]\d", re.IGNORECASE)

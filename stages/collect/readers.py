@@ -2,17 +2,27 @@
 
 import csv
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-import orjson
-
 from stages.collect import files as raw_file
 from stages.collect.corpora import read_chatterbot, read_chitchat
-from stages.collect.files import LongLine, check_path, check_utf8, mib, read_document, read_lines, read_utf8_lines
+from stages.collect.documents import key_for_messages, rows_of_document
+from stages.collect.files import (
+    LongLine,
+    check_path,
+    check_utf8,
+    find_files,
+    mib,
+    read_document,
+    read_lines,
+    read_utf8_lines,
+)
+from stages.collect.nested import parse_documents, parse_json, parse_literal
 from stages.collect.rows import Row, Rows, UnreadableRow, digest_of
-from stages.collect.sources import CsvSource, JsonSource, Source
+from stages.collect.sources import CsvSource, FileSource, JsonSource, Source
 from stages.collect.tables import keys_of_hub, keys_of_parquet, read_hub, read_parquet
 from stages.lib.core.errors import ReprotuneError
 
@@ -25,6 +35,19 @@ def read_rows(source: Source, only: Collection[str] | None = None) -> Rows:
     Raises:
         ReprotuneError: the source as a whole can't be read; what is wrong with one row is an UnreadableRow.
     """
+    for one in one_a_file(source):
+        yield from _read_file(one, only)
+
+
+def one_a_file(source: Source) -> list[Source]:
+    """The source; where its path is a folder, a source for each file in it, in the order of their names."""
+    if not isinstance(source, FileSource):
+        return [source]
+    files = find_files(source.path, source.files, source.outside)
+    return [source.model_copy(update={"path": str(path), "files": None}) for path in files]
+
+
+def _read_file(source: Source, only: Collection[str] | None) -> Rows:
     readers: dict[str, Callable[..., Rows]] = {
         "chatterbot": read_chatterbot,
         "chitchat": read_chitchat,
@@ -39,7 +62,7 @@ def read_rows(source: Source, only: Collection[str] | None = None) -> Rows:
 
 
 def read_keys(source: Source) -> list[str] | None:
-    """The columns' names in their order; None where each row has keys of its own (JSON)."""
+    """The columns' names of a file in their order; None where each row has keys of its own (JSON)."""
     readers: dict[str, Callable[..., list[str]]] = {
         "csv": _keys_of_csv,
         "tsv": _keys_of_csv,
@@ -79,7 +102,8 @@ def _csv_records(path: Path, source: CsvSource) -> Iterator[tuple[int, list[str]
             yield line
 
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(lines_of_a_record(), delimiter=source.delimiter or DELIMITERS[source.format], strict=True)
+    delimiter, skip = source.delimiter or DELIMITERS[source.format], source.skipinitialspace
+    reader = csv.reader(lines_of_a_record(), delimiter=delimiter, skipinitialspace=skip, strict=True)
     while True:
         size, start = 0, reader.line_num + 1
         try:
@@ -131,14 +155,18 @@ def _read_jsonl(source: JsonSource, _only: object) -> Rows:
         line = line.strip()  # noqa: PLW2901
         if not line:
             continue
+        values: object
         try:
-            values = orjson.loads(line)
-        except orjson.JSONDecodeError as error:
+            values = parse_json(line)
+        except json.JSONDecodeError as error:
             check_utf8(path, line, source.encoding)
-            reason = f"not a JSON object: {error.msg} at character {error.colno}"
-            yield UnreadableRow(place, reason, hashlib.sha256(line).hexdigest()[:16])
-            continue
-        yield _row(place, values, "if the file is one JSON array, set `format: json`")
+            values = parse_literal(line)
+            if values is None:
+                hint = " (if an object takes several lines, set `format: json`)" if line in (b"{", b"[") else ""
+                reason = f"not a JSON object: {error.msg} at character {error.colno}{hint}"
+                yield UnreadableRow(place, reason, hashlib.sha256(line).hexdigest()[:16])
+                continue
+        yield _row(place, values)
 
 
 def _read_json(source: JsonSource, _only: object) -> Rows:
@@ -146,37 +174,44 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
     content = read_document(path, source.encoding)
     if not content.strip():
         return
+    for number, values in enumerate(rows_of_document(_parse_document(content, path), path, source.columns), start=1):
+        yield _row(f"{path}: row {number}", values)
+
+
+def read_object_document(source: JsonSource) -> dict | None:
+    """The document as it is, if it is an object."""
+    path = check_path(source.path, source.outside)
+    document = _parse_document(read_document(path, source.encoding), path)
+    return document if isinstance(document, dict) else None
+
+
+def _parse_document(content: str | bytes, path: Path) -> object:
+    """The document; of several in a row a list."""
     try:
-        document = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
-        raise ReprotuneError(
-            f"{path}:{error.lineno}: not a JSON document: {error.msg} at character {error.colno} (if each line is an object, set "
-            "`format: jsonl`)"
-        ) from None
-    for number, values in enumerate(_rows_in(document, path, source), start=1):
-        yield _row(f"{path}: row {number}", values, "")
+        return parse_json(content)
+    except json.JSONDecodeError as error:
+        try:
+            return parse_documents(content)
+        except json.JSONDecodeError:
+            literal = parse_literal(content)
+        if literal is not None:
+            return literal
+        place = f"{path}:{error.lineno}: not a JSON document: {error.msg} at character {error.colno}"
+    raise ReprotuneError(f"{place} (if each line is an object, set `format: jsonl`)" if _has_a_row(content) else place)
 
 
-def _rows_in(document: object, path: Path, source: JsonSource) -> list[object]:
-    """The one array in a document; a document that is a conversation itself is the only row."""
-    if isinstance(document, list):
-        return document
-    arrays = {key: value for key, value in document.items() if isinstance(value, list)} if isinstance(document, dict) else {}
-    for key, value in arrays.items():
-        first = value[0] if value and isinstance(value[0], dict) else {}
-        standard = key in ("messages", "conversations") and (
-            {"role", "content"} <= first.keys() or {"from", "value"} <= first.keys()
-        )
-        if source.columns.messages == key if source.columns else standard:
-            return [document]
-    if len(arrays) != 1:
-        found = f"{len(arrays)} arrays ({', '.join(map(repr, list(arrays)[:10]))})" if arrays else "no array"
-        raise ReprotuneError(f"{path}: {found}; expected an array of objects, or an object with one array in it")
-    return next(iter(arrays.values()))
+def _has_a_row(content: str | bytes) -> bool:
+    """Whether the first line is an object by itself."""
+    try:
+        return isinstance(parse_json(content.split("\n" if isinstance(content, str) else b"\n", 1)[0]), dict)  # type: ignore[arg-type]
+    except json.JSONDecodeError:
+        return False
 
 
-def _row(place: str, values: object, hint: str) -> Row | UnreadableRow:
+def _row(place: str, values: object) -> Row | UnreadableRow:
+    if isinstance(values, list) and (key := key_for_messages(values)):
+        values = {key: values}
     if isinstance(values, dict):
         return Row(place, values)
     kind = {list: "an array", str: "a text", type(None): "null"}.get(type(values), "a number or a truth value")
-    return UnreadableRow(place, f"{kind}; expected a JSON object{hint and f' ({hint})'}", digest_of([values]))
+    return UnreadableRow(place, f"{kind}; expected a JSON object, or a list of messages", digest_of([values]))

@@ -2,10 +2,13 @@
 
 import contextlib
 import re
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from stages.collect.marks import Meaning
+from stages.collect.rows import plain_text
 from stages.lib.core.params import Section
 from stages.lib.records.conversation import Role
 
@@ -67,7 +70,11 @@ class Columns(Section):
     """Which column, or which key of an object, holds what; three layouts.
 
     A row a pair: `user`, `assistant`; `input` is appended to the user's text. A row a message: `conversation`, `role`,
-    `content`; `order` is what to sort by. A list of messages in one column: `messages`; `role` and `content` are the keys in it.
+    `content`; `order` is what to sort by. A list of messages in one column: `messages`; `role`, `content` and `order` are the
+    keys in it. One column may serve for several fields: the answer of a classifier is its label too.
+
+    `history`: earlier turns. `parent`: the `id` of the row before this one in its conversation. `rejected`: replies that were not
+    preferred; `desirable`: true or false, whether the reply was. `tools`: what the assistant could call.
     """
 
     user: str | None = None
@@ -83,44 +90,83 @@ class Columns(Section):
     label: str | None = None
     language: str | None = None
     group: str | None = None
+    history: str | None = None
+    parent: str | None = None
+    rejected: str | None = None
+    desirable: str | None = None
+    tools: str | None = None
 
     @model_validator(mode="after")
     def one_layout(self) -> "Columns":
         pair = {"user": self.user, "assistant": self.assistant}
-        message = {"conversation": self.conversation, "role": self.role, "content": self.content}
+        message = {"conversation": self.conversation, "role": self.role, "content": self.content, "order": self.order}
         if self.messages is not None:
-            whole, of_others = True, [*pair.values(), self.conversation, self.input, self.order]
-        elif self.conversation is not None:
-            whole, of_others = None not in message.values(), [*pair.values(), self.input]
+            whole, of_others = True, [*pair.values(), self.conversation, self.input]
+        elif self.parent is not None and self.user is None:
+            whole, of_others = None not in (self.role, self.content, self.id), [*pair.values(), self.input, self.order]
+        elif self.conversation is not None:  # without a role where the source says who begins
+            whole, of_others = self.content is not None, [*pair.values(), self.input]
         else:
-            whole, of_others = None not in pair.values(), [*message.values(), self.order]
+            whole, of_others = None not in pair.values(), [*message.values()]
         if not whole or of_others != [None] * len(of_others):
             raise ValueError(
-                "map either user and assistant, or conversation, role and content, or messages (input goes with user, order "
-                "with conversation)"
+                "map either user and assistant, or conversation, role and content, or messages, or role, content, id and parent "
+                "(input goes with user, order with conversation or messages)"
             )
-        if self.conversation is not None and self.id is not None:
+        if self.parent is not None and (self.messages is not None or self.id is None):
+            raise ValueError("parent goes with id, where a row is a message or a pair")
+        if self.conversation is not None and self.id is not None and self.parent is None:
             raise ValueError("where a row is a message, the conversation column is the id; leave id out")
         return self
 
 
-class MappedSource(Section):
-    """Rows of the user's. `roles` maps the rows' own role names; `label` and `language` hold for rows without one.
+def _check_pattern(pattern: str) -> str:
+    parts = PurePosixPath(pattern).parts
+    if not parts or parts[0] == "/" or ".." in parts:
+        raise ValueError(f"files {pattern!r}; expected a pattern for names in the folder `path`, such as *.csv or **/*.csv")
+    return pattern
 
-    `columns` may be left out where the keys are a standard format's.
+
+Scalar = str | bool | int | float | None
+ANY_VALUE = "*"
+
+
+def _names_as_text(roles: object) -> object:
+    """YAML reads an unquoted true, false or 7 as no text."""
+    return {plain_text(name): role for name, role in roles.items()} if isinstance(roles, dict) else roles
+
+
+class MappedSource(Section):
+    """Rows of the user's. `label` and `language` hold for rows without one.
+
+    `columns` may be left out where the keys are a standard format's. `roles` maps the rows' own names of roles; "*" is any other
+    name. `begins`: who speaks first where messages name no role and sides alternate. `leave_out`: a key -> the value, or values,
+    for which a row or a message is left out; "*" is any value, null is none. `marks`: what a key of a message says about learning
+    from it, where its name alone does not tell.
     """
 
     path: str
-    roles: dict[str, Role] = {}
+    roles: Annotated[dict[str, Role], BeforeValidator(_names_as_text)] = {}
+    marks: dict[str, Meaning] = {}
+    begins: Literal["user", "assistant"] | None = None
+    leave_out: dict[str, Scalar | list[Scalar]] = {}
     label: str | None = None
     language: str | None = None
     columns: Columns | None = None
     limit: int | None = Field(default=None, ge=1)
 
+    @model_validator(mode="after")
+    def roles_are_told(self) -> "MappedSource":
+        columns = self.columns
+        if columns and columns.conversation and columns.role is None and self.begins is None:
+            raise ValueError("where a row is a message, map role in columns, or say by `begins` who speaks first")
+        return self
+
 
 class FileSource(MappedSource):
-    """`outside`: the file may lie outside the project."""
+    """`path`: a file, or a folder; `files`: which ones in it, such as *.csv. `outside`: they may lie outside the project."""
 
+    files: Annotated[str, AfterValidator(_check_pattern)] | None = None
     outside: bool = False
 
 
@@ -131,9 +177,10 @@ class TextSource(FileSource):
 
 
 class CsvSource(TextSource):
-    """`delimiter`: null for the format's own, a comma or a tab."""
+    """`delimiter`: null for the format's own, a comma or a tab. `skipinitialspace`: a quote may stand after a space."""
 
     format: Literal["csv", "tsv"]
+    skipinitialspace: bool = False
     delimiter: str | None = Field(default=None, pattern=r'^[^"\r\n]$')
 
 

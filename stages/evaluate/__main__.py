@@ -14,7 +14,7 @@ from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import write_json
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.conversation import conversations_of, read_conversations
+from stages.lib.records.conversation import conversations_of, read_conversations, reply_text, trained_positions
 from stages.lib.records.predictions import CONTENDERS, FOLDER, Contender, predictions_of
 from stages.lib.records.scores import EXAMPLES, SCORES, Comparison, Evaluation, Scores, perplexity
 
@@ -32,14 +32,14 @@ def read_examples() -> pd.DataFrame:
     """One row a test conversation: what it is, and for each model nll, labels, reply, reply_tokens, stopped, unscored."""
     rows = []
     for conversation in read_conversations(conversations_of("test")):
-        texts = [message["content"] for message in conversation["messages"] if message["role"] == "assistant"]
+        texts = [reply_text(conversation["messages"][place]) for place in trained_positions(conversation["messages"])]
         rows.append(
             {
                 "id": conversation["id"],
                 "label": conversation["label"] or "(none)",
                 "language": conversation["language"],
                 "turns": len(texts),
-                "reference": texts[-1],
+                "reference": texts[-1] if texts else "",
                 "reference_bytes": sum(len(text.encode()) for text in texts),
             }
         )

@@ -14,7 +14,7 @@ from stages.lib.core.params import Section
 from stages.lib.model.hardware import Precision, find_hardware
 from stages.lib.model.packs import collate_pack, label_nll
 from stages.lib.model.weights import load_base_model
-from stages.lib.records.conversation import Conversation, conversations_of, read_conversations
+from stages.lib.records.conversation import Conversation, conversations_of, read_conversations, trained_positions
 from stages.lib.records.predictions import SCHEMA, Contender, Prediction, predictions_of
 from stages.lib.records.tokenized import Example
 from stages.lib.tokenizer import load_tokenizer
@@ -36,7 +36,7 @@ class PredictParams(Section):
 
 
 class Tokens(NamedTuple):
-    """Of one conversation. `prompt`: all before its last assistant message."""
+    """Of one conversation. `prompt`: all before its last assistant message, of those that are to be learned."""
 
     examples: list[Example]
     prompt: list[int]
@@ -93,10 +93,14 @@ def tokenize(
     tokenizer: "PreTrainedTokenizerBase", conversation: Conversation, longest_prompt: int, longest_example: int
 ) -> Tokens | str:
     """What is scored of a conversation and what is continued, or why it cannot be."""
-    messages = conversation["messages"]
-    last = max(position for position, message in enumerate(messages) if message["role"] == "assistant")
+    messages, tools = conversation["messages"], conversation.get("tools")
+    replies = trained_positions(messages)
+    if not replies:
+        return "all of its replies have weight 0, so that there is none to compare with"
     try:
-        tokens = Tokens(tokenize_conversation(tokenizer, messages), tokenize_prompt(tokenizer, messages[:last]))
+        tokens = Tokens(
+            tokenize_conversation(tokenizer, messages, tools), tokenize_prompt(tokenizer, messages[: replies[-1]], tools)
+        )
     except TemplateMisfit as misfit:
         return str(misfit)
     too_long = len(tokens.prompt) > longest_prompt or any(len(example.input_ids) > longest_example for example in tokens.examples)

@@ -1,6 +1,6 @@
 """Ledgers -> counts: where each source row went, and what the splits are like. Everything adds up:
 
-rows read = conversations' rows + unreadable + over the limit; collected = kept + repaired + dropped;
+rows read = conversations' rows + unreadable + over the limit + left out by the source; collected = kept + repaired + dropped;
 messages of what is kept or repaired = those after cleaning + joined + left out;
 kept + repaired = train + validation + test + left out, but for locked test rows that are no longer among them;
 train = tokenised + left out of training.
@@ -28,7 +28,8 @@ def count_collected(sources: dict[str, dict[str, int]]) -> dict[str, int]:
     rows: Counter[str] = Counter()
     for fates in sources.values():
         rows.update(fates)
-    return {"rows_read": rows.total(), "rows_unreadable": rows["unreadable"], "rows_over_limit": rows["over_limit"]}
+    counts = {"rows_read": rows.total(), "rows_unreadable": rows["unreadable"], "rows_over_limit": rows["over_limit"]}
+    return counts | ({"rows_left_out": rows["left_out"]} if rows["left_out"] else {})
 
 
 def count_cleaned(ledger: Sequence[CleanedRow]) -> dict[str, int]:
@@ -90,6 +91,8 @@ def count_tokenized(ledger: Sequence[TokenizedRow]) -> dict[str, float]:
         counts |= {f"{split}_tokens_p{q}": int(np.quantile(tokens, q / 100, method="higher")) for q in (50, 95, 100)}
         fates = Counter(row["fate"] for row in rows)
         counts |= {f"{split}_{fate}": fates[fate] for fate in ("too_long", "cut", "template_misfit", "identical_replies")}
+        if fates["no_labels"]:
+            counts[f"{split}_no_labels"] = fates["no_labels"]
     return counts
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, reply_text, trained_positions
 from stages.lib.records.tokenize_ledger import RenderedExample
 from stages.report.names import shown_name
 
@@ -36,8 +36,8 @@ def render_replies(examples: pd.DataFrame, messages_of: dict[str, list[Message]]
             lines += NOT_SHOWN
             continue
         messages = messages_of[row["id"]]
-        last = max(index for index, message in enumerate(messages) if message["role"] == "assistant")
-        turns: list[tuple[str, object]] = [(message["role"], message["content"]) for message in messages[:last]]
+        last = max(trained_positions(messages), default=len(messages))
+        turns: list[tuple[str, object]] = [(message["role"], reply_text(message)) for message in messages[:last]]
         turns += [("reference", row["reference"]), ("base", row["base_reply"]), ("tuned", row["tuned_reply"])]
         for name, text in turns:
             lines += [f"**{name}**", "", *quote(text if isinstance(text, str) else "(none)")]

@@ -4,8 +4,12 @@ data/split/assignment.jsonl says for each id which split, stratum and group it i
 it; data/split/gate.json what the leakage gate found.
 """
 
+import contextlib
+import heapq
 import math
 from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,13 +18,13 @@ import orjson
 from pydantic import Field, model_validator
 
 from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
-from stages.lib.core.files import read_lines, write_json, write_jsonl, write_lines
+from stages.lib.core.files import read_lines, write_json, write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.assignment import ASSIGNMENT, GATE, AssignedRow, Gate, Nearness, Place
 from stages.lib.records.cleaned import CLEANED
 from stages.lib.records.conversation import SPLITS, conversations_of
-from stages.lib.similarity.join import LOWEST_THRESHOLD
+from stages.lib.similarity.join import LOWEST_THRESHOLD, Joins
 from stages.split.assignment import Group, HeldOut, assign_splits, group_rows, largest_group, pool_small_strata
 from stages.split.families import connect_similar
 from stages.split.leakage import covered_share, find_crossings, nearest_others
@@ -36,7 +40,7 @@ class SplitParams(Section):
     train: float = Field(gt=0, lt=1)
     validation: float = Field(gt=0, lt=1)
     test: float = Field(gt=0, lt=1)
-    stratify_by: list[Literal["label", "language", "turns", "length"]]
+    stratify_by: list[Literal["source", "label", "language", "turns", "length"]]
     keep_together: list[Literal["group", "prompt", "near_duplicates"]]
     near_duplicates: float = Field(ge=LOWEST_THRESHOLD, lt=1)
     leak: float = Field(ge=LOWEST_THRESHOLD, le=1)
@@ -49,11 +53,11 @@ class SplitParams(Section):
         return self
 
 
-def ties(traits: Traits, params: SplitParams) -> np.ndarray:
+def ties(traits: Traits, joins: Joins, params: SplitParams) -> np.ndarray:
     """Pairs of rows that the params keep together, (P, 2)."""
     pairs = [equal_pairs(getattr(traits, name)) for name in ("group", "prompt") if name in params.keep_together]
     if "near_duplicates" in params.keep_together:
-        pairs.append(connect_similar(traits.shingles, params.near_duplicates))
+        pairs.append(connect_similar(joins.at(params.near_duplicates)))
     return np.concatenate([np.empty((0, 2), np.int64), *pairs])
 
 
@@ -98,7 +102,7 @@ def describe_gate(groups: list[Group], locked: int, params: SplitParams, found: 
     }
 
 
-def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
+def split_rows(traits: Traits, joins: Joins, locked: int, params: SplitParams) -> Outcome:
     """Split, look for what crosses from train to a held-out split, tie that together and split again, until nothing crosses.
 
     Raises:
@@ -106,15 +110,16 @@ def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
     """
     rows = np.arange(len(traits.ids))
     strata = pool_small_strata(traits.strata, smallest=round(1 / min(params.validation, params.test)))
-    pairs = ties(traits, params)
+    pairs = ties(traits, joins, params)
+    gate_at = joins.at(params.leak)
     if locked:
-        pairs = np.concatenate([pairs, *find_crossings(traits, rows[:locked], rows[locked:], params.leak).values()])
+        pairs = np.concatenate([pairs, *find_crossings(traits, gate_at, rows[:locked], rows[locked:]).values()])
     found: dict[str, set[int]] = defaultdict(set)
     for _ in range(MOST_REGROUPINGS + 1):
         groups = group_rows(traits.ids, strata, pairs, params.seed)
         splits = split_once(groups, locked, params)
         held_out, train = np.isin(splits, ["validation", "test"]), np.isin(splits, ["train"])
-        crossings = find_crossings(traits, rows[held_out], rows[train], params.leak)
+        crossings = find_crossings(traits, gate_at, rows[held_out], rows[train])
         crossing = np.concatenate(list(crossings.values()))
         if not len(crossing):
             break
@@ -131,10 +136,10 @@ def split_rows(traits: Traits, locked: int, params: SplitParams) -> Outcome:
     return Outcome(splits, strata, [first_of[row] for row in rows.tolist()], gate)
 
 
-def describe_test(traits: Traits, splits: list[Place]) -> dict[int, Nearness]:
+def describe_test(traits: Traits, joins: Joins, splits: list[Place]) -> dict[int, Nearness]:
     """Test row -> the train row most like it, if one is at all, and the share of its long n-grams that train holds."""
     test, train = (np.flatnonzero(np.isin(splits, [name])) for name in ("test", "train"))
-    nearest = nearest_others(traits.shingles, test, train, NEAREST_FROM)
+    nearest = nearest_others(joins.at(NEAREST_FROM), test, train)
     shares = covered_share(traits.long_grams, test, train)
     described: dict[int, Nearness] = {}
     for row, share in zip(test.tolist(), shares.tolist(), strict=True):
@@ -147,10 +152,9 @@ def describe_test(traits: Traits, splits: list[Place]) -> dict[int, Nearness]:
     return described
 
 
-def assigned_rows(traits: Traits, outcome: Outcome) -> list[AssignedRow]:
+def assigned_rows(traits: Traits, joins: Joins, outcome: Outcome) -> Iterator[AssignedRow]:
     """In the order of their ids."""
-    near = describe_test(traits, outcome.splits)
-    rows: list[AssignedRow] = []
+    near = describe_test(traits, joins, outcome.splits)
     for row in sorted(range(len(traits.ids)), key=traits.ids.__getitem__):
         assigned: AssignedRow = {
             "id": traits.ids[row],
@@ -160,33 +164,45 @@ def assigned_rows(traits: Traits, outcome: Outcome) -> list[AssignedRow]:
         }
         if row in near:
             assigned = {**assigned, **near[row]}
-        rows.append(assigned)
-    return rows
+        yield assigned
 
 
-def read_rows(locked_test: Path) -> tuple[list[bytes], int]:
-    """All rows, those of the locked test first and only once, each part sorted by id, and how many are locked."""
-    locked = read_locked(locked_test)
-    free = {id: line for line in read_lines(CLEANED) if (id := orjson.loads(line)["id"]) not in locked}
-    return [rows[id] for rows in (locked, free) for id in sorted(rows)], len(locked)
+def read_rows(locked: dict[str, bytes]) -> Iterator[bytes]:
+    """All rows, those of the locked test first and only once, each part sorted by id."""
+    yield from (locked[id] for id in sorted(locked))
+    yield from (line for line in read_lines(CLEANED) if not locked or orjson.loads(line)["id"] not in locked)
+
+
+def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place]) -> None:
+    """The conversations of each split, sorted by id; their lines are read again rather than held."""
+    with contextlib.ExitStack() as files:
+        opened = {}
+        for split in SPLITS:
+            conversations_of(split).parent.mkdir(parents=True, exist_ok=True)
+            opened[split] = files.enter_context(conversations_of(split).open("wb"))
+        number = len(locked)
+        lines = iter(read_rows(locked))
+        rows = list(zip(traits.ids[:number], splits[:number], islice(lines, number), strict=True))
+        for _, split, line in heapq.merge(rows, zip(traits.ids[number:], splits[number:], lines, strict=True)):
+            if split != "left_out":
+                opened[split].write(line)
 
 
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/data.txt")
     params = read_params("split", SplitParams)
-    lines, locked = read_rows(Path(params.locked_test))
-    traits = describe_all(lines, params.stratify_by)
-    outcome = split_rows(traits, locked, params)
+    locked = read_locked(Path(params.locked_test))
+    traits = describe_all(read_rows(locked), params.stratify_by)
+    joins = Joins(traits.shingles)
+    outcome = split_rows(traits, joins, len(locked), params)
     sizes: Counter[str] = Counter(outcome.splits)
     if empty := [split for split in SPLITS if not sizes[split]]:
         raise ReprotuneError(
-            f"{CLEANED}: {len(lines):,} conversations in {outcome.gate['groups']:,} groups are too few to split: "
+            f"{CLEANED}: {len(traits.ids):,} conversations in {outcome.gate['groups']:,} groups are too few to split: "
             f"{', '.join(empty)} would be empty; add data, or keep fewer conversations together (split.keep_together)"
         )
-    order = sorted(range(len(lines)), key=traits.ids.__getitem__)
-    for split in SPLITS:
-        write_lines(conversations_of(split), [traits.lines[row] for row in order if outcome.splits[row] == split])
-    write_jsonl(ASSIGNMENT, assigned_rows(traits, outcome))
+    write_splits(locked, traits, outcome.splits)
+    write_jsonl(ASSIGNMENT, assigned_rows(traits, joins, outcome))
     write_json(GATE, outcome.gate)
     gate = outcome.gate
     large = f", {gate['groups_too_large']} of them too large to be held out" if gate["groups_too_large"] else ""

@@ -4,17 +4,15 @@ import numpy as np
 from scipy import sparse
 
 from stages.lib.similarity.join import Join
-from stages.lib.similarity.shingles import Shingles
 
 BLOCKS = 8  # rows are searched for among the rows of their own block and earlier ones
 ALL_AT_ONCE = 1 << 10  # candidates
 
 
-def connect_similar(shingles: Shingles, threshold: float) -> np.ndarray:
+def connect_similar(join: Join) -> np.ndarray:
     """(row, first row of its family) of each row that has an earlier relative, (P, 2). Families are connected by pairs that
-    have a Jaccard index of at least `threshold`."""
-    join = Join(shingles, threshold)
-    rows = np.arange(len(shingles.offsets) - 1)
+    are alike."""
+    rows = np.arange(len(join.sizes))
     family = rows.copy()
     last = 0
     for block in np.array_split(rows, BLOCKS):

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from stages.lib.similarity.join import similar_pairs
+from stages.lib.similarity.join import Join, similar_pairs
 from stages.lib.similarity.shingles import Shingles
 from stages.split.traits import Traits, equal_pairs
 
+NO_ROW = np.iinfo(np.int64).max
 
-def find_crossings(traits: Traits, held_out: np.ndarray, train: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
+
+def find_crossings(traits: Traits, join: Join, held_out: np.ndarray, train: np.ndarray) -> dict[str, np.ndarray]:
     """Pairs of rows, one held out and one in train, that share a group, a normalised text, or are near duplicates; (P, 2) each.
 
     Of many that share a group or a text the pairs connect all, on both sides.
@@ -20,24 +22,48 @@ def find_crossings(traits: Traits, held_out: np.ndarray, train: np.ndarray, thre
         for rows in (held_out, train):
             considered[rows] = np.where(crossing[rows], hashes[rows], 0)
         found[name] = equal_pairs(considered)
-    found["near"] = similar_pairs(traits.shingles, held_out, train, threshold)[0]
+    found["near"] = similar_pairs(join, held_out, train)[0]
     return found
 
 
-def nearest_others(shingles: Shingles, queries: np.ndarray, others: np.ndarray, threshold: float) -> dict[int, tuple[int, float]]:
-    """Row of `queries` -> (the row of `others` most like it, their Jaccard index), where one reaches the threshold."""
-    pairs, similarities = similar_pairs(shingles, queries, others, threshold)
-    nearest: dict[int, tuple[int, float]] = {}
-    for position in np.lexsort(
-        (-pairs[:, 1], similarities)
-    ).tolist():  # the last to come is the nearest, of several the first row
-        nearest[int(pairs[position, 0])] = (int(pairs[position, 1]), float(similarities[position]))
-    return nearest
+def nearest_others(join: Join, queries: np.ndarray, others: np.ndarray) -> dict[int, tuple[int, float]]:
+    """Row of `queries` -> (the row of `others` most like it, of several the first; their Jaccard index), where one is alike.
+
+    Candidates are looked at in the order of what their index is at most, and no further than to the best that was found.
+    """
+    best = np.zeros(len(join.sizes))
+    nearest = np.full(len(join.sizes), NO_ROW)
+    for pairs in join.candidates(queries, others):
+        _look_at(join, pairs, best, nearest)
+    found = queries[nearest[queries] != NO_ROW]
+    return {row: (int(nearest[row]), float(best[row])) for row in found.tolist()}
+
+
+def _look_at(join: Join, pairs: np.ndarray, best: np.ndarray, nearest: np.ndarray) -> None:
+    """Bring `best` and `nearest` up to date: the most promising candidate of each query first, then four times as many."""
+    at_most = join.at_most(pairs)
+    order = np.lexsort((pairs[:, 1], -at_most, pairs[:, 0]))
+    pairs, at_most, each = pairs[order], at_most[order], 1
+    while len(pairs):
+        rank = np.arange(len(pairs)) - np.searchsorted(pairs[:, 0], pairs[:, 0])
+        alike, index = join.verified(pairs[rank < each])
+        order = np.lexsort((alike[:, 1], -index, alike[:, 0]))
+        alike, index = alike[order], index[order]
+        first = np.concatenate([np.ones(min(len(alike), 1), bool), alike[1:, 0] != alike[:-1, 0]])
+        (rows, twins), index = alike[first].T, index[first]
+        better = (index > best[rows]) | ((index == best[rows]) & (twins < nearest[rows]))
+        best[rows[better]], nearest[rows[better]] = index[better], twins[better]
+        rest, limit = pairs[rank >= each], at_most[rank >= each]
+        rows, twins = rest.T
+        open_ = (limit > best[rows]) | ((limit == best[rows]) & (twins < nearest[rows]))
+        pairs, at_most, each = rest[open_], limit[open_], each * 4
 
 
 def covered_share(grams: Shingles, queries: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Share of the n-grams of each row of `queries` that stand somewhere in `others`; nan for a row without any. (Q,)"""
-    known = np.sort(grams.take(others).values)
+    chosen = np.zeros(len(grams.offsets) - 1, bool)
+    chosen[others] = True
+    known = np.sort(grams.values[np.repeat(chosen, grams.sizes())])
     asked = grams.take(queries)
     hits = np.zeros(len(asked.values) + 1)
     places = np.minimum(np.searchsorted(known, asked.values), max(len(known) - 1, 0))

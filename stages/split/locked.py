@@ -5,8 +5,8 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from stages.lib.core.errors import ReprotuneError, raise_first
-from stages.lib.core.files import read_lines, to_line
-from stages.lib.records.conversation import Conversation, Message
+from stages.lib.core.files import read_lines
+from stages.lib.records.conversation import Conversation, Message, conversation_line
 
 CONVERSATION = TypeAdapter(Conversation)
 
@@ -43,6 +43,6 @@ def read_locked(path: Path) -> dict[str, bytes]:
         else:
             if row["id"] in locked:
                 problems.append(f"{path}:{number}: {row['id']} stands twice; {expected}")
-            locked[row["id"]] = to_line(row)
+            locked[row["id"]] = conversation_line(row)
     raise_first(problems)
     return locked

@@ -7,23 +7,35 @@ each source as the model sees them.
 
 import gc
 import hashlib
+import json
 from collections import Counter, defaultdict
+from collections.abc import Collection
 from itertools import groupby
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 from tqdm import tqdm
 
-from stages.lib.chat_template import TemplateMisfit
+from stages.lib.chat_template import FormMisfit, TemplateMisfit
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.conversation import Conversation, Message, conversations_of, normalize, read_conversations
-from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Piece, RenderedExample, TokenizedFate, TokenizedRow
+from stages.lib.records.conversation import (
+    Conversation,
+    Message,
+    conversations_of,
+    is_trained,
+    normalize,
+    read_conversations,
+    trained_positions,
+)
+from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Lengths, Piece, RenderedExample, TokenizedFate, TokenizedRow
 from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, TokenizedSplit, examples_of, write_examples
+from stages.lib.template_forms import is_plain
 from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import BatchTokenizer
+from stages.tokenize.lengths import first_turn, measure, tell_too_long
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -49,7 +61,7 @@ def find_repeats(conversations: list[Conversation], most: int) -> set[str]:
     seen: Counter[str] = Counter()
     repeats = set()
     for conversation in sorted(conversations, key=lambda row: hash_of(row["id"])):
-        replies = {normalize(message["content"]) for message in conversation["messages"] if message["role"] == "assistant"}
+        replies = {reply_key(message) for message in conversation["messages"] if is_trained(message)}
         if all(seen[reply] >= most for reply in replies):
             repeats.add(conversation["id"])
         else:
@@ -57,21 +69,49 @@ def find_repeats(conversations: list[Conversation], most: int) -> set[str]:
     return repeats
 
 
+def reply_key(message: Message) -> str:
+    """What identical replies have in common: the normalised text, and the calls."""
+    calls = [call["function"] for call in message.get("tool_calls", [])]
+    return normalize(message["content"]) + (json.dumps(calls, sort_keys=True) if calls else "")
+
+
 def fits(examples: list[Example], max_length: int) -> bool:
     return all(len(example.input_ids) <= max_length for example in examples)
 
 
-def cut(tokenizer: BatchTokenizer, messages: list[Message], max_length: int) -> list[Example]:
+def cut(tokenizer: BatchTokenizer, conversation: Conversation, max_length: int) -> list[Example]:
     """The examples without the last turns, as many as it takes to fit; none if the first turn is too long itself.
 
     A reply is never cut in two, so each keeps its end-of-turn token.
     """
-    while len(replies := [place for place, message in enumerate(messages) if message["role"] == "assistant"]) > 1:
+    messages = conversation["messages"]
+    while len(replies := trained_positions(messages)) > 1:
         messages = messages[: replies[-2] + 1]
-        [examples] = tokenizer.tokenize([messages])
+        [examples] = tokenizer.tokenize([messages], [conversation.get("tools")])
         if not isinstance(examples, TemplateMisfit) and fits(examples, max_length):
             return examples
     return []
+
+
+def refuse_form(misfit: FormMisfit, id: str, conversations: list[Conversation], split: TokenizedSplit) -> str:
+    """What to do where the template knows no tools or no thoughts, which no conversation that has them gets round."""
+    messages = [message for row in conversations for message in row["messages"]]
+    choices = []
+    if any(row.get("tools") for row in conversations) or any(uses_tool(message) for message in messages):
+        choices.append(
+            "clean.tool_messages to drop (what depends on a tool's result goes, counted) or as_user (results as the user's words)"
+        )
+    if any("reasoning_content" in message for message in messages):
+        choices.append("clean.thoughts to drop")
+    number = sum(not is_plain(row["messages"], row.get("tools")) for row in conversations)
+    return (
+        f"{conversations_of(split)}: {id} is the first of {number:,} conversations with tools or thoughts, and {misfit}; set "
+        f"{' and '.join(choices)}, or base_model.chat_template to one that knows them"
+    )
+
+
+def uses_tool(message: Message) -> bool:
+    return message["role"] == "tool" or "tool_calls" in message
 
 
 def tokenize_split(
@@ -79,25 +119,32 @@ def tokenize_split(
 ) -> tuple[list[tuple[str, Example]], list[TokenizedRow]]:
     """(id, example) pairs and one ledger row for each conversation."""
     batch = BatchTokenizer(tokenizer)
-    outcomes = batch.tokenize(row["messages"] for row in conversations)
+    outcomes = batch.tokenize((row["messages"] for row in conversations), (row.get("tools") for row in conversations))
     progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
     tokenized: list[tuple[str, list[Example], TokenizedFate, str | None]] = []
+    too_long: dict[str, tuple[Conversation, int]] = {}
     for conversation, outcome in zip(progress, outcomes, strict=True):
         examples: list[Example] = []
         fate: TokenizedFate = "kept"
         detail = None
+        if isinstance(outcome, FormMisfit):
+            raise ReprotuneError(refuse_form(outcome, conversation["id"], conversations, split))
         if isinstance(outcome, TemplateMisfit):
             fate, detail = "template_misfit", str(outcome)
+        elif not outcome:
+            fate = "no_labels"
         elif fits(outcome, params.max_length):
             examples = outcome
         else:
-            examples = cut(batch, conversation["messages"], params.max_length) if params.too_long == "cut" else []
+            examples = cut(batch, conversation, params.max_length) if params.too_long == "cut" else []
             fate = "cut" if examples else "too_long"
+            too_long[conversation["id"]] = conversation, max(len(example.input_ids) for example in outcome)
         tokenized.append((conversation["id"], examples, fate, detail))
     if split == "train" and params.identical_replies:
         usable = [row for row, (_, examples, _, _) in zip(conversations, tokenized, strict=True) if examples]
         repeats = find_repeats(usable, params.identical_replies)
         tokenized = [(row[0], [], "identical_replies", None) if row[0] in repeats else row for row in tokenized]
+    whole = measure_all(batch, too_long.values())
     pairs: list[tuple[str, Example]] = []
     ledger: list[TokenizedRow] = []
     for id, examples, fate, detail in tokenized:
@@ -113,7 +160,29 @@ def tokenize_split(
                 "labels": sum(len(example.labels) - example.labels.count(IGNORE_INDEX) for example in examples),
             }
         )
+        if id in whole:
+            ledger[-1]["whole"] = whole[id]
     return pairs, ledger
+
+
+def measure_all(tokenizer: BatchTokenizer, too_long: Collection[tuple[Conversation, int]]) -> dict[str, Lengths]:
+    """By id, of conversations and the tokens of their longest examples."""
+    first = tokenizer.tokenize(
+        (first_turn(conversation["messages"]) for conversation, _ in too_long),
+        (conversation.get("tools") for conversation, _ in too_long),
+    )
+    lengths: dict[str, Lengths] = {}
+    for (conversation, tokens), outcome in zip(too_long, first, strict=True):
+        examples = [] if isinstance(outcome, TemplateMisfit) else outcome
+        of_first = max((len(example.input_ids) for example in examples), default=tokens)
+        lengths[conversation["id"]] = measure(conversation, tokens, of_first)
+    return lengths
+
+
+def advise(rows: list[TokenizedRow], max_length: int) -> str:
+    """What there is to say of those that are left out for their length, on lines of its own."""
+    said = tell_too_long([row["whole"] for row in rows if row["fate"] == "too_long" and "whole" in row], len(rows), max_length)
+    return f"\n  {said}" if said else ""
 
 
 def render_pieces(tokenizer: "PreTrainedTokenizerBase", example: Example) -> list[Piece]:
@@ -166,13 +235,14 @@ def main() -> None:
             detail = next((f"; first: {row['id']}: {row['detail']}" for row in rows if row["detail"]), "")
             raise ReprotuneError(
                 f"{conversations_of(split)}: none of {len(rows):,} conversations can be tokenised ({fates}){detail} "
-                "(see tokenize.max_length and base_model.chat_template)"
+                f"(see tokenize.max_length and base_model.chat_template){advise(rows, params.max_length)}"
             )
         write_examples(examples_of(split), pairs)
         if split == "train":
             write_jsonl(RENDERED, render_some(tokenizer, pairs))
         ledger += rows
-        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}")
+        advice = advise(rows, params.max_length)
+        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}{advice}")
     write_jsonl(LEDGER, ledger)
 
 

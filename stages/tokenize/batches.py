@@ -11,15 +11,16 @@ A conversation for which one of these does not hold takes the long way.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import compress, count, islice
+from itertools import compress, count, islice, repeat
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
 
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, Tool, trained_positions
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.lib.template_forms import is_plain
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
 AT_ONCE = 1000  # conversations
 
 
+class Chat(NamedTuple):
+    messages: Sequence[Message]
+    tools: list[Tool] | None
+
+
 class Marks(NamedTuple):
     """What the template puts around a reply's text: up to it, and from it to the end-of-turn token."""
 
@@ -38,9 +44,9 @@ class Marks(NamedTuple):
 
 
 class Rendered(NamedTuple):
-    """`text` up to the last reply; a prompt for each reply."""
+    """`text` up to the last reply that is learned; of each of those its text and its prompt."""
 
-    messages: Sequence[Message]
+    replies: list[str]
     text: str
     prompts: list[str]
 
@@ -55,9 +61,14 @@ class BatchTokenizer:
         self.tails: dict[str, list[int] | None] = {}
         self.marks = self.probe()
 
-    def tokenize(self, conversations: Iterable[Sequence[Message]]) -> Iterator[list[Example] | TemplateMisfit]:
-        """The examples of each conversation, in order, or why there are none. One thread renders while others encode."""
-        remaining = iter(conversations)
+    def tokenize(
+        self, conversations: Iterable[Sequence[Message]], tools: Iterable[list[Tool] | None] = repeat(None)
+    ) -> Iterator[list[Example] | TemplateMisfit]:
+        """The examples of each conversation, in order, or why there are none. One thread renders while others encode.
+
+        `tools`: of each conversation.
+        """
+        remaining = map(Chat, conversations, tools)
         with ThreadPoolExecutor(1) as encoder:
             ahead = None
             while chunk := list(islice(remaining, AT_ONCE)):
@@ -76,16 +87,16 @@ class BatchTokenizer:
         return self.tokenizer.backend_tokenizer.encode_batch_fast(texts, add_special_tokens=False)
 
     def finish(
-        self, chunk: list[Sequence[Message]], rendered: list[Rendered | None], encoding: "Future[list[Encoding]]"
+        self, chunk: list[Chat], rendered: list[Rendered | None], encoding: "Future[list[Encoding]]"
     ) -> Iterator[list[Example] | TemplateMisfit]:
         encodings = iter(encoding.result())
-        for messages, row in zip(chunk, rendered, strict=True):
+        for chat, row in zip(chunk, rendered, strict=True):
             example = self.label(row, next(encodings).ids) if row else None
-            yield [example] if example else self.long_way(messages)
+            yield [example] if example else self.long_way(*chat)
 
-    def long_way(self, messages: Sequence[Message]) -> list[Example] | TemplateMisfit:
+    def long_way(self, messages: Sequence[Message], tools: list[Tool] | None = None) -> list[Example] | TemplateMisfit:
         try:
-            return tokenize_conversation(self.tokenizer, list(messages))
+            return tokenize_conversation(self.tokenizer, messages, tools)
         except TemplateMisfit as misfit:
             return misfit
 
@@ -119,24 +130,27 @@ class BatchTokenizer:
         texts = self.tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=add_generation_prompt)
         return cast("list[str]", texts)
 
-    def render_all(self, chunk: list[Sequence[Message]]) -> list[Rendered | None]:
-        """None for what needs the long way: no prompt or no reply, a special token in a text, a template that refuses it."""
+    def render_all(self, chunk: list[Chat]) -> list[Rendered | None]:
+        """None for what needs the long way: no prompt or no reply, more than roles and contents, a special token in a text, a
+        template that refuses it.
+        """
         places_of = [
-            [] if messages[:1] == [] or messages[0]["role"] == "assistant"
+            [] if messages[:1] == [] or messages[0]["role"] == "assistant" or not is_plain(messages, tools)
             or any(self.special.search(message["content"]) for message in messages)
-            else [place for place, message in enumerate(messages) if message["role"] == "assistant"]
-            for messages in chunk
+            else trained_positions(messages)
+            for messages, tools in chunk
         ]  # fmt: skip
         if self.marks is None or not any(places_of):
             return [None] * len(chunk)
-        pairs = list(zip(chunk, places_of, strict=True))
+        pairs = [(messages, places) for (messages, _), places in zip(chunk, places_of, strict=True)]
         try:
             texts = iter(self.render([messages[: places[-1] + 1] for messages, places in pairs if places], False))
             prompts = iter(self.render([messages[:place] for messages, places in pairs for place in places], True))
         except TemplateError:  # of one of them; halving finds it
             middle = len(chunk) // 2
             return self.render_all(chunk[:middle]) + self.render_all(chunk[middle:]) if middle else [None]
-        return [Rendered(m, next(texts), list(islice(prompts, len(places)))) if places else None for m, places in pairs]
+        replies = ([messages[place]["content"] for place in places] for messages, places in pairs)
+        return [Rendered(said, next(texts), list(islice(prompts, len(said)))) if said else None for said in replies]
 
     def label(self, row: Rendered, ids: list[int]) -> Example | None:
         """The example; None where the quick way is not right for this conversation."""
@@ -145,9 +159,8 @@ class BatchTokenizer:
         token_after = dict(zip((end for _, end in in_text), in_ids, strict=False))
         labels = [IGNORE_INDEX] * len(ids)
         marks = self.marks
-        replies = [message["content"] for message in row.messages if message["role"] == "assistant"]
         end, seen = 0, 0
-        for reply, prompt in zip(replies, row.prompts, strict=True):
+        for reply, prompt in zip(row.replies, row.prompts, strict=True):
             expected = f"{marks.before}{reply}{marks.after}" if marks else ""
             if len(in_text) != len(in_ids) or not (row.text.startswith(prompt) and row.text.startswith(expected, len(prompt))):
                 return None

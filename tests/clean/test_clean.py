@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from stages.clean.conversation import FAULTS, CleanedChunk, clean_conversation, 
 from stages.clean.params import CleanParams
 from stages.clean.steps import STEPS, steps_switched_on
 from stages.clean.turns import drop_loose_ends, join_sides
+from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, to_line, write_json, write_jsonl
 from stages.lib.records.collected import NAMES, in_order_of_ids
 from stages.lib.records.conversation import Conversation, Message, normalize
@@ -24,9 +26,9 @@ from stages.lib.records.conversation import Conversation, Message, normalize
 CASES = REPO / "tests/cases"
 NOTHING = {
     "unicode": False, "gbk_mojibake": False, "html": False, "control_characters": False, "whitespace": False, "roles": False,
-    "tool_messages": "drop", "traditional_to_simplified": False, "segment_words": False, "remove_stop_words": False,
-    "urls": "keep", "personal_data": [], "boilerplate": "keep", "refusals": "keep", "repetition": "keep", "languages": [],
-    "length_quantiles": None, "duplicates": False, "near_duplicates": None,
+    "tool_messages": "keep", "thoughts": "keep", "traditional_to_simplified": False, "segment_words": False,
+    "remove_stop_words": False, "urls": "keep", "personal_data": [], "presidio": None, "boilerplate": "keep", "refusals": "keep",
+    "repetition": "keep", "languages": [], "length_quantiles": None, "duplicates": False, "near_duplicates": None,
 }  # fmt: skip
 REPAIRS = ("unicode", "gbk_mojibake", "html", "control_characters", "whitespace", "roles", "duplicates")
 ALL = CleanParams(**NOTHING | dict.fromkeys(REPAIRS, True))
@@ -122,7 +124,7 @@ def test_roles_are_put_in_turn(case: dict) -> None:
 # Switches. Each input is one that this step alone changes.
 CHANGED_BY = {
     "gbk_mojibake": exchange("a", "浣犲ソ涓栫晫"),
-    "html": exchange("a", "<p>hi</p>"),
+    "html": exchange("a", "is Ben &amp; Ann in?"),
     "unicode": exchange("a", "cafÃ©"),
     "control_characters": exchange("a", "to\u200bday"),
     "whitespace": exchange("a", " hi "),
@@ -157,13 +159,112 @@ def test_word_segmentation_and_stop_words_are_switches_of_their_own() -> None:
     assert clean_messages([message("user", "體驗"), messages[1]], only("traditional_to_simplified"))[0][0]["content"] == "体验"
 
 
-def test_what_tools_returned_goes_or_counts_as_the_users() -> None:
-    messages = [message("user", "weather?"), message("assistant", ""), message("tool", "22 C"), message("assistant", "Warm.")]
-    dropped, steps = clean_messages(messages, ALL)
-    assert dropped == [messages[0], messages[3]]
+# Tools
+
+
+def call(name: str, arguments: str, content: str = "") -> Message:
+    return {
+        "role": "assistant",
+        "content": content,
+        "tool_calls": [{"type": "function", "function": {"name": name, "arguments": arguments}}],
+    }
+
+
+WEATHER = [
+    message("user", "weather?"),
+    call("look", '{"at": "ann@firm.io"}'),
+    message("tool", "22 C"),
+    message("assistant", "Warm."),
+]
+
+
+def test_tool_use_stays_whole_and_its_texts_are_masked_inside_their_json() -> None:
+    result = message("tool", '{"mail": "ann@firm.io",  "degrees": 22, "phones": ["+49 30 901820"]}')
+    messages = [WEATHER[0], WEATHER[1], result, WEATHER[3]]
+    assert clean_messages(messages, ALL) == (messages, [])
+    kept, steps = clean_messages(messages, only("roles", "html", personal_data=["email", "phone"]))
+    assert [row["role"] for row in kept] == ["user", "assistant", "tool", "assistant"]
+    assert json.loads(kept[1]["tool_calls"][0]["function"]["arguments"]) == {"at": "[EMAIL]"}
+    assert json.loads(kept[2]["content"]) == {"mail": "[EMAIL]", "degrees": 22, "phones": ["[PHONE]"]}
+    assert steps == ["email", "phone"]
+
+
+def test_what_depends_on_a_tools_result_goes_whole_and_counts() -> None:
+    before, after = exchange("")["messages"], [message("user", "And tomorrow?"), message("assistant", "Warmer still.")]
+    rows = [conversation("a", *before, *WEATHER, *after), conversation("b", *WEATHER), conversation("c", *before)]
+    rows[0]["tools"] = [{"type": "function", "function": {"name": "look"}}]
+    kept, ledger = clean_all(rows, only("roles", tool_messages="drop"))
+    assert [(row["id"], row["messages"], "tools" in row) for row in kept] == [("a", before, False), ("c", before, False)]
+    assert [(row["reason"], row["messages_left_out"]) for row in ledger] == [(None, 6), ("tool_messages", 4), (None, 0)]
+
+
+def test_no_reply_that_came_before_a_call_in_its_exchange_stays_without_it() -> None:
+    said = [WEATHER[0], message("assistant", "Let me see."), *WEATHER[1:]]
+    kept, _ = clean_messages([*exchange("")["messages"], *said], only("roles", tool_messages="drop"))
+    assert kept == exchange("")["messages"]
+
+
+def test_what_a_tool_returned_can_count_as_the_users_words() -> None:
+    asked, steps = clean_messages(WEATHER, only("roles", tool_messages="as_user"))
+    assert asked == [message("user", "weather?\n22 C"), WEATHER[3]]
     assert "tool_messages" in steps
-    asked, _ = clean_messages(messages, only("roles", tool_messages="as_user"))
-    assert asked == [message("user", "weather?\n22 C"), messages[3]]
+
+
+def test_calls_of_other_arguments_are_no_duplicates() -> None:
+    rows = [conversation(str(n), message("user", "On!"), call("switch", f'{{"lamp": {n}}}')) for n in (1, 2, 2)]
+    rows[2]["id"] = "3"
+    kept, ledger = clean_all(rows, only("duplicates", near_duplicates=0.9))
+    assert [row["id"] for row in kept] == ["1", "2"]
+    assert ledger[2]["reason"] == "exact_duplicate"
+
+
+# Thoughts
+
+
+THINKING: Message = {"role": "assistant", "content": "4.", "reasoning_content": "2+2 is 4, says ann@firm.io."}
+
+
+def test_thoughts_are_kept_and_cleaned_or_dropped_or_refused_as_the_params_say() -> None:
+    row = conversation("a", message("user", "2+2?"), THINKING)
+    kept, _ = clean_messages(row["messages"], only(personal_data=["email"]))
+    assert kept[1]["reasoning_content"] == "2+2 is 4, says [EMAIL]."
+    dropped, steps = clean_messages(row["messages"], only(thoughts="drop"))
+    assert (dropped[1], steps) == (message("assistant", "4."), ["thoughts"])
+    with pytest.raises(ReprotuneError, match=r"a holds thoughts before a reply, which clean\.thoughts refuses; set it to keep"):
+        clean_all([row], only(thoughts="refuse"))
+    assert clean_all([exchange("a")], only(thoughts="refuse"))[0] == [exchange("a")]
+
+
+# Marks and preferences
+
+
+def off(content: str) -> Message:
+    return {"role": "assistant", "content": content, "weight": 0}
+
+
+def test_a_reply_of_weight_0_and_one_to_learn_stay_two_messages() -> None:
+    messages = [message("user", "a"), off("b"), off("c"), message("assistant", "d"), message("assistant", "e")]
+    kept, _ = clean_messages(messages, ALL)
+    assert kept == [messages[0], off("b\nc"), message("assistant", "d\ne")]
+
+
+def test_a_conversation_with_nothing_to_learn_from_puts_no_other_out_as_its_duplicate() -> None:
+    rows = [conversation("a", message("user", LONG), off(LONG)), exchange("b", LONG, LONG), exchange("c", LONG, LONG + "!")]
+    kept, ledger = clean_all(rows, only("duplicates", near_duplicates=0.7))
+    assert [row["id"] for row in kept] == ["a", "b"]
+    assert ledger[2]["duplicate_of"] == "b"
+
+
+def test_a_fault_of_a_reply_that_is_not_learned_is_none() -> None:
+    rows = [conversation("a", message("user", "one"), off(REFUSAL), message("user", "two"), message("assistant", "three"))]
+    assert [row["id"] for row in clean_all(rows, only(refusals="drop"))[0]] == ["a"]
+
+
+def test_rejected_conversations_are_cleaned_as_the_preferred_one_is() -> None:
+    row = exchange("a", "Write to ann@firm.io") | {"rejected": [exchange("", "Write to ann@firm.io", " No. ")["messages"]]}
+    ([kept], _) = clean_all([row], only("whitespace", personal_data=["email"]))
+    assert kept["rejected"] == [exchange("", "Write to [EMAIL]", "No.")["messages"]]
+    assert clean_all([row | {"rejected": [[message("user", "a")]]}], ALL)[0] == [exchange("a", "Write to ann@firm.io")]
 
 
 REFUSAL = "I'm sorry, but I can't help with that."
@@ -359,9 +460,9 @@ def test_what_is_left_is_in_turn_not_empty_and_has_no_duplicate(rows: list[Conve
     kept, _ = clean_all(rows, ALL)
     for row in kept:
         roles = [one["role"] for one in row["messages"]]
-        turns = roles[1:] if roles[0] == "system" else roles
-        assert turns == ["user", "assistant"] * (len(turns) // 2)
-        assert turns
+        turns = [role for role in roles if role != "system"]
+        assert (turns[0], turns[-1], roles[-1]) == ("user", "assistant", "assistant")
+        assert all(one != other for one, other in pairwise(roles))
         assert all(normalize(one["content"]) for one in row["messages"])
     assert len({messages_key(row["messages"]) for row in kept}) == len(kept)
 
@@ -434,6 +535,43 @@ def test_a_removed_sources_file_is_not_trained_on(tmp_path: Path) -> None:
     assert json.loads((tmp_path / clean.SOURCES).read_text(encoding="utf-8")) == {"new": {"collected": 2}}
 
 
+# Near duplicates see who speaks
+
+
+def near_duplicates_of(*rows: Conversation) -> list[str]:
+    ledger = clean_all(list(rows), only("duplicates", near_duplicates=0.8))[1]
+    return [row["id"] for row in ledger if row["reason"]]
+
+
+ENGLISH = "the meeting of next week has been moved to thursday at three in the afternoon, in the large room on the second floor"
+GERMAN = "die besprechung der kommenden woche ist auf donnerstag um drei uhr verschoben, im grossen raum im zweiten stock"
+PROMPTS = ["", "Translate.", "You are a pirate.", "You are a professor."]
+
+
+@pytest.mark.parametrize("one", PROMPTS)
+@pytest.mark.parametrize("other", PROMPTS)
+def test_a_translation_both_ways_or_under_another_system_prompt_is_no_near_duplicate(one: str, other: str) -> None:
+    def under(prompt: str, id: str, user: str, assistant: str) -> Conversation:
+        system = [message("system", prompt)] if prompt else []
+        return conversation(id, *system, message("user", user), message("assistant", assistant))
+
+    assert near_duplicates_of(under(one, "a", ENGLISH, GERMAN), under(other, "b", GERMAN, ENGLISH)) == []
+    alike = near_duplicates_of(under(one, "a", ENGLISH, GERMAN), under(other, "b", f"{ENGLISH}!", f"{GERMAN} ja"))
+    assert alike == (["b"] if one == other else [])
+
+
+def test_a_system_prompt_that_all_share_makes_no_near_duplicates() -> None:
+    system = message("system", ENGLISH)
+    rows = [conversation(f"{n}", system, message("user", f"is {n} prime"), message("assistant", f"no {n}")) for n in range(20)]
+    assert near_duplicates_of(*rows) == []
+
+
+def test_where_a_message_ends_is_seen() -> None:
+    words = ENGLISH.split()
+    cut = [conversation(str(n), message("user", " ".join(words[:n])), message("assistant", " ".join(words[n:]))) for n in (4, 12)]
+    assert near_duplicates_of(*cut) == []
+
+
 # Switches
 
 
@@ -441,9 +579,9 @@ SWITCHES = {
     "unicode": ["unicode"], "gbk_mojibake": ["gbk_mojibake"], "html": ["html"], "control_characters": ["control_characters"],
     "whitespace": ["whitespace"], "traditional_to_simplified": ["traditional_to_simplified"], "segment_words": ["segment_words"],
     "remove_stop_words": ["remove_stop_words"], "urls": ["urls"], "roles": [], "duplicates": [],
-    "personal_data": ["email", "iban", "id_card", "payment_card", "ip_address", "phone"],
+    "personal_data": ["secret", "email", "iban", "id_card", "payment_card", "ip_address", "phone"],
 }  # fmt: skip
-ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card"]}
+ON = {"urls": "mask", "personal_data": ["phone", "email", "iban", "id_card", "ip_address", "payment_card", "secret"]}
 
 
 @pytest.mark.parametrize("switch", SWITCHES)

@@ -123,7 +123,6 @@ def test_whatever_is_recognised_names_only_keys_that_are_there(keys: set[str]) -
         {"user": "a", "assistant": "b", "order": "c"},
         {"messages": "a", "user": "b", "assistant": "c"},
         {"messages": "a", "input": "b"},
-        {"messages": "a", "order": "b"},
         {**MESSAGES, "id": "a"},
         {**MESSAGES, "input": "a"},
         {**MESSAGES, "messages": "a"},
@@ -180,7 +179,7 @@ def test_fields_of_every_type_become_text_or_nothing() -> None:
     values = {"id": [7, 8, 9], "label": [1.5, float("nan"), None], "language": ["zh", " ", None], "group": [True, None, None]}
     parquet.write_table(pyarrow.table({"prompt": ["q"] * 3, "completion": ["a"] * 3, **values}), "raw.parquet")
     rows = read(format="parquet", path="raw.parquet", language="en")
-    assert [row[1:5] for row in rows] == [("7", "1.5", "zh", "True"), ("8", None, "en", None), ("9", None, "en", None)]
+    assert [row[1:5] for row in rows] == [("7", "1.5", "zh", "true"), ("8", None, "en", None), ("9", None, "en", None)]
 
 
 # A row a message
@@ -248,19 +247,6 @@ def test_a_conversation_of_two_groups_is_unreadable() -> None:
         bad.reason == "conversation '1' has rows of the groups 'C1' and 'C2'; expected one (where that "
         "column names who writes, leave `group` out of the source's `columns`)"
     )
-
-
-def test_a_reply_not_to_learn_from_makes_its_row_unreadable() -> None:
-    for weight, readable in ((0, False), (1, True), (None, True)):
-        messages = pair("q", "a")
-        messages[1]["weight"] = weight
-        write_jsonl({"messages": messages})
-        (row,) = read_all(format="jsonl", path="raw.jsonl")
-        assert isinstance(row, RawConversation) == readable
-    messages[0]["weight"], messages[1]["weight"] = 0, 0
-    write_jsonl({"messages": messages})
-    (row,) = read_all(format="jsonl", path="raw.jsonl")
-    assert row.reason == "messages[1] has weight 0, a reply not to learn from; here all are, so take it out"
 
 
 def test_a_message_without_its_order_is_unreadable() -> None:
@@ -356,5 +342,5 @@ def test_a_jsonl_row_keeps_its_messages_and_its_own_fields() -> None:
         {"id": 7, "label": 3, "language": "zh", "group": 5, "messages": [{"role": "bot", "content": "👋"}], "more": 1},
     )
     bare, full = read(format="jsonl", path="raw.jsonl", roles={"bot": "assistant"}, label="other", language="en")
-    assert bare == ("raw.jsonl:1", None, "other", "en", None, pair("hi", "hello"), ())
-    assert full == ("raw.jsonl:2", "7", "3", "zh", "5", [{"role": "assistant", "content": "👋"}], ())
+    assert bare == RawConversation("raw.jsonl:1", None, "other", "en", None, pair("hi", "hello"))
+    assert full == RawConversation("raw.jsonl:2", "7", "3", "zh", "5", [{"role": "assistant", "content": "👋"}])

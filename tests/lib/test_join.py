@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.similarity import join
-from stages.lib.similarity.join import parities, similar_pairs
+from stages.lib.similarity.join import Joins, parities, similar_pairs
 
 
 # Four million buckets, the real number, are slow to set up for each example; further tests have them.
@@ -20,7 +20,7 @@ def test_the_pairs_found_are_those_of_brute_force(
 ) -> None:
     sets, queries, others = drawn
     with sizes(bits, rows, products):
-        found = similar_pairs(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64), threshold)
+        found = similar_pairs(Joins(sets_of(sets)).at(threshold), np.array(queries, np.int64), np.array(others, np.int64))
     assert by_pair(*found) == alike(sets, queries, others, threshold)
 
 
@@ -34,7 +34,7 @@ def test_the_pairs_found_are_those_of_brute_force_among_words_as_frequent_as_in_
     queries, others = rows[:150], rows[150:]
     expected = alike(sets, queries, others, threshold)
     assert len(expected) > 40
-    assert by_pair(*similar_pairs(sets_of(sets), np.array(queries), np.array(others), threshold)) == expected
+    assert by_pair(*similar_pairs(Joins(sets_of(sets)).at(threshold), np.array(queries), np.array(others))) == expected
 
 
 def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
@@ -42,7 +42,7 @@ def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
     number = (1 << 15) + 2000
     values = choose.permutation(2**24)[: 6 * number].reshape(number, 6) * 200
     values[1 << 15 :, :5] = values[:2000, :5]  # 5 of 7 in common
-    similar = similar_pairs(sets_of(values.tolist()), np.arange(number), np.arange(number), 0.7)
+    similar = similar_pairs(Joins(sets_of(values.tolist())).at(0.7), np.arange(number), np.arange(number))
     twins = {(row, row + (1 << 15)): 5 / 7 for row in range(2000)}
     assert by_pair(*similar) == {(row, row): 1.0 for row in range(number)} | twins | {
         (b, a): index for (a, b), index in twins.items()
@@ -70,5 +70,5 @@ def test_pairs_that_share_too_little_are_not_verified(monkeypatch: pytest.Monkey
     sets = [frozenset(templates[row % 10]) | frozenset(choose.choice(frequent, 40, False).tolist()) for row in range(60)]
     verified = []
     monkeypatch.setattr(join, "jaccard", lambda _, pairs: verified.extend(pairs.tolist()) or np.zeros(len(pairs)))
-    similar_pairs(sets_of(sets), np.arange(30), np.arange(30, 60), 0.5)
+    similar_pairs(Joins(sets_of(sets)).at(0.5), np.arange(30), np.arange(30, 60))
     assert len(verified) < 0.2 * 30 * 3

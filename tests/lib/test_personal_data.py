@@ -1,6 +1,9 @@
 """Personal data: golden cases of each kind, numbers that must stay, and linear time on hostile input."""
 
 import json
+import random
+import re
+import string
 import time
 
 import pytest
@@ -13,13 +16,29 @@ from stages.lib.personal_data.kinds import PERSONAL_DATA, is_personal
 
 CASES = REPO / "tests/cases"
 PLACEHOLDERS = {
+    "secret": "[SECRET]",
     "email": "[EMAIL]", "iban": "[IBAN]", "id_card": "[ID]", "payment_card": "[CARD]", "ip_address": "[IP]", "phone": "[PHONE]",
 }  # fmt: skip
 
 
+ALPHABETS = {"": string.ascii_letters + string.digits, " upper": string.ascii_uppercase + "234567", " hex": "0123456789abcdef"}
+ALPHABETS[" lower"] = "0123456789abcdef"
+
+
+def filled(text: str) -> str:
+    """`<36>` becomes 36 letters and digits drawn at random: no key, not even one made up, stands in a file of this repository."""
+    choose = random.Random(text)
+    return re.sub(r"<(\d+)( \w+)?>", lambda match: "".join(choose.choices(ALPHABETS[match[2] or ""], k=int(match[1]))), text)
+
+
 def read_cases(name: str) -> list[dict]:
     with (CASES / f"personal_data_{name}.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+        cases = [json.loads(line) for line in file]
+    same = [case["input"] == case["expected"] for case in cases]
+    for case, stays in zip(cases, same, strict=True):
+        case["input"] = filled(case["input"])
+        case["expected"] = case["input"] if stays else case["expected"]
+    return cases
 
 
 def mask_all(text: str) -> str:
@@ -139,6 +158,12 @@ HOSTILE = [
     "1-",
     "13812345678 ",
     "a@a.",
+    "sk-",
+    "eyJ.",
+    "://a:b",
+    "aws_secret_",
+    "-----BEGIN PRIVATE KEY-----",
+    "AKIA",
 ]
 
 

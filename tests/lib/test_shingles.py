@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.lib.similarity import shingles
-from stages.lib.similarity.shingles import Shingles, concatenate, jaccard, shingle
+from stages.lib.similarity.shingles import Shingles, concatenate, jaccard, shingle, shingle_dialogues
 
 TEXTS = [
     "how do i reset my password? it's 2 o'clock, naïve café",
@@ -126,6 +126,35 @@ def test_texts_are_not_joined_over_their_border() -> None:
     assert slow_jaccard("a b\nc", "a b c") == 1
     assert rows_of(shingle(["a b", "c d"])) == [*rows_of(shingle(["a b"])), *rows_of(shingle(["c d"]))]
     assert shingle(["ab", "cd"], 1).values.tolist() != shingle(["abcd", ""], 1).values.tolist()
+
+
+# Who speaks
+
+SPOKEN = st.lists(st.tuples(st.sampled_from(["user", "assistant", ""]), MIXED), max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(dialogues=st.lists(SPOKEN, min_size=1, max_size=6), n=st.sampled_from([1, 2, 3, 8]))
+def test_a_dialogues_set_is_that_of_each_message_under_its_speaker(dialogues: list[list[tuple[str, str]]], n: int) -> None:
+    slow = [{(speaker, gram) for speaker, text in dialogue for gram in slow_set(text, n)} for dialogue in dialogues]
+    sets = shingle_dialogues(dialogues, n)
+    assert sets.sizes().tolist() == list(map(len, slow))
+    pairs = [(a, b) for a in range(len(slow)) for b in range(len(slow))]
+    expected = [len(slow[a] & slow[b]) / len(slow[a] | slow[b]) if slow[a] | slow[b] else 0.0 for a, b in pairs]
+    assert jaccard(sets, np.array(pairs)).tolist() == expected
+    assert rows_of(sets) == [shingle_dialogues([dialogue], n).values.tolist() for dialogue in dialogues]
+
+
+def test_the_same_words_from_another_speaker_are_other_words() -> None:
+    asked, answered = ("user", "where is my order"), ("assistant", "where is my order")
+    assert jaccard(shingle_dialogues([[asked], [answered]]), np.array([[0, 1]])).tolist() == [0]
+    assert rows_of(shingle_dialogues([[asked, ("assistant", "here")]]))[0] != rows_of(shingle_dialogues([[asked]]))[0]
+
+
+def test_two_messages_do_not_run_together_at_their_seam() -> None:
+    one = [("user", "a b"), ("user", "c d")]
+    assert shingle_dialogues([one]).sizes().tolist() == [2]
+    assert shingle(["a b c d"]).sizes().tolist() == [3]
 
 
 def test_order_and_repetition_of_tokens_are_told_apart() -> None:

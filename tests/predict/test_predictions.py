@@ -207,6 +207,18 @@ def test_what_is_too_long_or_misfits_is_counted_and_the_others_are_as_without_it
     assert rows == expected
 
 
+def test_the_reference_is_the_last_reply_to_learn_and_a_reply_of_weight_0_is_none(model, tokenizer):
+    off = {"role": "assistant", "content": "Nowhere.", "weight": 0}
+    asked, more = {"role": "user", "content": "Where?"}, {"role": "user", "content": "Sure?"}
+    good = {"role": "assistant", "content": "On shelf two."}
+    rows = [{"id": "a", "messages": [asked, good, more, off]}, {"id": "b", "messages": [asked, off]}]
+    marked, none = predict(model, tokenizer, rows, predict_params(), "base")
+    (plain,) = predict(model, tokenizer, [{"id": "a", "messages": [asked, good]}], predict_params(), "base")
+    assert marked == plain
+    assert none["unscored"] == "all of its replies have weight 0, so that there is none to compare with"
+    assert (none["nll"], none["reply"]) == (None, None)
+
+
 @pytest.mark.parametrize(("content", "counted"), [("b", "prompt"), ("b" * 50, "example")], ids=["prompt", "example"])
 def test_the_context_must_hold_the_references_and_the_longest_reply(model, tokenizer, content, counted):
     messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": content}]

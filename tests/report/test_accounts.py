@@ -241,7 +241,7 @@ def test_where_nothing_was_left_out_the_splits_stand_alone():
 ENDS = st.sampled_from(
     ["unreadable", "over_limit", "exact_duplicate", "refusal", "left_out", "test"]
     + [f"{split} {fate}" for split in ("train", "validation") for fate in ("kept", "cut", "too_long", "template_misfit")]
-    + ["train identical_replies"]
+    + ["train identical_replies", "train no_labels", "validation no_labels"]
 )
 ROWS = st.tuples(ENDS, st.integers(1, 5), st.lists(st.sampled_from(["html", "roles"]), unique=True), st.sampled_from("abc"))
 # One of each that the stages see to: no split is empty.
@@ -277,7 +277,8 @@ def test_the_counts_of_a_run_add_up(rows: list[tuple[str, int, list[str], str]])
     fates = accounts.fates_of_rows(sources, clean_ledger, assignment, tokenize_ledger).set_index("fate")["conversations"]
     assert fates.sum() == counts["rows_unreadable"] + counts["rows_over_limit"] + counts["collected"]
     for split in ("train", "validation"):
-        left_out = sum(counts[f"{split}_{fate}"] for fate in ("too_long", "template_misfit", "identical_replies"))
+        kinds = ("too_long", "template_misfit", "identical_replies", "no_labels")
+        left_out = sum(counts.get(f"{split}_{fate}", 0) for fate in kinds)
         assert counts[split] == fates[split] + left_out
         assert counts[f"{split}_examples"] == fates[split]  # one example each here
     assert fates["test"] == counts["test"]

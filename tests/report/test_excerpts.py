@@ -91,6 +91,19 @@ def test_a_test_conversation_is_shown_up_to_its_last_question_with_the_three_rep
     )
 
 
+def test_a_test_conversation_is_shown_up_to_the_reply_that_is_the_reference_with_its_calls() -> None:
+    messages = talk("Where?", "", "Sure?", "No.")
+    messages[1]["tool_calls"] = [{"type": "function", "function": {"name": "find", "arguments": '{"a": 1}'}}]
+    messages[3]["weight"] = 0
+    messages += talk("And?", "Two.", "Thanks", "Bye")
+    messages[-1]["weight"] = 0
+    text = render_replies(examples("pairs/1"), {"pairs/1": messages}, ["pairs"], 1)
+    assert [line.strip() for line in text.splitlines() if line.startswith("    ")][:5] == [
+        "Where?", 'find({"a": 1})', "Sure?", "No.", "And?",
+    ]  # fmt: skip
+    assert "Bye" not in text
+
+
 def test_of_a_source_that_is_not_shown_the_id_stands_alone() -> None:
     messages_of = {id: talk("geheim?", "geheim.") for id in ("chats/1", "pairs/1")}
     text = render_replies(examples("chats/1", reference="geheim", base_reply="geheim"), messages_of, ["pairs"], 1)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from similar_sets import SETS, alike, sets_of, sizes
 
-from stages.lib.similarity.join import Join
+from stages.lib.similarity.join import Join, Joins
 from stages.split import families
 from stages.split.families import connect_similar
 
@@ -28,7 +28,7 @@ def test_families_are_those_of_all_pairs_that_are_alike(at_once: int, threshold:
     expected = [(a, b) for a, b in alike(rows, everything, everything, threshold) if a != b]
     with sizes(8, 512, 1000), pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(families, "ALL_AT_ONCE", at_once)
-        found = connect_similar(sets_of(rows), threshold).tolist()
+        found = connect_similar(Joins(sets_of(rows)).at(threshold)).tolist()
     assert families_of(found, len(rows)) == families_of(expected, len(rows))
     assert all(first < row for row, first in found)
 
@@ -40,7 +40,7 @@ def test_every_pair_at_the_threshold_is_connected(shared: int, own: int, thresho
     for _ in range(1000):
         values = choose.integers(0, 2**32, shared + 2 * own).tolist()
         rows += [values[: shared + own], values[:shared] + values[shared + own :]]
-    assert connect_similar(sets_of(rows), threshold).tolist() == [[row + 1, row] for row in range(0, 2000, 2)]
+    assert connect_similar(Joins(sets_of(rows)).at(threshold)).tolist() == [[row + 1, row] for row in range(0, 2000, 2)]
 
 
 def test_of_a_large_family_few_pairs_are_compared() -> None:
@@ -54,9 +54,11 @@ def test_of_a_large_family_few_pairs_are_compared() -> None:
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Join, "verified", counted)
-        assert connect_similar(sets_of([*range(30), 1000 + row] for row in range(3000)), 0.7)[:, 1].tolist() == [0] * 2999
+        assert (
+            connect_similar(Joins(sets_of([*range(30), 1000 + row] for row in range(3000))).at(0.7))[:, 1].tolist() == [0] * 2999
+        )
     assert compared < 200_000
 
 
 def test_no_rows_have_no_families() -> None:
-    assert connect_similar(sets_of([]), 0.7).shape == (0, 2)
+    assert connect_similar(Joins(sets_of([])).at(0.7)).shape == (0, 2)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.core.files import to_line
-from stages.lib.similarity.join import similar_pairs
-from stages.lib.similarity.shingles import Shingles
+from stages.lib.similarity.join import Join, Joins, similar_pairs
+from stages.lib.similarity.shingles import Shingles, jaccard
 from stages.split import traits
 from stages.split.leakage import covered_share, find_crossings, nearest_others
 from stages.split.traits import Traits, describe_all, describe_lines, equal_pairs
@@ -21,8 +21,8 @@ HASHES = st.lists(st.integers(0, 3), min_size=0, max_size=12)
 def test_sides_without_rows_or_tokens_are_like_nothing() -> None:
     sets, none, all_rows = sets_of([[], [], [1]]), np.empty(0, np.int64), np.arange(3)
     for queries, others in [(none, none), (none, all_rows), (all_rows, none), (np.array([0]), np.array([1]))]:
-        assert by_pair(*similar_pairs(sets, queries, others, 0.5)) == {}
-        assert nearest_others(sets, queries, others, 0.5) == {}
+        assert by_pair(*similar_pairs(Joins(sets).at(0.5), queries, others)) == {}
+        assert nearest_others(Joins(sets).at(0.5), queries, others) == {}
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
@@ -33,12 +33,36 @@ def test_the_nearest_is_the_one_of_highest_index_and_of_several_the_first_row(
 ) -> None:
     sets, queries, others = drawn
     with sizes(8, 1, 10):
-        found = nearest_others(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64), threshold)
+        found = nearest_others(Joins(sets_of(sets)).at(threshold), np.array(queries, np.int64), np.array(others, np.int64))
     expected = {}
     for (query, other), index in sorted(alike(sets, queries, others, threshold).items()):
         if index > expected.get(query, (0, 0))[1]:
             expected[query] = (other, index)
     assert found == expected
+
+
+def test_of_many_that_are_alike_few_are_compared_to_find_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dialogues of one template, each with slots of its own: every held-out one is like every one in train."""
+    choose = np.random.Generator(np.random.PCG64(1))
+    template = choose.integers(0, 2**32, 40).tolist()
+    sets = [[*choose.choice(template, 34, False).tolist(), *choose.integers(0, 2**32, 4).tolist()] for _ in range(600)]
+    compared = 0
+    verified = Join.verified
+
+    def counted(join: Join, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        nonlocal compared
+        compared += len(pairs)
+        return verified(join, pairs)
+
+    monkeypatch.setattr(Join, "verified", counted)
+    found = nearest_others(Joins(sets_of(sets)).at(0.5), np.arange(100), np.arange(100, 600))
+    assert len(found) == 100
+    assert compared < 0.2 * 100 * 500
+    pairs, similarities = similar_pairs(Joins(sets_of(sets)).at(0.5), np.arange(100), np.arange(100, 600))
+    assert len(pairs) > 0.9 * 100 * 500
+    assert {row: index for row, (_, index) in found.items()} == {
+        row: similarities[pairs[:, 0] == row].max() for row in range(100)
+    }
 
 
 @settings(max_examples=30, deadline=None)
@@ -60,7 +84,11 @@ def traits_of(group: list[int], text: list[int], sets: list[Iterable[int]]) -> T
     number, none = len(group), sets_of([[] for _ in group])
     hashes = (np.array(group, np.uint64), np.zeros(number, np.uint64), np.array(text, np.uint64))
     names = [str(row) for row in range(number)]
-    return Traits(names, [b""] * number, [""] * number, *hashes, sets_of(sets), none)
+    return Traits(names, [""] * number, *hashes, sets_of(sets), none)
+
+
+def crossings_of(traits: Traits, held_out: np.ndarray, train: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
+    return find_crossings(traits, Joins(traits.shingles).at(threshold), held_out, train)
 
 
 def connected(pairs: list[list[int]], rows: Iterable[int]) -> set[frozenset[int]]:
@@ -81,7 +109,7 @@ def test_groups_and_texts_that_cross_are_connected_whole_and_no_others(group: li
     side = data.draw(st.lists(st.sampled_from(["held out", "train", "neither"]), min_size=number, max_size=number))
     held_out, train = ([row for row in range(number) if side[row] == name] for name in ("held out", "train"))
     with sizes(4, 512, 1000):
-        found = find_crossings(traits_of(group, text, [[]] * number), np.array(held_out, int), np.array(train, int), 0.8)
+        found = crossings_of(traits_of(group, text, [[]] * number), np.array(held_out, int), np.array(train, int), 0.8)
     assert list(found) == ["group", "text", "near"]
     for name, hashes in (("group", group), ("text", text)):
         crossing = {hashes[row] for row in held_out} & {hashes[row] for row in train} - {0}
@@ -95,13 +123,13 @@ def test_near_duplicates_cross_from_their_threshold_on() -> None:
     told = traits_of([0] * 5, [0] * 5, sets)
     held_out, train = np.array([0, 1]), np.array([2, 3, 4])
     for threshold, expected in [(0.8, [[0, 2], [1, 3]]), (0.9, [[0, 2]]), (0.91, []), (0.1, [[0, 2], [0, 4], [1, 3]])]:
-        assert sorted(find_crossings(told, held_out, train, threshold)["near"].tolist()) == expected
+        assert sorted(crossings_of(told, held_out, train, threshold)["near"].tolist()) == expected
 
 
 def test_what_has_no_group_does_not_share_it() -> None:
     rows = [conversation(str(row), f"question nr{row}", group) for row, group in enumerate([None, None, "", "", "ann", "ann"])]
     told = describe_lines([to_line(row) for row in rows], [])
-    crossings = find_crossings(told, np.array([0, 2, 4]), np.array([1, 3, 5]), 0.8)
+    crossings = crossings_of(told, np.array([0, 2, 4]), np.array([1, 3, 5]), 0.8)
     assert [len(found) for found in crossings.values()] == [1, 0, 0]
     assert sorted(crossings["group"][0].tolist()) == [4, 5]
 
@@ -145,6 +173,32 @@ def test_the_same_words_from_the_other_side_are_another_text() -> None:
     assert shares(conversation("a", "yes"), swapped) == ["prompt"]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "shared"),
+    [
+        ("Where is my order?", "where is my order", True),
+        ("Where is my order?", "WHERE IS MY ORDER ?!", True),
+        ("订单在哪里？", "订单在哪里", True),
+        ("订单在哪里。", "订单在哪里……", True),
+        ("Is it C?", "Is it C++?", False),
+        ("5 - 3", "5 + 3", False),
+        ("?", "!", False),
+        ("is it, now", "is it now", False),
+    ],
+)
+def test_prompts_that_differ_in_case_or_in_their_last_punctuation_are_one(one: str, other: str, shared: bool) -> None:
+    assert ("prompt" in shares(conversation("a", one), conversation("b", other, reply="no"))) is shared
+    assert "text" not in shares(conversation("a", one), conversation("b", other))
+
+
+def test_a_system_prompt_that_all_share_makes_no_two_alike() -> None:
+    system = "You are the assistant of a shop that sells tea, and you answer in one sentence, kindly and with care."
+    rows = [to_line(conversation(str(number), f"question {number}", system=system)) for number in range(2)]
+    told = describe_lines(rows, [])
+    assert jaccard(told.shingles, np.array([[0, 1]]))[0] < 0.5
+    assert told.long_grams.sizes().tolist() == [1, 1]
+
+
 def test_a_prompt_is_shared_only_where_all_that_the_user_says_is_the_same() -> None:
     one, same, other, longer = (conversation(id, "Hi", reply=id) for id in "abcd")
     for row, question, reply in ((one, "my invoice?", "sent"), (same, " My  invoice?", "lost"), (other, "a train?", "sent")):
@@ -177,4 +231,4 @@ def test_traits_do_not_depend_on_the_chunks(size: int, monkeypatch: pytest.Monke
 
 
 def test_no_conversations_have_traits_too() -> None:
-    assert [len(part) for part in describe_all([], [])] == [0, 0, 0, 0, 0, 0, 2, 2]
+    assert [len(part) for part in describe_all([], [])] == [0, 0, 0, 0, 0, 2, 2]

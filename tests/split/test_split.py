@@ -192,6 +192,13 @@ def test_a_stratum_is_made_of_the_chosen_properties(stratify_by: list[str], expe
     assert stratum_of(conversation(1, "a", prompt="x" * 20, turns=2), stratify_by) == expected
 
 
+def test_the_source_may_be_a_stratum() -> None:
+    conversations: list[Conversation] = [
+        {**conversation(number), "id": id} for number, id in enumerate(("mail/a/7", "mail/8", "chat/7"))
+    ]
+    assert [stratum_of(one, ["source", "turns"]) for one in conversations] == ["mail / 1 turn", "mail / 1 turn", "chat / 1 turn"]
+
+
 def test_turns_and_lengths_are_put_into_classes() -> None:
     turns = [stratum_of(conversation(1, turns=number), ["turns"]) for number in (1, 2, 3, 4, 40)]
     assert turns == ["1 turn", "2-3 turns", "2-3 turns", "4+ turns", "4+ turns"]

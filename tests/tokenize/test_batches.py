@@ -88,7 +88,11 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     """One to four turns, some with a system message first or a question last; in some a user speaks twice in a row."""
     roles = ["user", "assistant"] * draw(st.integers(1, 4))
     roles = draw(st.sampled_from([roles, roles, roles, ["system", *roles], [*roles, "user"], ["user", *roles], ["user"]]))
-    return [{"role": role, "content": draw(TEXTS)} for role in roles]
+    messages: list[Message] = [{"role": role, "content": draw(TEXTS)} for role in roles]
+    for message in messages:
+        if message["role"] == "assistant" and draw(st.integers(0, 3)) == 3:
+            message["weight"] = 0
+    return messages
 
 
 BATCHES = st.lists(conversations(), min_size=1, max_size=5)
@@ -230,9 +234,9 @@ def count_long_ways(monkeypatch: pytest.MonkeyPatch) -> list[list[Message]]:
     taken: list[list[Message]] = []
     long_way = BatchTokenizer.long_way
 
-    def watched(self: BatchTokenizer, messages: list[Message]) -> Any:
+    def watched(self: BatchTokenizer, messages: list[Message], tools: Any = None) -> Any:
         taken.append(messages)
-        return long_way(self, messages)
+        return long_way(self, messages, tools)
 
     monkeypatch.setattr(BatchTokenizer, "long_way", watched)
     return taken
@@ -368,6 +372,22 @@ def test_every_ordinary_conversation_takes_the_quick_way(chatml: Any, monkeypatc
     taken = count_long_ways(monkeypatch)
     assert tokenize_quickly(tokenizer, ordinary) == tokenize_slowly(tokenizer, ordinary)
     assert not taken
+
+
+def test_replies_not_to_learn_take_the_quick_way_and_have_no_label(chatml: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = [talk("a", "wrong", "no", "right", "more", "wrong again"), talk("a", "right", "b", "wrong"), talk("a", "wrong")]
+    for messages in batch:
+        for message in messages:
+            if message["content"].startswith("wrong"):
+                message["weight"] = 0
+    taken = count_long_ways(monkeypatch)
+    outcomes = tokenize_quickly(chatml, batch)
+    assert outcomes == tokenize_slowly(chatml, batch)
+    learned = [[chatml.decode([id for id in one.labels if id != IGNORE_INDEX]) for one in examples] for examples in outcomes]
+    assert learned == [["right<|im_end|>"], ["right<|im_end|>"], []]
+    assert "wrong<|im_end|>" in chatml.decode(outcomes[0][0].input_ids)
+    assert "wrong again" not in chatml.decode(outcomes[0][0].input_ids), "nothing is read behind the last label"
+    assert taken == batch[2:]
 
 
 def test_conversations_with_a_system_message_take_the_quick_way(tiny: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from stages.base_model import __main__ as base_model
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import write_jsonl
+from stages.lib.records.tokenize_ledger import LEDGER
 from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train.methods import add_adapter
@@ -76,6 +78,34 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
     except SystemExit as stop:
         return stop.code
     return 0
+
+
+def test_where_many_conversations_were_too_long_it_says_what_would_keep_them(folder, monkeypatch, capsys):
+    assert run(monkeypatch) == 0
+    assert "too long" not in capsys.readouterr().out
+    whole = {"tokens": 900, "first_turn": 90, "characters": 2000, "unspaced": 0}
+    rows = [{"id": f"s/{at}", "split": "train", "fate": "too_long" if at < 3 else "kept"} | ({"whole": whole} if at < 3 else {}) for at in range(9)]
+    write_jsonl(LEDGER, rows)
+    assert run(monkeypatch) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too long 3 of 9 conversations (33%) are longer than tokenize.max_length 256; 99% would fit at 900" in said
+    assert "`too_long: cut` keeps 3 of them without their last turns" in said
+
+
+@pytest.mark.usefixtures("folder")
+def test_where_many_conversations_were_too_long_it_says_what_would_keep_them(monkeypatch, capsys):
+    assert run(monkeypatch) == 0
+    assert "too long" not in capsys.readouterr().out
+    whole = {"tokens": 900, "first_turn": 90, "characters": 2000, "unspaced": 0}
+    rows = [
+        {"id": f"s/{at}", "split": "train", "fate": "too_long" if at < 3 else "kept"} | ({"whole": whole} if at < 3 else {})
+        for at in range(9)
+    ]
+    write_jsonl(LEDGER, rows)
+    assert run(monkeypatch) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "too long 3 of 9 conversations (33%) are longer than tokenize.max_length 256; 99% would fit at 900" in said
+    assert "`too_long: cut` keeps 3 of them without their last turns" in said
 
 
 @pytest.mark.usefixtures("folder")

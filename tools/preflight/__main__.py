@@ -9,11 +9,11 @@ import argparse
 import sys
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import print_all, run_tool
+from tools.console import paragraph, print_all, run_tool
 from tools.preflight.advice import tell_changes, tell_disk, tell_memory, tell_verdict
 from tools.preflight.device import find_device, tell_machine
 from tools.preflight.examination import examine, tell_data, tell_model
-from tools.preflight.project import read_project
+from tools.preflight.project import read_project, read_too_long
 from tools.preflight.timing import tell_time
 
 
@@ -39,6 +39,8 @@ def preflight(options: argparse.Namespace) -> int:
     print_all(tell_disk(examined))
     print_all(tell_model(examined, project.pin.name))
     print_all(tell_data(examined, project.data))
+    if too_long := read_too_long():
+        print_all(paragraph("too long", too_long))
     print_all(tell_memory(examined, device))
     print_all(tell_verdict(examined, device))
     if not fits:

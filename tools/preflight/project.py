@@ -9,8 +9,12 @@ from transformers import AutoConfig
 from stages.lib.base_model.pin import PIN, BasePin, read_base_pin
 from stages.lib.base_model.source import fetch
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import read_jsonl
 from stages.lib.core.params import read_params
+from stages.lib.records.tokenize_ledger import LEDGER, TokenizedRow
 from stages.lib.records.tokenized import IGNORE_INDEX, examples_of
+from stages.tokenize.__main__ import TokenizeParams
+from stages.tokenize.lengths import tell_too_long
 from stages.train.packing import pack_shuffled
 from stages.train.params import TrainParams
 
@@ -83,6 +87,15 @@ def read_data() -> Data | None:
     if not labels.any():
         raise ReprotuneError(f"{path}: none of {len(tokens):,} examples has a label to learn from; see metrics/examples.md")
     return Data(len(tokens), tokens[labels > 0].tolist(), labels[labels > 0].tolist())
+
+
+def read_too_long() -> str | None:
+    """What there is to say of the training conversations that are left out for their length, if they are many."""
+    if not LEDGER.exists():
+        return None
+    rows: list[TokenizedRow] = [row for row in read_jsonl(LEDGER) if row["split"] == "train"]
+    whole = [row["whole"] for row in rows if row["fate"] == "too_long" and "whole" in row]
+    return tell_too_long(whole, len(rows), read_params("tokenize", TokenizeParams).max_length)
 
 
 def read_project() -> Project:

@@ -5,17 +5,19 @@ who) is proposed, and said to be.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import orjson
+import yaml
 
 from stages.clean.__main__ import judge_all
 from stages.clean.conversation import clean_lines
 from stages.clean.params import CleanParams
 from stages.collect.__main__ import Collected
+from stages.collect.sources import ANY_VALUE, Source
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.params import read_params
+from stages.lib.core.params import Yaml12Loader, read_params
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
@@ -27,16 +29,20 @@ from tools.preview.description import (
     tell_conversations,
     tell_file,
     tell_nothing_read,
+    tell_nothing_to_paste,
     tell_problems,
     tell_roles,
     tell_unmapped,
     tell_what_to_do,
 )
 from tools.preview.examples import tell_first
-from tools.preview.file_kind import tell_kind
-from tools.preview.roles import check_stated, propose_roles, role_names
-from tools.preview.sample import Sample, convert, read_sample, without_last_conversation
+from tools.preview.given import find_given, tell_kind_of_all
+from tools.preview.roles import check_stated, propose_for_many, propose_roles, role_names, speakers_of, tell_events
+from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
+from tools.preview.unwanted import LeaveOut, count_unwanted, messages_of, propose_unwanted, tell_unwanted, without_unwanted
+
+MAY_SERVE_TWICE = {"label", "language", "group"}  # beside what the column is mapped to besides: a class is an answer too
 
 
 def parse_pairs(pairs: Sequence[str], option: str) -> dict[str, str]:
@@ -55,20 +61,53 @@ def map_columns(stated: dict[str, str], sample: Sample) -> Proposal | None:
     """As stated, or as proposed."""
     if not stated:
         return propose_columns(sample)
-    inner, keys = ("role", "content") if "messages" in stated else (), sample.keys
+    inner, keys = ("role", "content", "order") if "messages" in stated else (), sample.keys
     taken: dict[tuple[str, bool], str] = {}
     for field, name in stated.items():
         place = (name, field in inner)
         if name not in keys and field not in inner:
             raise ReprotuneError(f"--columns: no column {name!r}; found {', '.join(map(repr, keys))}")
-        if place in taken:
+        if place in taken and not {field, taken[place]} & MAY_SERVE_TWICE:
             raise ReprotuneError(f"--columns: {name!r} is mapped to {taken[place]} and to {field}; map it to one of them")
         taken[place] = field
     return Proposal(stated, check_columns(stated), "as stated by --columns")
 
 
-def print_conversations(rows: list[Collected], problems: list[str]) -> None:
-    """How they read, what cleaning does to them, the problems, and the first of those that are kept."""
+def read_and_map(source: Source, stated: dict[str, str]) -> tuple[Sample, Proposal | None]:
+    """The first rows, and which column holds what. A document that is one conversation is a row, however it is laid out.
+
+    Raises:
+        ReprotuneError: it can't be read, nor is it one conversation.
+    """
+    sample = stopped = None
+    try:
+        sample = read_sample(source)
+        if proposal := map_columns(stated, sample):
+            return sample, proposal
+    except ReprotuneError as error:
+        stopped = error
+    whole = read_whole(source)
+    if whole and (proposal := map_columns(stated, whole)) and (proposal.mapping.messages or not sample):
+        return whole, proposal
+    if sample is None or (stated and stopped):
+        raise stopped or ReprotuneError(f"{source.path}: holds no row")
+    return sample, None
+
+
+def parse_values(pairs: Sequence[str]) -> LeaveOut:
+    """Values as YAML has them: --leave-out public=false type=note."""
+    values: LeaveOut = {}
+    for key, text in parse_pairs(pairs, "--leave-out").items():
+        try:
+            value = yaml.load(text, Loader=Yaml12Loader) if text != ANY_VALUE else text
+        except yaml.YAMLError:
+            value = text
+        values[key] = text if isinstance(value, dict) else value
+    return values
+
+
+def print_conversations(rows: list[Collected], problems: list[str]) -> bool:
+    """How they read, what cleaning does to them, the problems, and the first of those that are kept; whether there is one."""
     params = read_params("clean", CleanParams)
     chunk = clean_lines([row.line for row in rows], params)
     ledger = judge_all([chunk], params)
@@ -79,52 +118,68 @@ def print_conversations(rows: list[Collected], problems: list[str]) -> None:
     if kept:
         tokenizer = load_tokenizer() if TOKENIZER.exists() else None
         print_all(tell_first(kept, tokenizer, takes_colour()))
-    elif rows:
-        print("\nCleaning drops them all, so nothing is left to train on. Are the columns and roles the right ones?")
+        if tokenizer:
+            from tools.preview.lengths import tell_lengths  # loads transformers
+
+            print_all(tell_lengths([conversation for _, conversation in kept], tokenizer))
+    return bool(kept)
 
 
 def preview(options: argparse.Namespace) -> int:
     """Print it all; 1 if a person has to say first which columns or roles these are."""
-    path, stated_columns = options.file, parse_pairs(options.columns, "--columns")
+    given, stated_columns = find_given(options.files), parse_pairs(options.columns, "--columns")
     stated_roles, sources = parse_pairs(options.roles, "--roles"), read_params("collect", SourceNames).sources
-    kind = tell_kind(path, options.format, options.encoding)
+    path, kind = given.path, tell_kind_of_all(given, options.format, options.encoding)
     target = destination(path)
     name = choose_name(path, target, options.name, sources)
-    entry = make_entry(kind, target)
-    sample = read_sample(check_entry(entry | {"path": str(path), "outside": True}))
+    entry = make_entry(kind, target, given.pattern)
+    sample, proposal = read_and_map(check_entry(entry | {"path": str(path), "outside": True}), stated_columns)
     refuse_trees(path, sample)
-    print_all(tell_file(path, kind, sample))
-    proposal = map_columns(stated_columns, sample)
+    print_all(tell_file(given, kind, sample))
     if proposal is None:
         print_all(tell_unmapped(path, sample))
         return 1
-    print_all(tell_columns(sample, proposal))
+    begins = options.begins or proposal.begins
+    leave_out = parse_values(options.leave_out) or propose_unwanted(messages_of(sample, proposal.mapping), proposal.mapping.role)
+    print_all(tell_columns(sample, proposal, leave_out))
+    print_all(tell_unwanted(count_unwanted(messages_of(sample, proposal.mapping), leave_out), bool(options.leave_out)))
     if proposal.mapping.conversation:
         sample = without_last_conversation(sample, proposal.mapping.conversation)
-    names, openers = role_names(sample, proposal.mapping)
-    guess = propose_roles(names, openers)
-    print_all(tell_roles(names, guess, stated_roles, list(check_stated(stated_roles, names, sample))))
+    said = without_unwanted(sample, proposal.mapping, leave_out)
+    names, openers = Counter[str](), Counter[str]()
+    if not begins:
+        names, openers = role_names(said, proposal.mapping)
+    speakers = speakers_of(said, proposal.mapping)
+    guess = propose_for_many(propose_roles(names, openers), speakers)
     roles = guess.roles | stated_roles
-    entry |= {key: value for key, value in (("columns", proposal.columns), ("roles", roles)) if value}
-    rows, unreadable = convert(sample, check_entry(entry), name)
-    print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
+    notes = [*check_stated(stated_roles, names, sample), *tell_events(speakers, roles, proposal.mapping.role or "role")]
+    print_all(tell_roles(names, guess, stated_roles, notes))
+    told = (("columns", proposal.columns), ("begins", begins), ("leave_out", leave_out), ("roles", roles))
+    entry |= {key: value for key, value in told if value}
+    rows, others = convert(sample, check_entry(entry), name)
+    unreadable = [row for row in others if row.fate == "unreadable"]
+    any_kept = print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
     if not rows:
-        print_all(tell_nothing_read(path, bool(names)))
-        return 1
-    print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources))))
-    return 0
+        print_all(tell_nothing_read(path, [one for one in guess.left if one not in stated_roles], unreadable))
+    elif not any_kept:
+        print_all(tell_nothing_to_paste("cleaning drops all conversations (are the columns and roles the right ones?)"))
+    else:
+        print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources))))
+    return 0 if any_kept else 1
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.preview", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("file", metavar="FILE", type=Path, help="CSV, TSV, JSON, JSONL or Parquet; .gz and .zst too")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="CSV, TSV, JSON, JSONL, Parquet, .gz and .zst too; or a folder")
     parser.add_argument("--format", choices=FORMATS, help="where it is not told rightly")
     parser.add_argument("--name", help="of the source in params.yaml")
     parser.add_argument("--encoding", help="where it is not told rightly")
     parser.add_argument("--columns", nargs="+", default=[], metavar="FIELD=COLUMN", help="which column holds what")
     parser.add_argument("--roles", nargs="+", default=[], metavar="NAME=ROLE", help="what the file's names of roles mean")
+    parser.add_argument("--begins", choices=("user", "assistant"), help="who speaks first, where messages name no role")
+    parser.add_argument("--leave-out", nargs="+", default=[], metavar="KEY=VALUE", help="which rows and messages are no part")
     return preview(parser.parse_args())
 
 

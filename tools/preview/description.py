@@ -3,39 +3,53 @@
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from stages.clean.conversation import CleanedChunk
+from stages.collect.layouts import with_standard_fields
+from stages.collect.marks import is_mark
+from stages.collect.messages import REPLY_KEYS, as_text
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
+from stages.lib.personal_data.kinds import PERSONAL_DATA
 from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.conversation import ROLES, Conversation
 from tools.console import WIDTH, paragraph, plural, visible
 from tools.preview.chat_exports import lacks_conversation
-from tools.preview.columns import Proposal, lists_of_messages
+from tools.preview.columns import Proposal, tell_order
 from tools.preview.file_kind import FileKind
+from tools.preview.given import Given
+from tools.preview.message_lists import lists_of_messages
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
 from tools.preview.source_entry import leads_out, yaml_entry
 from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
+MASKS = (*PERSONAL_DATA, "urls")  # steps of cleaning that put a mark in a text's place
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
-def tell_file(path: Path, kind: FileKind, sample: Sample) -> Iterator[str]:
-    yield visible(str(path))
+def tell_file(given: Given, kind: FileKind, sample: Sample) -> Iterator[str]:
+    yield visible(str(given.path / given.pattern if given.pattern else given.path))
     yield ""
     parts = [FORMATS[kind.format]]
     parts += [f"cells parted by {DELIMITERS[kind.delimiter]}"] if kind.delimiter else []
     parts += [kind.encoding.shown] if kind.encoding else []
     parts += [f"compressed with {kind.compression}"] if kind.compression else []
-    yield from paragraph("file", ", ".join(parts))
+    if given.is_folder:
+        names = [path.relative_to(given.path).as_posix() for path in given.files]
+        shown = ", ".join(names[:MOST_SHOWN]) + (" ..." if len(names) > MOST_SHOWN else "")
+        yield from paragraph("files", f"{plural(len(names), 'file')}: {shown}")
+        if given.rest:
+            yield from paragraph("", f"not read: {', '.join(path.name for path in given.rest[:MOST_SHOWN])}")
+    yield from paragraph("each" if given.is_folder else "file", ", ".join(parts))
     for note in kind.encoding.notes if kind.encoding else []:
         yield from paragraph("", note)
     number = len(sample.rows) + len(sample.unreadable)
-    yield from paragraph("rows", f"{number:,}" if sample.complete else f"the first {number:,}; what follows is about these")
+    first = "of each file the first, " if given.is_folder else "the first "
+    yield from paragraph("rows", f"{number:,}" if sample.complete else f"{first}{number:,}; what follows is about these")
 
 
 def tell_unmapped(path: Path, sample: Sample) -> Iterator[str]:
@@ -61,6 +75,7 @@ def tell_unmapped(path: Path, sample: Sample) -> Iterator[str]:
         "A row is a question with its answer, one message, or a list of messages. If the first line is a row already,",
         "put a line of names above it.",
     )
+    yield from tell_nothing_to_paste("the names do not tell which column holds the texts, and who wrote them")
 
 
 def mapping_commands(path: Path) -> Iterator[str]:
@@ -68,31 +83,65 @@ def mapping_commands(path: Path) -> Iterator[str]:
     yield f"{command} user=COLUMN assistant=COLUMN"
     yield f"{command} conversation=COLUMN role=COLUMN content=COLUMN"
     yield f"{command} messages=COLUMN role=KEY content=KEY"
+    yield f"{command} conversation=COLUMN content=COLUMN --begins user   # where no role is named and sides take turns"
 
 
-def tell_nothing_read(path: Path, has_roles: bool) -> Iterator[str]:
-    """`has_roles`: whether the rows name the roles of their messages."""
+def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[UnreadableRow]) -> Iterator[str]:
+    """`unknown`: the names of roles that nobody knows, which are the reason then."""
     yield ""
     yield "No conversation comes out of it, so there is nothing to train on yet. Mend these rows, or say which column"
-    yield f"holds what{' and who is who' if has_roles else ''}, and look again:"
+    yield f"holds what{' and who is who' if unknown else ''}, and look again:"
     yield ""
-    if has_roles:
-        yield f"  python -m tools.preview {shlex.quote(str(path))} --roles NAME=ROLE"
+    if unknown:
+        pairs = " ".join(f"{shlex.quote(name)}=ROLE" for name in unknown[:MOST_SHOWN])
+        yield visible(f"  python -m tools.preview {shlex.quote(str(path))} --roles {pairs}")
     yield from mapping_commands(path)
+    reasons = Counter(row.reason for row in unreadable).most_common(1)
+    yield from tell_nothing_to_paste(
+        f"nobody says who is {', '.join(unknown[:MOST_SHOWN])}" if unknown else reasons[0][0] if reasons else "no row is read"
+    )
 
 
-def tell_columns(sample: Sample, proposal: Proposal) -> Iterator[str]:
-    mapped = [(field, name) for field, name in proposal.mapping if name is not None]
+def tell_nothing_to_paste(reason: str) -> Iterator[str]:
+    """The one reason, at the end."""
+    yield ""
+    yield visible(f"Nothing to paste: {reason}.")
+
+
+def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str]) -> Iterator[str]:
+    """`leave_out`: the keys by which rows or messages are left out."""
+    mapped = [(field, name) for field, name in with_standard_fields(proposal.mapping, sample.keys) if name is not None]
     mapped.sort(key=lambda pair: pair[0] != "messages")
-    inner = ("role", "content") if proposal.mapping.messages else ()
+    inner = ("role", "content", "order") if proposal.mapping.messages else ()
     shown = [
         (name if name == field else f"{name} -> {field}") + (" (in each message)" if field in inner else "")
         for field, name in mapped
     ]
     yield from paragraph("columns", ", ".join(shown))
-    yield from tell_unused("not used", [key for key in sample.keys if key not in [name for _, name in mapped]])
-    yield from tell_unused("not used in the messages", unused_keys(sample, proposal.mapping))
+    outer = [name for field, name in mapped if field not in inner]
+    yield from tell_unused("not used", [key for key in sample.keys if key not in outer and key not in leave_out])
+    unused = [key for key in unused_keys(sample, proposal.mapping) if key not in leave_out]
+    yield from tell_unused("not used in the messages", unused)
+    for types in tell_types(sample, proposal.mapping):
+        yield from paragraph("", types)
     yield from paragraph("layout", proposal.how)
+    if note := tell_order(sample, proposal.mapping):
+        yield from paragraph("order", note)
+
+
+def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
+    """Columns with cells that are no text: as what they are read."""
+    rest = ("messages", "order", "conversation", "role", "content")
+    read = {field: str(name) for field, name in columns if name in sample.keys and field not in rest}
+    for field, name in read.items():
+        for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
+            found = next((cell for cell in sample.cells(name) if isinstance(cell, kinds)), None)
+            if field == "label" and isinstance(found, bool):
+                yield f"{name} says whether people liked the reply: where it is false, the reply is context, and not learned"
+                break
+            if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
+                yield f"{name} holds {what}, read as text: {shorten_cell(as_text(found))!r}"
+                break
 
 
 def tell_unused(title: str, names: list[str]) -> Iterator[str]:
@@ -102,9 +151,11 @@ def tell_unused(title: str, names: list[str]) -> Iterator[str]:
 
 def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     """The keys of messages that neither tell a role nor hold a text."""
-    read = (columns.role or "role", columns.content or "content")
+    read = (columns.role or "role", columns.content or "content", columns.order)
+    firsts = [name.partition(".")[0] for name in read if name]
     found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
-    return [key for key in dict.fromkeys(found) if key not in read]
+    known = (*read, *firsts, *REPLY_KEYS)
+    return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]
 
 
 def tell_roles(names: Counter[str], proposal: RoleProposal, stated: dict[str, str], notes: list[str]) -> Iterator[str]:
@@ -130,16 +181,34 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     spread = plural(min(turns), "reply") if min(turns) == max(turns) else f"{min(turns)} to {max(turns)} replies"
     messages = plural(sum(len(one["messages"]) for one in conversations), "message")
     yield from paragraph("reads as", f"{plural(len(turns), 'conversation')} of {messages}, {spread} in each")
+    if special := list(tell_special(conversations)):
+        yield from paragraph("with", ", ".join(special))
     languages = Counter(verdict.language for verdict in chunk.verdicts)
     shares = [f"{code.replace('und', 'not told')} {number / len(turns):.0%}" for code, number in languages.most_common(5)]
     yield from paragraph("language", ", ".join(shares))
     dropped = Counter(row["reason"] for row in ledger if row["reason"])
-    repaired = Counter(step for row in ledger for step in row["repaired_by"] if not row["reason"])
+    changed = Counter(step for row in ledger for step in row["repaired_by"] if not row["reason"])
+    masked = Counter({step: number for step, number in changed.items() if step in MASKS})
+    repaired = changed - masked
     went = [f"repairs {counted(repaired)}"] if repaired else []
+    went += [f"masks {counted(masked)}"] if masked else []
     went += [f"drops {counted(dropped)}"] if dropped else []
     left_out = sum(row["messages_left_out"] for row in ledger if not row["reason"])
     went += [f"leaves out {plural(left_out, 'message')} of the others"] if left_out else []
     yield from paragraph("cleaning", "; ".join(went or ["finds nothing to do"]))
+
+
+def tell_special(conversations: list[Conversation]) -> Iterator[str]:
+    """What they hold besides texts of roles, counted."""
+    messages = [message for one in conversations for message in one["messages"]]
+    for number, one, several in (
+        (sum(message.get("weight") == 0 for message in messages), "reply not to learn", "replies not to learn"),
+        (sum(len(message.get("tool_calls", [])) for message in messages), "call of a tool", "calls of tools"),
+        (sum("reasoning_content" in message for message in messages), "reply with thoughts", "replies with thoughts"),
+        (sum(len(each.get("rejected", [])) for each in conversations), "rejected reply", "rejected replies"),
+    ):
+        if number:
+            yield f"{number:,} {one if number == 1 else several}"
 
 
 def tell_problems(unreadable: list[UnreadableRow], stopped: str | None, any_read: bool) -> Iterator[str]:
@@ -171,7 +240,7 @@ def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, object
     yield "and type:"
     yield ""
     if not target.exists():
-        yield f"    cp {shlex.quote(str(path))} {shlex.quote(str(target))}"
+        yield f"    cp {'-r ' if path.is_dir() else ''}{shlex.quote(str(path))} {shlex.quote(str(target))}"
     if not leads_out(target.parent):  # where DVC adds nothing
         yield f"    dvc add {shlex.quote(str(target))}   # optional: DVC keeps the file, git its hash"
     yield "    dvc repro"

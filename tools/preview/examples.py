@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
-from stages.lib.records.conversation import Conversation
+from stages.lib.chat_template import FormMisfit, TemplateMisfit, tokenize_conversation
+from stages.lib.records.conversation import Conversation, is_trained, reply_text
 from stages.lib.records.tokenized import IGNORE_INDEX
 from tools.console import visible
+from tools.preview.thoughts import tell_thoughts
 from tools.preview.wording import shorten
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedToken
     yield f"The first, as the model will see them; it learns to write what is {'green' if colour else 'in brackets'}."
     if tokenizer is None:
         yield "(The chat template comes with `dvc repro base_model`.)"
+    else:
+        yield from tell_thoughts(tokenizer, [conversation for _, conversation in kept])
     for place, conversation in kept[:MOST_SHOWN]:
         yield ""
         yield visible(place)
         pieces = None
         try:
             pieces = list(rendered(conversation, tokenizer)) if tokenizer else None
+        except FormMisfit as misfit:
+            yield f"  (stops `dvc repro`: {misfit}; set clean.tool_messages or clean.thoughts to drop, or see params.yaml there)"
         except TemplateMisfit as misfit:
             yield f"  (left out of training: {misfit})"
         text = "".join(marked(piece, labelled, colour) for piece, labelled in pieces or plain(conversation))
@@ -36,7 +41,7 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedToken
 
 def rendered(conversation: Conversation, tokenizer: "PreTrainedTokenizerBase") -> Iterator[tuple[str, bool]]:
     """(piece of the first example's text, whether it is labelled)."""
-    for input_ids, labels in tokenize_conversation(tokenizer, conversation["messages"])[:1]:
+    for input_ids, labels in tokenize_conversation(tokenizer, conversation["messages"], conversation.get("tools"))[:1]:
         for labelled, run in groupby(zip(input_ids, labels, strict=True), key=lambda pair: pair[1] != IGNORE_INDEX):
             yield str(tokenizer.decode([id for id, _ in run])), labelled
 
@@ -49,7 +54,7 @@ def plain(conversation: Conversation) -> Iterator[tuple[str, bool]]:
     """
     for message in conversation["messages"]:
         yield f"{message['role']}: ", False
-        yield message["content"], message["role"] == "assistant"
+        yield reply_text(message), is_trained(message)
         yield "\n", False
 
 

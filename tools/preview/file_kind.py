@@ -3,38 +3,29 @@
 import codecs
 import csv
 import io
+import json
 import re
 from pathlib import Path
 from typing import NamedTuple
 
-import orjson
-
+from stages.collect.documents import is_row, key_for_messages
 from stages.collect.encodings import excerpt, likely_encodings, utf16_without_mark
-from stages.collect.files import BYTE_ORDER_MARKS, COMPRESSIONS, open_raw
-from stages.collect.layouts import recognize_layout
+from stages.collect.files import BYTE_ORDER_MARKS, COMPRESSIONS, open_raw, refuse_binary
+from stages.collect.nested import parse_json, parse_literal
 from stages.lib.core.errors import ReprotuneError
 
 HEAD = 2**22  # bytes from which encoding, format and delimiter are told
 START = 4096  # bytes that tell text from binary files, and UTF-16 without a mark, as for the reader
 MOST_CONTROLS = 0.05  # share of control characters in a text; a tar archive of texts has more NULs than that
 
-BINARY = {
-    b"%PDF": "a PDF; copy its conversations into a CSV, a row for each message",
-    b"\x89PNG": "an image; expected a table or JSON",
-    b"\xff\xd8\xff": "an image; expected a table or JSON",
-    b"GIF8": "an image; expected a table or JSON",
-    b"\xd0\xcf\x11\xe0": "an old Office file; save it as CSV (UTF-8)",
-    b"SQLite format 3": "an SQLite database; export the table as CSV",
-    b"Rar!": "an archive; unpack it and name a file in it",
-    b"7z\xbc\xaf": "an archive; unpack it and name a file in it",
-    b"\xfd7zXZ": "compressed with xz; unpack it",
-    b"BZh": "compressed with bzip2; unpack it",
-}
+COMPRESSED = {b"\xfd7zXZ": "compressed with xz; unpack it", b"BZh": "compressed with bzip2; unpack it"}
 OFFICE = {".xlsx": "an Excel workbook; save it as CSV (UTF-8)", ".docx": "a Word document; save its table as CSV (UTF-8)"}
 # "[12.03.24, 14:05:33] Anna: hi", "2024/3/12 14:05 - 张三: 你好"
 CHAT_EXPORT = re.compile(r"\W{0,3}\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s.{0,12}?\d{1,2}[:.]\d{2}.{0,12}?[\])-]?\s.{1,40}?(:\s|：)")
 EXCEL_NOTE = re.compile(r'"?sep=(\\t|[^\w\r\n])"?[;,|\t]*[\r\n]', re.IGNORECASE)
-OBJECT_LINE = re.compile(r'\{\s*(".*)?\}')  # a row of JSONL, also one that is no valid JSON
+OBJECT_LINE = re.compile(r"""\{\s*(["'].*)?\}|\[\s*(\{\s*)?["'].*\]""")  # a row of JSONL, also one that is no valid JSON
+NOT_A_NUMBER = re.compile(r"[:\[,]\s*(NaN|-?Infinity)\s*[,}\]]")
+QUOTE_AFTER_SPACE = r'(^|{0})[ \t]+"[^"\r\n]*"[ \t]*({0}|\r?$)'
 TRANSCRIPT = re.compile(r"[^\W\d][\w .'-]{0,30}(:\s|：)")
 
 
@@ -48,12 +39,16 @@ class Encoding(NamedTuple):
 
 
 class FileKind(NamedTuple):
-    """`encoding`: None where there is none, as in Parquet. `delimiter`: None where there is none, or one column alone."""
+    """`encoding`: None where there is none, as in Parquet. `delimiter`: None where there is none, or one column alone.
+
+    `skipinitialspace`: quotes stand after a space.
+    """
 
     format: str
     compression: str | None = None
     encoding: Encoding | None = None
     delimiter: str | None = None
+    skipinitialspace: bool = False
 
 
 def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
@@ -76,19 +71,23 @@ def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
     suffix = Path(path.stem if compression else path.name).suffix.lower().lstrip(".").replace("ndjson", "jsonl")
     format = format or tell_json(text, whole, suffix) or (suffix if suffix in ("json", "jsonl") else None)
     if format not in (None, "csv", "tsv"):
-        return FileKind(format, compression, told)
+        found = NOT_A_NUMBER.search(text)
+        notes = [f"It holds {found[1]}, which is no JSON, and is read as nothing."] if found else []
+        return FileKind(format, compression, told._replace(notes=told.notes + notes))
     refuse_excel_note(path, text)
     delimiter = tell_delimiter(text)
     if format is None and suffix not in ("csv", "tsv"):
         refuse_plain_text(path, text, delimiter)
     own = "\t" if suffix == "tsv" else ","
-    return FileKind(format or ("tsv" if (delimiter or own) == "\t" else "csv"), compression, told, delimiter)
+    spaced = re.compile(QUOTE_AFTER_SPACE.format(re.escape(delimiter or own)), re.MULTILINE)
+    skip = bool(spaced.search(text)) and (delimiter or own) != "\t"
+    notes = ["Quotes stand after a space; with `skipinitialspace` they are no part of the text."] if skip else []
+    told = told._replace(notes=told.notes + notes)
+    return FileKind(format or ("tsv" if (delimiter or own) == "\t" else "csv"), compression, told, delimiter, skip)
 
 
 def check_magic_bytes(path: Path) -> None:
     """Raise for what can't be a file of conversations."""
-    if path.is_dir():
-        raise ReprotuneError(f"{path}: is a folder; name a file in it")
     if not path.exists():
         raise ReprotuneError(f"{path}: no such file")
     with path.open("rb") as file:
@@ -98,7 +97,8 @@ def check_magic_bytes(path: Path) -> None:
     if head.startswith(b"PK\x03\x04"):
         what = OFFICE.get(path.suffix.lower(), "a zip archive; unpack it and name a file in it")
         raise ReprotuneError(f"{path}: is {what}")
-    for magic, what in BINARY.items():
+    refuse_binary(path, head)
+    for magic, what in COMPRESSED.items():
         if head.startswith(magic):
             raise ReprotuneError(f"{path}: is {what}")
 
@@ -176,9 +176,9 @@ def decode_head(path: Path, head: bytes, codec: str, whole: bool) -> str:
 
 
 def tell_json(text: str, whole: bool, suffix: str = "") -> str | None:
-    """`jsonl` if its lines are objects, `json` if it begins like a document, else None (a table).
+    """`jsonl` if its lines are rows, objects or lists, `json` if it begins like a document, else None (a table).
 
-    One object on one line may be either: a document, unless its keys are a standard format's or the suffix is `jsonl`.
+    One on one line may be either: a document, unless it is a row of a standard format, or the suffix is `jsonl`.
     """
     text = text.lstrip()
     if not text.startswith(("[", "{")):
@@ -190,20 +190,29 @@ def tell_json(text: str, whole: bool, suffix: str = "") -> str | None:
         alike = sum(bool(OBJECT_LINE.fullmatch(line.strip())) for line in (first, *others))
         rows = row is not None or 2 * alike > len(others) + 1
     elif suffix == "jsonl":
-        rows = first.startswith("{")
+        rows = first.startswith("{") or (row is not None and is_row(row, None))
     else:
-        rows = row is not None and (not whole or recognize_layout(list(row)) is not None)
+        rows = row is not None and (not whole or is_row(row, None))
     if rows:
         return "jsonl"
-    return "json" if re.match(r'(\[\s*[\[{"\]]|\{\s*["}])', text) else None
+    return "json" if re.match(r"""(\[\s*[\[{"'\]]|\{\s*["'}])""", text) else None
 
 
 def read_object(line: str) -> dict | None:
+    """The row on a line; a list of messages as an object with them."""
     try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
+        value = parse_json(line)
+    except json.JSONDecodeError:
+        value = parse_literal(line)
+    if isinstance(value, list) and not any(isinstance(one, dict) and list_in(one) for one in value):
+        key = key_for_messages(value)
+        return {key: value} if key else None
     return value if isinstance(value, dict) else None
+
+
+def list_in(value: dict) -> bool:
+    """Whether an object holds a list of objects: then it is a row of its own, and no message."""
+    return any(isinstance(inner, list) and inner and isinstance(inner[0], dict) for inner in value.values())
 
 
 def tell_delimiter(text: str) -> str | None:

@@ -4,13 +4,19 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.collect.messages import ROLE_NAMES
+from stages.collect.lists import value_at
+from stages.collect.messages import ANYBODY, ROLE_NAMES, field_text
+from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
-from tools.preview.columns import lists_of_messages
-from tools.preview.sample import Sample
+from tools.console import plural
+from tools.preview.message_lists import lists_of_messages, texts_of
+from tools.preview.orders import in_order, read_orders
+from tools.preview.sample import Sample, file_of
 from tools.preview.usual_names import USUAL_NAMES, key_of
 from tools.preview.wording import MOST_SHOWN
+
+NOBODY = "null"
 
 
 class RoleProposal(NamedTuple):
@@ -22,20 +28,52 @@ class RoleProposal(NamedTuple):
 
 
 def role_names(sample: Sample, columns: Columns) -> tuple[Counter[str], Counter[str]]:
-    """The names of roles with their number of messages, and how often each one comes first."""
+    """The names of roles with their number of messages, and how often each one comes first, in the order that is mapped."""
     names, openers = Counter[str](), Counter[str]()
-    for messages in lists_of_messages(sample, columns):
-        found = [str(message.get(columns.role or "role")).strip() for message in messages]
-        names.update(found)
-        openers.update(found[:1])
-    if columns.conversation:
-        seen = set()
-        for role, key in zip(sample.cells(str(columns.role)), sample.cells(columns.conversation), strict=True):
-            name, conversation = str(role).strip(), str(key)
-            names[name] += 1
-            openers[name] += conversation not in seen
-            seen.add(conversation)
+    for speakers in speakers_of(sample, columns):
+        names.update(speakers)
+        openers.update(speakers[:1])
     return names, openers
+
+
+def speakers_of(sample: Sample, columns: Columns) -> list[list[str]]:
+    """Who speaks in each conversation, message by message in the order that is mapped."""
+    lists = lists_of_messages(sample, columns)
+    if columns.conversation:
+        rows: dict[str, list[dict[str, object]]] = {}
+        for row in sample.rows:
+            rows.setdefault(f"{file_of(row)} {field_text(row.values, columns.conversation)}", []).append(row.values)
+        lists = list(rows.values())
+    role = columns.role or ("" if columns.conversation else "role")
+    speakers = [[name_of(value_at(message, role)) for message in messages] for messages in lists if role]
+    if columns.order and speakers:
+        orders = texts_of(lists, columns.order)
+        reading = read_orders(orders)
+        places = [in_order(texts, reading) for texts in orders]
+        speakers = [[names[place] for place in order] for names, order in zip(speakers, places, strict=True)]
+    return speakers
+
+
+def name_of(value: object) -> str:
+    """A role's name as it is to be mapped; an object names nobody."""
+    return NOBODY if value is None or isinstance(value, (dict, list)) else plain_text(value).strip()
+
+
+def tell_events(speakers: list[list[str]], roles: dict[str, str], key: str) -> Iterator[str]:
+    """Where the system writes after the first question: that may be events of the program, and how to leave them out.
+
+    `key`: of the role, as it stands in rows or messages.
+    """
+    told = ROLE_NAMES | roles
+    late: Counter[str] = Counter()
+    for names in speakers:
+        first = next((place for place, name in enumerate(names) if told.get(name) == "user"), len(names))
+        late.update(name for name in names[first:] if told.get(name) == "system")
+    for name, number in late.items():
+        yield (
+            f"{name} writes {plural(number, 'message')} after the first question; what stands after the last reply is left out. "
+            f"If these are events of the program, leave them all out: --leave-out {key}={name}"
+        )
 
 
 def check_stated(stated: dict[str, str], names: Counter[str], sample: Sample) -> Iterator[str]:
@@ -45,7 +83,7 @@ def check_stated(stated: dict[str, str], names: Counter[str], sample: Sample) ->
         ReprotuneError: no row of the whole file has a name.
     """
     for name in stated:
-        if name.strip() in names:
+        if name.strip() in names or name == ANYBODY:
             continue
         found = f"found {', '.join(map(repr, list(names)[:MOST_SHOWN]))}" if names else "its rows name no roles"
         if sample.complete:
@@ -59,7 +97,7 @@ def propose_roles(names: Counter[str], openers: Counter[str]) -> RoleProposal:
     >>> propose_roles(Counter(["customer", "Ms Lee"]), Counter(["customer"]))[:2]
     ({'customer': 'user', 'Ms Lee': 'assistant'}, [])
     """
-    unknown = [name for name in names if name not in ROLE_NAMES and name not in ("", "None")]
+    unknown = [name for name in names if name not in ROLE_NAMES and name not in ("", NOBODY)]
     roles = {name: role for name in unknown if (role := usual_role(name))}
     left = [name for name in unknown if name not in roles]
     sides = {ROLE_NAMES.get(name) or roles.get(name) for name in names} & {"user", "assistant"}
@@ -70,6 +108,23 @@ def propose_roles(names: Counter[str], openers: Counter[str]) -> RoleProposal:
         first, other = sorted(left, key=lambda name: -openers[name])
         return RoleProposal(roles | {first: "user", other: "assistant"}, [], f"a guess, since {first} begins most conversations")
     return RoleProposal(roles, left, "a proposal from these names")
+
+
+def propose_for_many(proposal: RoleProposal, speakers: list[list[str]]) -> RoleProposal:
+    """Where one of the names that are left speaks in most conversations, and the others in few: that one, and all others.
+
+    >>> many = [["Ann", "Shop"], ["Bo", "Shop"], ["Cy", "Shop"]]
+    >>> propose_for_many(RoleProposal({}, ["Ann", "Shop", "Bo", "Cy"], ""), many).roles
+    {'Shop': 'assistant', '*': 'user'}
+    """
+    among = Counter(name for names in speakers for name in set(names) if name in proposal.left)
+    (first, most), *others = among.most_common() or [("", 0)]
+    if len(others) < 2 or most < 2 or 2 * most <= len(speakers):
+        return proposal
+    if max(number for _, number in others) > max(1, len(speakers) // 10):
+        return proposal
+    how = f"a guess, since {first} speaks in most conversations and each other one in few"
+    return RoleProposal(proposal.roles | {first: "assistant", ANYBODY: "user"}, [], how)
 
 
 def usual_role(name: str) -> str | None:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.collect.files import COMPRESSIONS, DVC_CACHE
+from stages.collect.files import COMPRESSIONS, DVC_CACHE, find_files
 from stages.collect.readers import DELIMITERS
+from stages.collect.rows import plain_text
 from stages.collect.sources import Columns, Source
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.collected import NAME, NAME_RULE
@@ -21,13 +22,17 @@ SUFFIXES = (*COMPRESSIONS, ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parqu
 YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
-def make_entry(kind: FileKind, target: Path) -> dict[str, object]:
-    """`target`: where the file is to lie."""
+def make_entry(kind: FileKind, target: Path, pattern: str | None) -> dict[str, object]:
+    """`target`: where the file, or the folder, is to lie; `pattern`: which files of the folder."""
     entry: dict[str, object] = {"format": kind.format, "path": str(target)}
+    if pattern:
+        entry["files"] = pattern
     if leads_out(target):
         entry["outside"] = True
     if kind.delimiter and kind.delimiter != DELIMITERS[kind.format]:
         entry["delimiter"] = kind.delimiter
+    if kind.skipinitialspace:
+        entry["skipinitialspace"] = True
     return entry | ({"encoding": kind.encoding.stated} if kind.encoding and kind.encoding.stated else {})
 
 
@@ -89,12 +94,15 @@ def make_name(path: Path, taken: Iterable[str]) -> str:
 
 def destination(path: Path) -> Path:
     """Where the file is to lie: where it is if that is in data/raw, else there, under a name that is free."""
+    name = path.name or path.resolve().name  # of the folder "."
     folder, raw = Path(os.path.realpath(path.parent)), Path(os.path.realpath(RAW))
+    if path.is_dir() and folder / name == raw:
+        raise ReprotuneError(f"{path}: holds what git tracks too; put the files into a folder of their own in it, and name that")
     if folder.is_relative_to(raw):
-        return RAW / folder.relative_to(raw) / path.name
-    target, number = RAW / path.name, 1
+        return RAW / folder.relative_to(raw) / name
+    target, number = RAW / name, 1
     while target.exists() and not is_copy(path, target):
-        stem, dot, rest = path.name.partition(".")
+        stem, dot, rest = name.partition(".")
         number += 1
         target = RAW / f"{stem}_{number}{dot}{rest}"
     return target
@@ -108,10 +116,17 @@ def leads_out(target: Path) -> bool:
 
 def is_copy(path: Path, target: Path) -> bool:
     """Whether it was copied already: sizes and beginnings are the same, which is enough to propose a command."""
+    if path.is_dir() or target.is_dir():
+        return path.is_dir() and target.is_dir() and sizes_in(path) == sizes_in(target)
     if path.stat().st_size != target.stat().st_size:
         return False
     with path.open("rb") as one, target.open("rb") as other:
         return one.read(2**20) == other.read(2**20)
+
+
+def sizes_in(folder: Path) -> dict[str, int]:
+    files = find_files(str(folder), None, outside=True)
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
 
 
 def yaml_entry(name: str, entry: dict[str, object]) -> list[str]:
@@ -119,13 +134,23 @@ def yaml_entry(name: str, entry: dict[str, object]) -> list[str]:
     lines = [f"    {name}:"]
     for key, value in entry.items():
         if isinstance(value, dict):
-            pairs = [f"{yaml_text(one)}: {yaml_text(other)}" for one, other in value.items()]
+            pairs = [f"{yaml_text(one)}: {yaml_value(other)}" for one, other in value.items()]
             inline = f"      {key}: {{{', '.join(pairs)}}}"
             short = len(inline) <= WIDTH and not any(sign in pair for pair in pairs for sign in '[]{},"')
             lines += [inline] if short else [f"      {key}:", *(f"        {pair}" for pair in pairs)]
         else:
-            lines.append(f"      {key}: {'true' if value is True else yaml_text(str(value))}")
+            lines.append(f"      {key}: {yaml_value(value)}")
     return lines
+
+
+def yaml_value(value: object) -> str:
+    """
+    >>> print(yaml_value(False), yaml_value("false"), yaml_value(None), yaml_value(["note", True]))
+    false "false" null [note, true]
+    """
+    if isinstance(value, list):
+        return f"[{', '.join(map(yaml_value, value))}]"
+    return yaml_text(value) if isinstance(value, str) else plain_text(value)
 
 
 def yaml_text(text: str) -> str:

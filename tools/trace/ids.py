@@ -65,7 +65,8 @@ def find_at_place(wanted: str) -> dict[str, None]:
             place = PLACE.fullmatch(row["place"])
             if not place or not same_file(place["file"], file):
                 continue
-            starts = [int(place["number"]), *(row.get("further") or ())]  # a ledger of an earlier version names the first alone
+            # A ledger of an earlier version names the first alone.
+            starts = [int(place["number"]), *(row.get("further") or ()), *row.get("left_out_rows", ())]
             if number in starts:
                 at[row["id"]] = None
             nearest = max((start for start in starts if start < number), default=None)

@@ -52,10 +52,16 @@ def tell_collect(id: str) -> tuple[list[str], bool]:
         return ["in no file of today's sources: a row of split.locked_test, or of an earlier run"], True
     rows = "1 row" if row["rows"] == 1 else f"{row['rows']:,} rows, the first of them"
     said = [f"{rows} at {row['place']}"]
-    if row["fate"] == "unreadable":
-        return [*said, f"unreadable: {row['reason']}"], False
-    if row["fate"] == "over_limit":
-        return [*said, "left out: collect.limit or the source's `limit` was reached"], False
+    ends = {
+        "unreadable": f"unreadable: {row['reason']}",
+        "left_out": f"left out by the source's `leave_out`: {row['reason']}",
+        "over_limit": "left out: collect.limit or the source's `limit` was reached",
+    }
+    if row["fate"] in ends:
+        return [*said, ends[row["fate"]]], False
+    for numbers, what in ((row.get("left_out_rows"), "rows"), (row.get("left_out_messages"), "messages of its list")):
+        if numbers:
+            said.append(f"without the {what} {', '.join(map(str, numbers))}, which the source's `leave_out` leaves out")
     return said, True
 
 

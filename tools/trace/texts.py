@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stages.lib.records import cleaned, collected
 from stages.lib.records.cleaned import CleanedRow
-from stages.lib.records.conversation import Conversation, Message
+from stages.lib.records.conversation import Conversation, Message, reply_text
 from tools.console import visible
 from tools.trace.ledgers import find_row, source_of
 
@@ -37,7 +37,13 @@ def mark_differences(before: str, after: str, colour: bool) -> tuple[str, str]:
 
 
 def as_text(messages: list[Message]) -> str:
-    return "\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    return "\n".join(line for message in messages for line in lines_of(message))
+
+
+def lines_of(message: Message) -> Iterator[str]:
+    if thoughts := message.get("reasoning_content"):
+        yield f"{message['role']} (thoughts): {thoughts}"
+    yield f"{message['role']}{' (not to learn)' if message.get('weight') == 0 else ''}: {reply_text(message)}"
 
 
 def tell_texts(id: str, colour: bool) -> Iterator[str]:

@@ -13,6 +13,17 @@ EMAIL = re.compile(
 )
 IPV4 = re.compile(rf"(?<![{LETTER}_-])(?<![0-9]\.)(?<![A-Za-z]/)(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}(?![{LETTER}_-]|\.[0-9])")
 IPV6 = re.compile(rf"(?<![{LETTER}_:.])(?=[0-9A-Fa-f]{{1,4}}:)[0-9A-Fa-f:]{{3,39}}+(?![{LETTER}_:])")
+# Everyone's or nobody's: private networks, link-local, loopback, multicast, netmasks, examples. Listed, since `is_global` differs
+# between versions of Python.
+NOT_PERSONAL = [
+    ipaddress.ip_network(name)
+    for name in (
+        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
+        "192.0.2.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3",
+        "::/127", "2001:db8::/32", "fc00::/7", "fe80::/10", "ff00::/8",
+    )
+]  # fmt: skip
+USER_OF_A_URL = re.compile(r"://[^\s/@]*\Z")
 VERSION_BEFORE = re.compile(
     r"(?:\bv|\bver|version|release|build|firmware|section|chapter|clause|版本|第|章节|固件)[\s.:：是为号]{0,3}\Z", re.IGNORECASE
 )
@@ -32,18 +43,20 @@ def mask_emails(text: str) -> str:
 def _email_end(match: re.Match[str]) -> int | None:
     *_, domain, top = match[0].lower().rpartition("@")[2].split(".")
     nobody = top == "example" or (domain == "example" and top in ("com", "net", "org"))
-    return None if nobody else match.end()
+    of_a_url = USER_OF_A_URL.search(match.string[max(0, match.start() - 120) : match.start()])
+    return None if nobody or of_a_url else match.end()
 
 
 def mask_ip_addresses(text: str) -> str:
     """`[IP]`, version 4 and 6; a port or prefix length behind it stays.
 
     Four numbers may be a version: they are one after a word that says so, after a letter and a slash (Chrome/120.0.0.0), and
-    where all are single digits (1.2.3.4) but not the same (8.8.8.8). Loopback, netmasks and 0.0.0.0 are nobody's. Version 6
-    in short (2001:db8::1) needs a first group of three or four digits with a figure in it: `a::b` is code.
+    where all are single digits (1.2.3.4) but not the same (8.8.8.8). What every router may have, what is kept for examples,
+    loopback and netmasks are nobody's. Version 6 in short (2a00:1450::1) needs a first group of three or four digits with a
+    figure in it: `a::b` is code.
 
-    >>> mask_ip_addresses("192.168.0.1:80 and 2001:db8::1, not v10.0.0.1, std::vector or 12:30:45")
-    '[IP]:80 and [IP], not v10.0.0.1, std::vector or 12:30:45'
+    >>> mask_ip_addresses("91.198.174.192:80 and 2a00:1450::1, not 192.168.0.1, v91.0.0.1, std::vector or 12:30:45")
+    '[IP]:80 and [IP], not 192.168.0.1, v91.0.0.1, std::vector or 12:30:45'
     """
     if not DIGIT.search(text):
         return text
@@ -63,8 +76,7 @@ def _ipv4_end(match: re.Match[str]) -> int | None:
         return None
     one_digit = all(len(number) == 1 for number in numbers) and len(set(numbers)) > 1
     version = VERSION_BEFORE.search(match.string[max(0, match.start() - 12) : match.start()])
-    nobody = address.is_loopback or address.is_unspecified or numbers[0] == "255"
-    return None if one_digit or version or nobody else match.end()
+    return None if one_digit or version or _is_nobodys(address) else match.end()
 
 
 def _ipv6_end(match: re.Match[str]) -> int | None:
@@ -72,9 +84,13 @@ def _ipv6_end(match: re.Match[str]) -> int | None:
     if number.endswith(":") and not number.endswith("::"):
         number = number[:-1]
     try:
-        ipaddress.IPv6Address(number)
+        address = ipaddress.IPv6Address(number)
     except ValueError:
         return None
     first = number.partition(":")[0]
     short = "::" in number and (len(first) < 3 or not re.search("[0-9]", number))
-    return None if short else match.start() + len(number)
+    return None if short or _is_nobodys(address) else match.start() + len(number)
+
+
+def _is_nobodys(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return any(address in network for network in NOT_PERSONAL)

@@ -1,17 +1,32 @@
 """What tokenize tells about the conversations of train and validation, and some of them as the model sees them."""
 
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 LEDGER = Path("data/ledger/tokenize.jsonl")
 RENDERED = Path("data/tokenized/rendered.jsonl")
 
 
-TokenizedFate = Literal["kept", "cut", "too_long", "template_misfit", "identical_replies"]
+TokenizedFate = Literal["kept", "cut", "too_long", "template_misfit", "identical_replies", "no_labels"]
+
+
+class Lengths(TypedDict):
+    """Of a conversation that is too long as a whole.
+
+    Tokens of its longest example and of its first turn alone; characters, and those of scripts without spaces among them.
+    """
+
+    tokens: int
+    first_turn: int
+    characters: int
+    unspaced: int
 
 
 class TokenizedRow(TypedDict):
-    """One conversation: how many examples, tokens and labels it gave, or why it was left out. `detail`: of a misfit."""
+    """One conversation: how many examples, tokens and labels it gave, or why it was left out.
+
+    `detail`: of a misfit. `whole`: of what was too long. Fate `no_labels`: all of its replies are of weight 0, which is context.
+    """
 
     id: str
     split: Literal["train", "validation"]
@@ -20,6 +35,7 @@ class TokenizedRow(TypedDict):
     examples: int
     tokens: int
     labels: int
+    whole: NotRequired[Lengths]
 
 
 class Piece(TypedDict):

@@ -22,23 +22,35 @@ PRODUCTS_AT_ONCE = 4_000_000  # some 100 MB
 WORDS = 4  # of 64 bits, for each set
 
 
+class Joins:
+    """Searches of the same sets at several thresholds: what does not depend on the threshold is made once."""
+
+    def __init__(self, shingles: Shingles) -> None:
+        self.shingles = shingles
+        self.sizes = shingles.sizes()
+        self.bits = parities(shingles)
+        self.frequencies = frequency_steps(shingles)
+
+    def at(self, threshold: float) -> "Join":
+        return Join(self, threshold)
+
+
 class Join:
     """Sets made ready to be searched for pairs with a Jaccard index of at least `threshold`. Empty sets are like nothing."""
 
-    def __init__(self, shingles: Shingles, threshold: float) -> None:
-        self.shingles = shingles
+    def __init__(self, joins: Joins, threshold: float) -> None:
+        self.shingles = joins.shingles
         self.threshold = threshold
-        self.sizes = shingles.sizes()
-        self.bits = parities(shingles)
+        self.sizes = joins.sizes
+        self.bits = joins.bits
         # Rounded down a little before ceil: 0.8 * 5 must not become 5 by a last bit.
         shortest = np.ceil(threshold * self.sizes - 1e-9).astype(np.int64)  # what a set that is alike shares at least
         self.lengths = np.where(self.sizes > 0, self.sizes - shortest + 1, 0)
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        self.buckets, self.last = self._prefixes()
+        self.buckets, self.last = self._prefixes(joins.frequencies)
 
-    def _prefixes(self) -> tuple[np.ndarray, np.ndarray]:
+    def _prefixes(self, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The bucket of each element of each set's prefix, end to end, and where the last one stands in the order of all (N,)."""
-        frequencies = frequency_steps(self.shingles)
         buckets, last = [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
         for first in range(0, len(self.sizes), SETS_AT_ONCE):
             block = self.shingles.take(np.arange(first, min(first + SETS_AT_ONCE, len(self.sizes))))
@@ -74,9 +86,15 @@ class Join:
             needed = self.threshold / (1 + self.threshold) * (self.sizes[i] + self.sizes[j])
             possible = np.flatnonzero(shared.data + behind >= needed - 1e-6)
             i, j = i[possible], j[possible]
-            different = np.bitwise_count(self.bits[i] ^ self.bits[j]).sum(axis=1, dtype=np.int64)
-            possible = (self.sizes[i] + self.sizes[j] - different) / 2 >= needed[possible] - 1e-6
-            yield np.column_stack([i[possible], j[possible]])
+            pairs = np.column_stack([i, j])
+            yield pairs[self.at_most(pairs) >= self.threshold - 1e-9]
+
+    def at_most(self, pairs: np.ndarray) -> np.ndarray:
+        """What the Jaccard index of each pair is at most, by a few bits of each set; float64 (P,)."""
+        i, j = pairs[:, 0], pairs[:, 1]
+        both = self.sizes[i] + self.sizes[j]
+        common = (both - np.bitwise_count(self.bits[i] ^ self.bits[j]).sum(axis=1, dtype=np.int64)) // 2
+        return np.minimum(common, np.minimum(self.sizes[i], self.sizes[j])) / (both - common)
 
     def verified(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of the pairs that are alike, and the Jaccard index of each."""
@@ -85,9 +103,8 @@ class Join:
         return pairs[alike], similarity[alike]
 
 
-def similar_pairs(shingles: Shingles, queries: np.ndarray, others: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def similar_pairs(join: Join, queries: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All pairs (row of `queries`, row of `others`) that are alike, (P, 2), and the Jaccard index of each."""
-    join = Join(shingles, threshold)
     found = [join.verified(pairs) for pairs in join.candidates(queries, others)]
     pairs = np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _ in found)])
     return pairs, np.concatenate([np.empty(0), *(similarity for _, similarity in found)])

@@ -2,13 +2,15 @@
 
 A token is a run of letters and digits, or one character of a script that writes without spaces (Chinese, Japanese, Thai, ...) or
 one symbol, so that a mixed text needs no language. Chats are short: 2-grams tell them apart where longer ones would find nothing
-in common. Tokens and n-grams are hashed; a batch of texts is worked on at once, in NumPy.
+in common. An n-gram stands in one message, and is another one where someone else says it. Tokens and n-grams are hashed; a batch
+of texts is worked on at once, in NumPy.
 """
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ UNSPACED_CHARACTER = re.compile(f"[{UNSPACED}]")
 BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2**64
 INVERSE = pow(BASE, -1, 2**64)
 GRAM = np.uint64(0xD1342543DE82EF95)
+TAKEN_AT_ONCE = 1 << 14  # sets
 VERIFIED_AT_ONCE = 1 << 20  # n-grams; some 10 MB
 
 
@@ -36,22 +39,31 @@ class Shingles(NamedTuple):
         """The sets at `rows`, in that order."""
         sizes = self.sizes()[rows]
         offsets = np.concatenate([[0], np.cumsum(sizes)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], sizes)
-        return Shingles(self.values[places], offsets)
+        values = np.empty(offsets[-1], np.uint32)
+        for first in range(0, len(rows), TAKEN_AT_ONCE):
+            last = min(first + TAKEN_AT_ONCE, len(rows))
+            begin, end = offsets[first], offsets[last]
+            moved_by = self.offsets[rows[first:last]] - offsets[first:last]
+            values[begin:end] = self.values[np.arange(begin, end) + np.repeat(moved_by, sizes[first:last])]
+        return Shingles(values, offsets)
 
 
-def concatenate(parts: Sequence[Shingles]) -> Shingles:
-    """
+def concatenate(parts: list[Shingles]) -> Shingles:
+    """All sets, end to end. The list is emptied on the way: both together may be more than there is room for.
+
     >>> both = concatenate([shingle(["a b c"]), shingle(["", "a b"])])
     >>> both.sizes().tolist()
     [2, 0, 1]
     """
     sizes = [part.sizes() for part in parts]
-    values = [part.values for part in parts]
-    return Shingles(
-        np.concatenate(values) if values else np.empty(0, np.uint32),
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes) if sizes else [], dtype=np.int64)]),
-    )
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(np.concatenate(sizes) if sizes else [], dtype=np.int64)])
+    values = np.empty(offsets[-1], np.uint32)
+    end = len(values)
+    while parts:
+        part = parts.pop().values
+        values[end - len(part) : end] = part
+        end -= len(part)
+    return Shingles(values, offsets)
 
 
 @cache
@@ -115,30 +127,63 @@ def shingle(texts: Sequence[str], n: int = 2) -> Shingles:
     >>> shingle(["how are you", "how are you", "你好吗", "", "hi"]).sizes().tolist()
     [2, 2, 2, 0, 1]
     """
+    return shingle_by(texts, [n])[0]
+
+
+def shingle_by(texts: Sequence[str], lengths: Sequence[int]) -> list[Shingles]:
+    """The sets of n-grams of each of the lengths."""
     tokens, offsets = _tokens(texts)
+    return [_sets(tokens, offsets, np.arange(len(texts)), len(texts), n) for n in lengths]
+
+
+def shingle_dialogues(dialogues: Sequence[Sequence[tuple[str, str]]], n: int = 2) -> Shingles:
+    """The set of n-grams of each dialogue, which is (speaker, normalised text) of its messages. The same words of two
+    speakers are different.
+
+    >>> sets = shingle_dialogues([[("user", "how are you")], [("assistant", "how are you")]])
+    >>> sets.sizes().tolist(), jaccard(sets, np.array([[0, 1]])).tolist()
+    ([2, 2], [0.0])
+    """
+    messages = [message for dialogue in dialogues for message in dialogue]
+    speakers = np.array([_speaker(speaker) for speaker, _ in messages], np.uint64)
+    dialogue_of = np.repeat(np.arange(len(dialogues)), [len(dialogue) for dialogue in dialogues])
+    tokens, offsets = _tokens([text for _, text in messages])
+    tokens ^= np.repeat(speakers, np.diff(offsets))
+    return _sets(tokens, offsets, dialogue_of, len(dialogues), n)
+
+
+def _sets(tokens: np.ndarray, offsets: np.ndarray, set_of: np.ndarray, number: int, n: int) -> Shingles:
+    """The n-grams of texts, which are tokens from offset to offset; `set_of`: the set that each text belongs to, ascending."""
     counts = np.diff(offsets)
     grams = np.zeros(len(tokens), np.uint64)
     for step in range(n):
         shifted = np.zeros(len(tokens), np.uint64)
         shifted[: max(len(tokens) - step, 0)] = tokens[step:]
         grams = grams * GRAM + shifted
-    row_of = np.repeat(np.arange(len(texts)), counts)
-    left = offsets[1:][row_of] - np.arange(len(tokens))  # tokens from here to the end of the text
-    whole = left >= n
-    short = (counts < n)[row_of] & (np.arange(len(tokens)) == offsets[:-1][row_of])
-    if short.any():
-        for place in np.flatnonzero(short):
-            value = np.uint64(0)
-            for token in tokens[place : offsets[row_of[place] + 1]]:
-                with np.errstate(over="ignore"):
-                    value = value * GRAM + token
-            grams[place] = value
-    used = whole | short
+    left = np.repeat(offsets[1:], counts) - np.arange(len(tokens))  # tokens from here to the end of the text
+    used = left >= n
+    short = np.flatnonzero((counts > 0) & (counts < n))
+    grams[offsets[short]] = _whole(tokens, offsets[short], counts[short])
+    used[offsets[short]] = True
     hashes = (_mix(grams[used]) >> np.uint64(32)).astype(np.uint64)
-    keys = np.sort((row_of[used].astype(np.uint64) << np.uint64(32)) | hashes)
+    keys = np.sort((np.repeat(set_of, counts)[used].astype(np.uint64) << np.uint64(32)) | hashes)
     keys = keys[np.concatenate([[True], keys[1:] != keys[:-1]])] if len(keys) else keys
     rows = (keys >> np.uint64(32)).astype(np.int64)
-    return Shingles(keys.astype(np.uint32), np.searchsorted(rows, np.arange(len(texts) + 1)).astype(np.int64))
+    return Shingles(keys.astype(np.uint32), np.searchsorted(rows, np.arange(number + 1)).astype(np.int64))
+
+
+def _whole(tokens: np.ndarray, starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """One hash of all tokens of each text."""
+    values = np.zeros(len(starts), np.uint64)
+    for step in range(int(counts.max(initial=0))):
+        longer = counts > step
+        values[longer] = values[longer] * GRAM + tokens[starts[longer] + step]
+    return values
+
+
+@lru_cache(maxsize=1 << 12)
+def _speaker(name: str) -> int:
+    return int.from_bytes(hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little") if name else 0
 
 
 def jaccard(shingles: Shingles, pairs: np.ndarray) -> np.ndarray:

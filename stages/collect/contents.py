@@ -1,0 +1,141 @@
+"""What a message says under its content: text, thoughts, calls of tools and their results, whatever parts it is made of."""
+
+import re
+from decimal import Decimal
+from typing import NamedTuple
+
+from stages.collect.rows import plain_text
+from stages.collect.tool_use import json_text, make_call, make_result
+from stages.collect.values import shorten, show
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import Message, ToolCall
+
+# Runs of one sentence, as Telegram exports it; parts of any other type are paragraphs.
+INLINE = frozenset([
+    "plain", "bold", "italic", "underline", "strikethrough", "link", "text_link", "mention", "mention_name", "hashtag", "cashtag",
+    "bot_command", "email", "phone", "code", "pre", "blockquote", "spoiler", "custom_emoji", "bank_card", "unknown",
+])  # fmt: skip
+TEXT_KEYS = ("text", "value", "content", "refusal")
+THOUGHT_KEYS = ("thinking", "reasoning", "thought")
+CALL_KEYS = ("toolUse", "functionCall", "function_call")
+CALL_TYPES = ("tool_use", "tool-call", "tool_call", "function_call")
+RESULT_TYPES = ("tool_result", "tool-result")
+RESULT_KEYS = ("toolResult", "functionResponse", "function_response")
+MEDIA = frozenset(["image", "audio", "video", "picture", "photo", "voice", "sticker", "file", "document", "media"])  # in a type
+MEDIA_KEYS = frozenset(["image", "image_url", "audio", "input_audio", "video", "video_url", "file", "document", "inlineData"])
+THOUGHTS_FIRST = re.compile(r"\s*(?:<(think|thinking)>)?(.*?)</(think|thinking)>\s*(.*)", re.DOTALL)
+
+
+class Content(NamedTuple):
+    text: str = ""
+    thoughts: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    results: tuple[Message, ...] = ()
+
+
+def read_content(value: object) -> Content | None:
+    """None where there is none.
+
+    >>> read_content([{"type": "text", "text": "a"}, {"text": "b"}]).text
+    'a\\nb'
+    >>> read_content(["See ", {"type": "bold", "text": "shelf 1"}, "."]).text
+    'See shelf 1.'
+    """
+    if isinstance(value, str):
+        return Content(value)
+    if isinstance(value, (int, float, Decimal)):  # true and false too; NaN, which pandas writes for nothing, is none
+        return Content(plain_text(value)) if value == value else None  # noqa: PLR0124
+    if isinstance(value, dict) and value:
+        value = [value]
+    if not isinstance(value, list):
+        return None
+    parts = list(map(_read_part, value))
+    texts = [part.text for part in parts if part.text or not (part.thoughts or part.calls or part.results)]
+    inline = any(isinstance(part, dict) and part.get("type") in INLINE for part in value)
+    return Content(
+        ("" if inline else "\n").join(texts),
+        "\n".join(part.thoughts for part in parts if part.thoughts),
+        tuple(call for part in parts for call in part.calls),
+        tuple(result for part in parts for result in part.results),
+    )
+
+
+def part_thoughts(text: str) -> tuple[str, str]:
+    """(the thoughts that a reply begins with between <think> and </think>, what follows them).
+
+    A reply that goes on from an opened <think>, which its prompt held, has its end alone.
+
+    >>> part_thoughts("<think>\\n2+2 is 4.\\n</think>\\n\\n4."), part_thoughts("a <think> b </think>")
+    (('2+2 is 4.', '4.'), ('', 'a <think> b </think>'))
+    """
+    found = THOUGHTS_FIRST.fullmatch(text) if "</think" in text else None
+    if not found or found[1] not in (None, found[3]) or (found[1] is None and "<think" in text):
+        return "", text
+    return found[2].strip(), found[4]
+
+
+def _read_part(part: object) -> Content:
+    if isinstance(part, str):
+        return Content(part)
+    if not isinstance(part, dict):
+        raise ReprotuneError(f"a part of type {show(part)}; only text can be read")
+    kind = part["type"] if isinstance(part.get("type"), str) else ""
+    present = {key: value for key, value in part.items() if value not in (None, "", [], {})}
+    if not MEDIA.isdisjoint(re.split("[_-]", kind.lower())) or not MEDIA_KEYS.isdisjoint(present):
+        raise ReprotuneError(f"a part of type {shorten(kind or show(part))}; only text can be read")
+    read = _read_tool_part(kind, present) or _read_thoughts(kind, present) or _read_text(part)
+    if read is None:
+        raise ReprotuneError(f"a part of type {shorten(kind or show(part))}; only text can be read")
+    return read
+
+
+def _read_tool_part(kind: str, part: dict[str, object]) -> Content | None:
+    """Anthropic's, Bedrock's and Gemini's."""
+    call = next((part[key] for key in CALL_KEYS if key in part), part if kind in CALL_TYPES else None)
+    if isinstance(call, dict):
+        name = call.get("name") or call.get("toolName")
+        arguments = next((call[key] for key in ("input", "args", "arguments") if key in call), None)
+        if not isinstance(name, str):
+            raise ReprotuneError(f"a tool call is {show(call)}; expected a function's name and its arguments")
+        return Content(calls=(make_call(name, arguments, _id_of(call)),))
+    result = next((part[key] for key in RESULT_KEYS if key in part), part if kind in RESULT_TYPES else None)
+    if isinstance(result, dict):
+        content = next((result[key] for key in ("content", "response", "result", "output") if key in result), "")
+        return Content(results=(make_result(result_text(content), result.get("name"), _id_of(result)),))
+    return None
+
+
+def _id_of(value: dict[str, object]) -> object:
+    return next((value[key] for key in ("id", "tool_use_id", "toolUseId", "toolCallId", "call_id") if value.get(key)), None)
+
+
+def result_text(content: object) -> str:
+    """What a tool returned: a text, texts in parts, or anything else as JSON."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and content and all(isinstance(part, dict) for part in content):
+        if all(set(part) == {"json"} for part in content):
+            return "\n".join(json_text(part["json"]) for part in content)
+        if all(any(isinstance(part.get(key), str) for key in ("text", "value")) for part in content):
+            return "\n".join(_read_part(part).text for part in content)
+    return "" if content is None else json_text(content)
+
+
+def _read_thoughts(kind: str, part: dict[str, object]) -> Content | None:
+    deeper = part.get("reasoningContent")
+    if isinstance(deeper, dict) and isinstance(text := deeper.get("reasoningText"), dict):  # Bedrock's
+        part, kind = text, "reasoning"
+    if kind not in THOUGHT_KEYS:
+        return None
+    thoughts = next((part[key] for key in (*THOUGHT_KEYS, "text") if isinstance(part.get(key), str)), None)
+    return Content(thoughts=str(thoughts)) if thoughts is not None else None
+
+
+def _read_text(part: dict[str, object]) -> Content | None:
+    for key in TEXT_KEYS:
+        value = part.get(key)
+        if isinstance(value, dict) and isinstance(value.get("value"), str):  # {"text": {"value": ..., "annotations": []}}
+            value = value["value"]
+        if isinstance(value, str):
+            return Content(value)
+    return None

@@ -1,0 +1,88 @@
+"""A JSON document -> the rows in it: an array, an object with one in it, an object keyed by id, or one conversation."""
+
+from pathlib import Path
+
+from stages.collect.sources import Columns
+from stages.lib.core.errors import ReprotuneError
+
+STANDARD_MESSAGES = {"messages": {"role", "content"}, "conversations": {"from", "value"}}
+PAIRS = ({"instruction", "output"}, {"prompt", "completion"})
+
+
+def key_for_messages(values: list) -> str | None:
+    """Under which key a list of messages without one would stand in a standard format; None if it holds none.
+
+    >>> key_for_messages([{"from": "human", "value": "hi"}]), key_for_messages(["hi", "hello"]), key_for_messages([1])
+    ('conversations', 'messages', None)
+    """
+    if not values or not all(isinstance(one, type(values[0])) for one in values) or not isinstance(values[0], (dict, str)):
+        return None
+    keys = values[0].keys() if isinstance(values[0], dict) else set()
+    return next((key for key, inner in STANDARD_MESSAGES.items() if inner <= keys), "messages")
+
+
+def rows_of_document(document: object, path: Path, columns: Columns | None) -> list:
+    """The rows; a document that is a conversation itself is the only one.
+
+    Raises:
+        ReprotuneError: it is neither an array nor an object, or has several arrays.
+    """
+    if isinstance(document, list):
+        return [document] if columns is None and _are_messages(document) else document
+    if not isinstance(document, dict):
+        raise ReprotuneError(f"{path}: no array; expected an array of objects, or an object with one array in it")
+    if is_row(document, columns):
+        return [document]
+    values = list(document.values())
+    arrays = {key: value for key, value in document.items() if isinstance(value, list)}
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if values and all(isinstance(value, dict) for value in values):
+        return _rows_by_key(document)
+    if len(arrays) == len(values) and all(map(_are_messages, values)):
+        return [{"id": key, str(key_for_messages(value)): value} for key, value in document.items()]
+    if arrays:
+        raise ReprotuneError(
+            f"{path}: {len(arrays)} arrays ({', '.join(map(repr, list(arrays)[:10]))}); expected an array of objects, or an "
+            "object with one array in it (or map the array of a conversation's messages, `messages` in the source's `columns`)"
+        )
+    return [document]
+
+
+def is_row(document: dict, columns: Columns | None) -> bool:
+    """Whether an object is a row itself: with what is mapped in it, else with the keys of a standard format."""
+    if columns and columns.messages:
+        value = document.get(columns.messages)
+        first = value[0] if isinstance(value, list) and value else None
+        return value is not None and not (isinstance(first, dict) and columns.messages in first)
+    if columns:
+        names = (columns.user, columns.assistant, columns.conversation)
+        cells = [document.get(name) for name in names if name]
+        return not any(
+            cell is None or isinstance(cell, dict) or (isinstance(cell, list) and not _are_messages(cell)) for cell in cells
+        )
+    if any(_are_messages(document.get(key)) for key in STANDARD_MESSAGES):
+        return True
+    return any(pair <= document.keys() for pair in PAIRS)
+
+
+def _are_messages(value: object) -> bool:
+    """Whether it is a list of a standard format's messages."""
+    first = value[0] if isinstance(value, list) and value and isinstance(value[0], dict) else {}
+    return any(inner <= first.keys() for inner in STANDARD_MESSAGES.values())
+
+
+def _rows_by_key(document: dict[str, dict]) -> list[dict]:
+    """The rows of an object keyed by id, or, as pandas writes tables, of one keyed by column and then by number.
+
+    Numbers that merely count the rows are no ids: an inserted row would change them.
+
+    >>> _rows_by_key({"a": {"x": 1}, "b": {"x": 2}}), _rows_by_key({"q": {"0": "hi"}, "a": {"0": "hello"}})
+    ([{'id': 'a', 'x': 1}, {'id': 'b', 'x': 2}], [{'q': 'hi', 'a': 'hello'}])
+    """
+    inner = list(next(iter(document.values())))
+    if inner == list(map(str, range(len(inner)))) and all(list(row) == inner for row in document.values()):
+        return [{column: cells[number] for column, cells in document.items()} for number in inner]
+    if list(document) == list(map(str, range(len(document)))):
+        return list(document.values())
+    return [{"id": key} | row for key, row in document.items()]

@@ -1,0 +1,65 @@
+"""Which key of a message says whether its text is one to learn from: OpenAI's, Axolotl's, ms-swift's and others'."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Literal
+
+from stages.lib.core.errors import ReprotuneError
+
+Meaning = Literal["train", "mask", "ignore"]  # true: learn from it; true: do not; no mark at all
+
+TRAIN_KEYS = (
+    "weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask", "train_on_turn", "train_on_message",
+)  # fmt: skip
+MASK_KEYS = ("mask", "masked", "ignore_loss", "mask_loss", "no_loss", "no_train")
+KNOWN: dict[str, Meaning] = {**dict.fromkeys(TRAIN_KEYS, "train"), **dict.fromkeys(MASK_KEYS, "mask")}
+WORDS = frozenset([
+    "train", "trains", "trained", "training", "trainable", "untrained", "loss", "losses", "weight", "weights", "mask", "masks",
+    "masked", "masking", "unmask", "unmasked", "learn", "learned", "learnable", "supervise", "supervised", "ignore", "ignored",
+    "exclude", "excluded", "backprop", "gradient",
+])  # fmt: skip
+SWITCHES = {"0": False, "0.0": False, "false": False, "no": False, "1": True, "1.0": True, "true": True, "yes": True}
+
+
+def is_marked_off(message: Mapping[str, object], meanings: Mapping[str, Meaning]) -> bool:
+    """Whether a key of an assistant's message says that its text is not to be learned. `meanings`: the source's own.
+
+    Raises:
+        ReprotuneError: a key looks like such a mark, and what it means can't be told.
+    """
+    off = [_says_off(key, value, meanings) for key, value in message.items() if is_mark(key) or key in meanings]
+    return any(off)
+
+
+@lru_cache(maxsize=4096)
+def is_mark(key: str) -> bool:
+    """Whether a key has the name of a mark, known or not.
+
+    >>> is_mark("weight"), is_mark("loss_scale"), is_mark("computeLoss"), is_mark("content"), is_mark("closs")
+    (True, True, True, False, False)
+    """
+    return key in KNOWN or not WORDS.isdisjoint(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_").split("_"))
+
+
+def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:
+    meaning = meanings.get(key, KNOWN.get(key))
+    if meaning == "ignore" or value is None or value in ("", [], {}) or value != value:  # noqa: PLR0124  NaN
+        return False
+    switch = SWITCHES.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
+    if switch is None and meaning is None and isinstance(value, str):
+        return False  # a text under such a name, as mask_url has one, is no mark
+    # Of 1 under `mask` nobody knows whether it stands for "masked out" or for "counts", as in a mask of the loss.
+    unclear = meaning is None or (key == "mask" and key not in meanings and str(value).lower() not in ("true", "false"))
+    if unclear or switch is None:
+        shown = f"{key} is {str(value)[:60]}"
+        if not unclear and isinstance(value, (int, float)):
+            raise ReprotuneError(
+                f"{shown}; expected 0 or 1, since a reply is learned or it is not; mend it, or set `marks: {{{key}: ignore}}` in "
+                "the source to learn from all"
+            )
+        raise ReprotuneError(
+            f"{shown}, which looks like a mark of what to learn from and can't be read; say in the source what it means: `marks: "
+            f"{{{key}: train}}` if true or 1 is to be learned, `{key}: mask` if it is not, `{key}: ignore` if it is no mark"
+        )
+    return switch == (meaning == "mask")

@@ -1,0 +1,126 @@
+"""Which of several replies people preferred: a rejected one beside the chosen one, ranks, scores, and a thumb up or down."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from stages.collect.history import keys_of_messages
+from stages.collect.messages import NOTHING, MessageKeys, read_message, read_messages
+from stages.collect.transcripts import read_transcript
+from stages.collect.values import from_json, show
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import Message, Role
+
+TEXT_KEYS = ("text", "content", "response", "answer", "output", "completion", "value", "reply")
+LOW_IS_BEST = ("rank", "ranks", "ranking", "rankings")
+HIGH_IS_BEST = ("score", "scores", "overall_score", "rating", "ratings", "reward", "rewards")
+THUMBS = {"true": True, "false": False}
+
+
+class Replies(NamedTuple):
+    """`rejected`: other replies, each one's messages. `whole`: whether they hold the conversation before the reply too."""
+
+    messages: list[Message]
+    rejected: list[list[Message]]
+    whole: bool = False
+
+
+def read_side(value: object, name: str, role: Role, keys: MessageKeys) -> list[Message]:
+    """One side of a pair: a text, one message, a list of messages, or OpenAI's object with a list of them."""
+    value = _as_messages(value)
+    if isinstance(value, dict) and isinstance(value.get("messages"), list):
+        value = value["messages"]
+    if isinstance(value, dict) and keys_of_messages([value]):
+        value = [value]
+    if isinstance(value, list):
+        role_key, content_key = keys_of_messages(value) or ("role", "content")
+        return read_messages(value, name, keys._replace(role=role_key, content=content_key))
+    read = read_message({"role": role, "content": value}, keys._replace(role="role", content="content"))
+    if read is None or isinstance(value, dict):
+        raise ReprotuneError(f"{name} is {show(value)}; expected text")
+    return read
+
+
+def _as_messages(value: object) -> object:
+    """A text that is a list of messages, or one, as JSON; any other as it is: a reply may be JSON."""
+    parsed = from_json(value)
+    several = parsed if isinstance(parsed, list) else [parsed]
+    fits = keys_of_messages(several)
+    return parsed if fits and all(isinstance(one, dict) and set(fits) <= one.keys() for one in several) else value
+
+
+def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> Replies:
+    """The reply under a key; of several that are ranked or scored the best one, the others rejected."""
+    value = from_json(values[name]) if isinstance(values[name], str) and _has_order(values) else values[name]
+    if not isinstance(value, list) or keys_of_messages(value):
+        messages = read_side(values[name], name, "assistant", keys)
+        return Replies(messages, [], _is_whole(messages))
+    texts, order = _ranked(value, values)
+    if order is None:
+        raise ReprotuneError(f"{name} is {show(value)}; expected text, messages, or replies with their ranks or scores")
+    best = sorted(range(len(order)), key=order.__getitem__)
+    read = [read_side(texts[position], name, "assistant", keys) for position in best]
+    return Replies(read[0], read[1:])
+
+
+def read_rejected(value: object, name: str, keys: MessageKeys, may_be_talk: bool) -> list[list[Message]]:
+    """The replies that were not preferred: one, or a list of texts. `may_be_talk`: a text may be a whole talk, written down."""
+    value = value if isinstance(value, list) else _as_messages(value)
+    if may_be_talk and isinstance(value, str) and (talk := read_transcript(value)):
+        return [read_messages(talk, name, keys._replace(role="role", content="content"))]
+    if value in NOTHING or value != value:  # noqa: PLR0124  NaN
+        return []
+    several = value if isinstance(value, list) and not keys_of_messages(value) else [value]
+    return [read_side(one, name, "assistant", keys) for one in several if one not in NOTHING]
+
+
+def whole_rejected(messages: list[Message], rejected: list[list[Message]]) -> list[list[Message]]:
+    """Each rejected reply as a conversation of its own: behind what stands before the last reply, unless it holds that."""
+    last = len(messages)
+    while last and messages[last - 1]["role"] in ("assistant", "tool"):
+        last -= 1
+    return [other if _is_whole(other) else messages[:last] + other for other in rejected]
+
+
+def _is_whole(messages: list[Message]) -> bool:
+    return bool(messages) and messages[0]["role"] in ("system", "user")
+
+
+def read_thumb(values: Mapping[str, object], label: str | None, thumb: str | None) -> bool | None:
+    """Whether people liked the reply, as KTO's boolean label says; None where nothing says it.
+
+    >>> read_thumb({"label": True}, "label", None), read_thumb({"label": "travel"}, "label", None)
+    (True, None)
+    """
+    for name in (thumb, label):
+        value = values.get(name) if name else None
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.strip().lower() in THUMBS:
+            return THUMBS[value.strip().lower()]
+        if name and name == thumb and value not in NOTHING:
+            if value in (0, 1):
+                return bool(value)
+            raise ReprotuneError(f"{name} is {show(value)}; expected true or false")
+    return None
+
+
+def _has_order(values: Mapping[str, object]) -> bool:
+    return any(isinstance(from_json(values.get(key)), list) for key in (*LOW_IS_BEST, *HIGH_IS_BEST))
+
+
+def _ranked(replies: list[object], values: Mapping[str, object]) -> tuple[list[object], list[float] | None]:
+    """(the replies' texts or messages, numbers of which the lowest is the best one's)."""
+    texts: list[object] = []
+    for reply in replies:
+        key = next((key for key in TEXT_KEYS if isinstance(reply, dict) and key in reply), None)
+        texts.append(reply[key] if isinstance(reply, dict) and key else reply)
+    for names, sign in ((LOW_IS_BEST, 1), (HIGH_IS_BEST, -1)):
+        for name in names:
+            numbers = [reply.get(name) for reply in replies if isinstance(reply, dict)]
+            beside = from_json(values.get(name))
+            if all(number is None for number in numbers):
+                numbers = beside if isinstance(beside, list) else []
+            order = [sign * number for number in numbers if isinstance(number, (int, float))]
+            if len(order) == len(replies) > 0:
+                return texts, order
+    return texts, None

@@ -1,0 +1,31 @@
+"""Values of a row as people and programs see them."""
+
+import json
+
+from stages.collect.nested import parse_json
+
+
+def shorten(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[:most] + "…"
+
+
+def show(value: object) -> str:
+    """The beginning of a value as JSON, for a message.
+
+    >>> show({"role": "user", "content": None})
+    '{"role": "user", "content": null}'
+    """
+    try:
+        return shorten(json.dumps(value, ensure_ascii=False, default=repr))
+    except (RecursionError, TypeError, ValueError):
+        return f"a {type(value).__name__}"
+
+
+def from_json(value: object) -> object:
+    """A text that is a JSON list or object as that, as a cell of a CSV holds it; anything else as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("[", "{"):
+        return value
+    try:
+        return parse_json(value)
+    except ValueError:
+        return value

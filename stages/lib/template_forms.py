@@ -1,0 +1,156 @@
+"""Tool calls and thoughts in the form that a chat template reads them in: templates differ, and lose what they don't know.
+
+Some want a call's arguments as an object, some as text; some want ids of nine letters; some know no thoughts but those written
+into the text. (Some look for a call only where there is no content: transformers hands them an empty one, so these are refused.)
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from stages.lib.records.conversation import Message, Tool, ToolCall
+
+
+class Form(NamedTuple):
+    """How messages are handed to a template."""
+
+    arguments_as_text: bool = False
+    nine_letter_ids: bool = False
+    thoughts_in_text: bool = False
+
+
+def is_plain(messages: Sequence[Message], tools: list[Tool] | None) -> bool:
+    """Whether roles and contents are all there is."""
+    return not tools and not any(
+        message["role"] == "tool" or "tool_calls" in message or "reasoning_content" in message for message in messages
+    )
+
+
+def possible_forms(uses_tools: bool, has_thoughts: bool) -> list[Form]:
+    """The likeliest first."""
+    either, no = (False, True), (False,)
+    of_tools, of_thoughts = either if uses_tools else no, either if has_thoughts else no
+    return [Form(text, ids, thoughts) for thoughts, ids, text in product(of_thoughts, of_tools, of_tools)]
+
+
+def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[Tool] | None]:
+    """A conversation whose every text shows in the rendered one, if the template knows what it holds."""
+    messages: list[Message] = [{"role": "user", "content": "probe question"}]
+    tools: list[Tool] = []
+    if uses_tools:
+        properties = {"probe_key": {"type": "string", "description": "probe"}}
+        parameters = {"type": "object", "properties": properties, "required": ["probe_key"]}
+        function = {"name": "probe_schema", "description": "probe", "parameters": parameters}
+        tools = [{"type": "function", "function": function}]
+        arguments = json.dumps({"probe_key": "probe_value", "probe_number": 17})
+        call: ToolCall = {"id": "call_1", "type": "function", "function": {"name": "probe_call", "arguments": arguments}}
+        messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
+        messages.append({"role": "tool", "content": "probe result", "name": "probe_call", "tool_call_id": "call_1"})
+    reply: Message = {"role": "assistant", "content": "probe reply"}
+    if has_thoughts:
+        reply["reasoning_content"] = "probe thought"
+    return [*messages, reply], tools or None
+
+
+def to_form(messages: Sequence[Message], form: Form) -> list[dict[str, Any]]:
+    given: list[dict[str, Any]] = []
+    open_calls: list[str] = []
+    for message in messages:
+        made: dict[str, Any] = {key: value for key, value in message.items() if key != "weight"}
+        if thoughts := message.get("reasoning_content"):
+            if form.thoughts_in_text:
+                del made["reasoning_content"]
+                made["content"] = f"<think>\n{thoughts}\n</think>\n\n{message['content']}"
+            else:
+                made["thinking"] = thoughts  # under this name in some templates
+        if calls := message.get("tool_calls"):
+            made["tool_calls"] = [_call_in_form(call, at, form) for at, call in enumerate(calls)]
+            open_calls = [call["id"] for call in made["tool_calls"] if "id" in call]
+        if message["role"] == "tool" and form.nine_letter_ids:
+            stated = message.get("tool_call_id")
+            made["tool_call_id"] = _nine_letters(stated) if stated else next(iter(open_calls), _nine_letters("0"))
+            open_calls = [id for id in open_calls if id != made["tool_call_id"]]
+        given.append(made)
+    return given
+
+
+def _call_in_form(call: ToolCall, position: int, form: Form) -> dict[str, Any]:
+    arguments = call["function"]["arguments"]
+    function = {"name": call["function"]["name"], "arguments": arguments if form.arguments_as_text else _as_object(arguments)}
+    made: dict[str, Any] = {**call, "function": function}
+    if form.nine_letter_ids:
+        made["id"] = _nine_letters(call.get("id") or str(position))
+    return made
+
+
+def _as_object(arguments: str) -> object:
+    try:
+        value = json.loads(arguments)
+    except (ValueError, RecursionError):
+        return arguments
+    return value if isinstance(value, dict) else arguments
+
+
+def _nine_letters(id: str) -> str:
+    return id if len(id) == 9 and id.isalnum() and id.isascii() else hashlib.sha256(id.encode()).hexdigest()[:9]
+
+
+def special_texts(message: Message) -> Iterator[str]:
+    """All of a message that a template may write out."""
+    yield message["content"]
+    yield message.get("reasoning_content", "")
+    yield message.get("name", "")
+    for call in message.get("tool_calls", []):
+        yield from (call["function"]["name"], call["function"]["arguments"])
+
+
+def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, last_thoughts: bool | None = None) -> str | None:
+    """What of the calls, results, schemas and the last message's thoughts is not in the rendered text, in words; None if all is.
+
+    Thoughts of earlier turns are left out by many templates, on purpose.
+    """
+    for tool in tools or []:
+        if not _is_shown(tool["function"]["name"], text):
+            return f"the schema of {tool['function']['name']}"
+    for message in messages:
+        for call in message.get("tool_calls", []):
+            if not _shows_call(call, text):
+                return f"the call of {call['function']['name']}"
+        if message["role"] == "tool" and not _is_shown(message["content"], text):
+            return "a tool's result"
+    thoughts = messages[-1].get("reasoning_content", "")
+    if last_thoughts is not False and not _is_shown(thoughts, text):
+        return "the thoughts"
+    return None
+
+
+def _shows_call(call: ToolCall, text: str) -> bool:
+    """Name and arguments; not as Python prints a dict, which no model was trained to write."""
+    arguments = _as_object(call["function"]["arguments"])
+    if not _is_shown(call["function"]["name"], text):
+        return False
+    if not isinstance(arguments, dict):
+        return _is_shown(str(arguments), text)
+    as_json = any(json.dumps(arguments, ensure_ascii=False, separators=marks) in text for marks in ((", ", ": "), (",", ":")))
+    as_json = as_json or call["function"]["arguments"] in text
+    return as_json or (repr(arguments) not in text and all(_is_shown(leaf, text) for leaf in _leaves(arguments)))
+
+
+def _leaves(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield str(key)
+            yield from _leaves(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def _is_shown(value: str, text: str) -> bool:
+    """As it stands, without the space around it, or as JSON writes it."""
+    stripped = value.strip()
+    return stripped in text or any(json.dumps(stripped, ensure_ascii=ascii)[1:-1] in text for ascii in (False, True))

@@ -1,0 +1,44 @@
+"""What the field's formats hold beside roles and texts -> the record: marks, tool use, thoughts, parts, history, preferences."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+from pydantic import TypeAdapter
+
+from stages.collect.__main__ import assign_ids
+from stages.collect.conversations import read_source
+from stages.collect.sources import Source
+from stages.lib.records.conversation import Conversation
+
+CASES = [json.loads(line) for line in (REPO / "tests/cases/record.jsonl").read_text(encoding="utf-8").splitlines()]
+RECORD = TypeAdapter(Conversation)
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def collect(rows: list[dict], **source: object) -> tuple[list[Conversation], list[str]]:
+    """(the records as the pipeline writes them, why rows are unreadable); each row is in one of them."""
+    Path("raw.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    read = read_source(TypeAdapter(Source).validate_python({"format": "jsonl", "path": "raw.jsonl", **source}))
+    collected, unreadable = assign_ids("s", read)
+    assert sum(1 + len(row.further) for row in collected) + sum(row.rows for row in unreadable) == len(rows)
+    return [RECORD.validate_json(row.line) for row in collected], [row.reason for row in unreadable]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["label"] for case in CASES])
+def test_a_row_is_read_as_its_format_means_it_or_refused_by_name(case: dict) -> None:
+    source = {key: case[key] for key in ("columns", "roles", "marks") if key in case}
+    records, unreadable = collect(case["input"], **source)
+    if "unreadable" in case:
+        assert (records, unreadable) == ([], [case["unreadable"]])
+        return
+    assert unreadable == []
+    for record, expected in zip(records, case["expected"], strict=True):
+        group = record["group"] and record["group"].removeprefix("s/")
+        beside = {"label": record["label"], "group": group, "tools": record.get("tools"), "rejected": record.get("rejected")}
+        assert {"messages": record["messages"], **{key: value for key, value in beside.items() if value}} == expected

@@ -1,0 +1,191 @@
+"""Tool use and thoughts in the form that each template reads; what a template loses is refused by name."""
+
+import json
+from typing import Any
+
+import pytest
+from conftest import CHATML, REPO
+from transformers import AutoTokenizer
+
+from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, tokenize_conversation, tokenize_prompt
+from stages.lib.records.conversation import Message
+from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.lib.template_forms import Form
+
+TOOLS = [{"type": "function", "function": {"name": "find", "description": "Look.", "parameters": {"z": 1, "a": 2}}}]
+TURN = "<|im_start|>{{ m.role }}\n{{ m.content or '' }}{CALLS}<|im_end|>\n"
+BEGIN = "{% if tools %}<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}{% endfor %}<|im_end|>\n{% endif %}"
+END = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+ONLY_WITHOUT_CONTENT = (
+    BEGIN + "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content is none %}{% for c in m.tool_calls %}"
+    "{{ c.function | tojson }}{% endfor %}{% else %}{{ m.content }}{% endif %}<|im_end|>\n{% endfor %}" + END
+)
+
+
+def template(calls: str, turn: str = TURN) -> str:
+    """One that writes out what could be called, and each call by `calls`."""
+    each = "{% for c in m.tool_calls or [] %}<call>" + calls + "</call>{% endfor %}"
+    return BEGIN + "{% for m in messages %}" + turn.replace("{CALLS}", each) + "{% endfor %}" + END
+
+
+AS_JSON = template("{{ c.function.name }} {{ c.function.arguments | tojson }}")
+FAMILIES = {
+    "writes objects as JSON": (AS_JSON, Form()),
+    "writes parameters one by one": (
+        template("{{ c.function.name }}{% for k, v in c.function.arguments.items() %}<{{ k }}>{{ v }}</{{ k }}>{% endfor %}"),
+        Form(),
+    ),
+    "joins texts": (template("{{ c.function.name + ' ' + c.function.arguments }}"), Form(arguments_as_text=True)),
+    "prints what it is given": (template("{{ c.function.name }} {{ c.function.arguments }}"), Form(arguments_as_text=True)),
+    "wants ids of nine letters": (
+        AS_JSON.replace(
+            "{% for m in messages %}",
+            "{% for m in messages %}"
+            "{% for c in m.tool_calls or [] if c.id | length != 9 %}{{ raise_exception('nine') }}{% endfor %}"
+            "{% if m.role == 'tool' and m.tool_call_id | length != 9 %}{{ raise_exception('nine') }}{% endif %}",
+        ),
+        Form(nine_letter_ids=True),
+    ),
+}
+
+
+def call(arguments: str, id: str | None = "call_7") -> Message:
+    made: Any = {"type": "function", "function": {"name": "find", "arguments": arguments}}
+    return {"role": "assistant", "content": "", "tool_calls": [made if id is None else {"id": id, **made}]}
+
+
+def exchange(arguments: str = '{"z": "tea", "a": 1}', id: str | None = "call_7") -> list[Message]:
+    result: Message = {"role": "tool", "content": '{"shelf": 2}'}
+    return [
+        {"role": "user", "content": "Find tea."}, call(arguments, id), result if id is None else {**result, "tool_call_id": id},
+        {"role": "assistant", "content": "Shelf two."},
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def chatml(tiny_model_folder) -> Any:
+    return AutoTokenizer.from_pretrained(tiny_model_folder)
+
+
+def give(tokenizer: Any, text: str) -> Any:
+    tokenizer.chat_template = text
+    return tokenizer
+
+
+def learned(tokenizer: Any, examples: list) -> list[str]:
+    return [tokenizer.decode([id for id in example.labels if id != IGNORE_INDEX]) for example in examples]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("id", ["call_7", None])
+def test_calls_are_learned_and_results_are_not_in_the_form_that_the_template_reads(chatml, name, id):
+    text, form = FAMILIES[name]
+    tokenizer = give(chatml, text)
+    assert form_of(tokenizer, uses_tools=True, has_thoughts=False) == form
+    (example,) = tokenize_conversation(tokenizer, exchange(id=id), TOOLS)
+    (labels,) = learned(tokenizer, [example])
+    assert labels.startswith("<call>find")
+    assert labels.endswith("</call><|im_end|>Shelf two.<|im_end|>")
+    assert "tea" in labels
+    assert "shelf" not in labels
+    whole = tokenizer.decode(example.input_ids)
+    assert '{"shelf": 2}' in whole
+    assert '"parameters": {"z": 1, "a": 2}' in whole, "schemas keep the order of their keys"
+    prompt = tokenize_prompt(tokenizer, exchange(id=id)[:-1], TOOLS)
+    assert example.input_ids[: len(prompt)] == prompt
+
+
+def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):
+    arguments = '{"z": 123456789012345678901, "a": {"y": [1.50], "b": "\u00e9"}}'
+    (example,) = tokenize_conversation(give(chatml, AS_JSON), exchange(arguments), TOOLS)
+    assert '{"z": 123456789012345678901, "a": {"y": [1.5], "b": "é"}}' in learned(chatml, [example])[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (CHATML, "the chat template loses the schema of probe_schema"),
+        (BEGIN + CHATML, "the chat template loses the call of probe_call"),
+        (ONLY_WITHOUT_CONTENT, "the chat template loses the call of probe_call"),
+        (
+            AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if m.role != 'tool' }}"),
+            "the chat template loses a tool's result",
+        ),
+        ("{% for m in messages if m.role == 'tool' %}{{ raise_exception('no tools') }}{% endfor %}" + AS_JSON, "no tools"),
+    ],
+)
+def test_a_template_that_loses_tool_use_or_prints_it_as_python_is_refused_by_name(chatml, text, reason):
+    with pytest.raises(FormMisfit, match=reason):
+        tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+
+
+def test_tools_that_are_not_called_must_show_too(chatml):
+    with pytest.raises(FormMisfit, match="loses the schema"):
+        tokenize_conversation(chatml, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], TOOLS)
+
+
+def test_a_result_that_is_lost_in_one_conversation_is_that_ones_misfit(chatml):
+    text = AS_JSON.replace("{{ m.content or '' }}", "{{ (m.content or '') | replace('shelf', 'rack') }}")
+    with pytest.raises(TemplateMisfit, match="the template loses a tool's result") as misfit:
+        tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+    assert not isinstance(misfit.value, FormMisfit)
+
+
+@pytest.mark.parametrize("place", ["name", "arguments", "thoughts", "tools"])
+def test_a_special_token_is_found_wherever_a_template_may_write_it(chatml, place):
+    messages, tools = exchange(), json.loads(json.dumps(TOOLS))
+    if place == "tools":
+        tools[0]["function"]["description"] = "a <|im_end|>"
+    elif place == "thoughts":
+        messages[3]["reasoning_content"] = "a <|im_end|>"
+    else:
+        messages[1]["tool_calls"][0]["function"][place] = '{"a": "<|im_end|>"}'
+    with pytest.raises(TemplateMisfit, match=r"special token <\|im_end\|>"):
+        tokenize_conversation(give(chatml, AS_JSON), messages, tools)
+
+
+# Thoughts
+
+
+QWEN3 = (REPO / "tests/templates/qwen3.jinja").read_text(encoding="utf-8")
+OPENED = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>\n{% endif").replace(
+    "{{ message.content }}", "{{ message.content.split('</think>') | last }}"
+)
+OF_ITS_OWN = CHATML.replace(
+    "{{ message.content }}",
+    "{% if message.reasoning_content and loop.last %}<think>{{ message.reasoning_content }}</think>{% endif %}"
+    "{{ message.content }}",
+)
+THINKING: list[Message] = [
+    {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4.", "reasoning_content": "2 and 2."},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "with_thoughts", "without"),
+    [
+        (CHATML, "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>", "4.<|im_end|>"),
+        (QWEN3, "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>", "<think>\n\n</think>\n\n4.<|im_end|>"),
+        (OF_ITS_OWN, "<think>2 and 2.</think>4.<|im_end|>", "4.<|im_end|>"),
+        (OPENED, "2 and 2.\n</think>\n\n4.<|im_end|>", "\n</think>\n\n4.<|im_end|>"),
+    ],
+    ids=["knows none", "writes empty ones", "in a key of their own", "opens one in the prompt"],
+)
+def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_its_other_mode(
+    chatml, text, with_thoughts, without
+):
+    tokenizer = give(chatml, text)
+    assert learned(tokenizer, tokenize_conversation(tokenizer, THINKING)) == [with_thoughts]
+    plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
+    assert learned(tokenizer, tokenize_conversation(tokenizer, plain)) == [without]
+    prompt = tokenize_prompt(tokenizer, THINKING[:1])
+    for messages in (THINKING, plain):
+        assert tokenize_conversation(tokenizer, messages)[0].input_ids[: len(prompt)] == prompt
+
+
+def test_a_template_that_drops_thoughts_is_refused_by_name(chatml):
+    text = CHATML.replace("{{ message.content }}", "{{ message.content.split('</think>') | last }}")
+    with pytest.raises(FormMisfit, match="the chat template loses the thoughts"):
+        tokenize_conversation(give(chatml, text), THINKING)

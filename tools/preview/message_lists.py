@@ -1,0 +1,53 @@
+"""The lists of messages in a sample's cells."""
+
+from collections.abc import Sequence
+
+from stages.collect.lists import value_at
+from stages.collect.nested import parse_list
+from stages.collect.rows import plain_text
+from stages.collect.sources import Columns
+from tools.preview.sample import Sample
+
+Messages = list[dict[str, object]]
+
+
+def list_in_cell(value: object) -> list | None:
+    """The value, or what the text holds, if it is a list."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return parse_list(value)
+        except ValueError:
+            return None
+    return value if isinstance(value, list) else None
+
+
+def list_of_messages(value: object) -> Messages | None:
+    """The value, or what the text holds, if it is a list of objects."""
+    found = list_in_cell(value)
+    return found if found and all(isinstance(one, dict) for one in found) else None
+
+
+def list_of_texts(value: object) -> list[str] | None:
+    found = list_in_cell(value)
+    return found if found and all(isinstance(one, str) for one in found) else None
+
+
+def lists_of_messages(sample: Sample, columns: Columns) -> list[Messages]:
+    """The lists of messages in a mapping's columns; a row a pair may hold two: a prompt's and a completion's."""
+    if columns.messages:
+        found = [list_of_messages(value) for value in sample.cells(columns.messages)]
+    else:
+        names = [name for name in (columns.user, columns.assistant) if name]
+        values = [row.values.get(name) for row in sample.rows for name in names]
+        found = [list_of_messages(value) for value in values if isinstance(value, list)]
+    return [messages for messages in found if messages]
+
+
+def keys_of(lists: Sequence[Messages]) -> list[str]:
+    return list(dict.fromkeys(key for messages in lists for message in messages for key in message))
+
+
+def texts_of(lists: Sequence[Messages], key: str) -> list[list[str]]:
+    """What the messages have under a key, as text; "" where there is nothing."""
+    found = [[value_at(message, key) for message in messages] for messages in lists]
+    return [["" if value is None else plain_text(value).strip() for value in values] for values in found]

@@ -1,0 +1,82 @@
+"""What most likely is no part of a conversation: private notes, deleted messages, events of the program."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from stages.collect.lists import reason_to_leave_out
+from stages.collect.sources import ANY_VALUE, Columns, Scalar
+from tools.console import paragraph
+from tools.preview.message_lists import list_of_messages, lists_of_messages
+from tools.preview.sample import Sample
+from tools.preview.usual_names import USUAL_NAMES, key_of
+from tools.preview.wording import counted
+
+LeaveOut = dict[str, Scalar | list[Scalar]]
+
+
+def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None) -> LeaveOut:
+    """By keys whose names say it: true or false, a time of deletion, or a kind of message. `role`: the key of who writes."""
+    rows = list(values)
+    leave_out: LeaveOut = {}
+    for key in dict.fromkeys(key for row in rows for key in row):
+        if key == role:
+            continue
+        cells = [row.get(key) for row in rows]
+        if (wanted := unwanted_in(key_of(key), cells)) is not None:
+            leave_out[key] = wanted
+    return leave_out
+
+
+def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
+    """The value for which to leave out, if there is one among the cells; not where all would go.
+
+    >>> unwanted_in("public", [True, False]), unwanted_in("deleted_at", [None, "2024-03-01"]), unwanted_in("type", ["note", "x"])
+    (False, '*', ['note'])
+    >>> unwanted_in("public", [False, False]), unwanted_in("type", ["message"])
+    (None, None)
+    """
+    names = USUAL_NAMES["leave_out"]
+    texts = {str(cell).strip().lower() for cell in cells if cell is not None and str(cell).strip()}
+    for truth in (True, False):
+        if name in names[truth] and texts == {"true", "false"}:
+            return truth
+        if name in names[truth] and texts == {str(truth).lower()} and None in cells:
+            return truth
+    if name in names["any"] and texts - {"false"} and len([cell for cell in cells if not cell]) > 0:
+        return ANY_VALUE
+    found = [cell for cell in dict.fromkeys(cell for cell in cells if isinstance(cell, str)) if key_of(cell) in names["kinds"]]
+    if name in names["kind"] and found and len(texts) > len({cell.lower() for cell in found}):
+        return list(found)
+    return None
+
+
+def count_unwanted(values: Iterable[Mapping[str, object]], leave_out: LeaveOut) -> Counter[str]:
+    reasons = (reason_to_leave_out(one, leave_out) for one in values)
+    return Counter(reason for reason in reasons if reason)
+
+
+def messages_of(sample: Sample, mapping: Columns) -> list[Mapping[str, object]]:
+    """The messages of lists, the rows where each is a message, and, of a row a pair, the pairs."""
+    lists = [] if mapping.conversation else lists_of_messages(sample, mapping)
+    return [message for messages in lists for message in messages] or [row.values for row in sample.rows]
+
+
+def without_unwanted(sample: Sample, mapping: Columns, leave_out: LeaveOut) -> Sample:
+    """The sample without what is left out, whose roles need not be known."""
+    if not leave_out:
+        return sample
+    rows = [row for row in sample.rows if not reason_to_leave_out(row.values, leave_out)]
+    if name := mapping.messages:
+        rows = [row._replace(values=row.values | {name: _wanted(row.values.get(name), leave_out)}) for row in rows]
+    return sample._replace(rows=rows)
+
+
+def _wanted(value: object, leave_out: LeaveOut) -> object:
+    messages = list_of_messages(value)
+    return [one for one in messages if not reason_to_leave_out(one, leave_out)] if messages else value
+
+
+def tell_unwanted(counts: Counter[str], stated: bool) -> Iterator[str]:
+    if counts:
+        how = "as stated by --leave-out" if stated else "a proposal: take `leave_out` away to keep them"
+        yield from paragraph("left out", f"{counted(counts)}; {how}")
