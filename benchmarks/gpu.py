@@ -4,10 +4,10 @@
     python -m benchmarks.gpu --shapes tiny --steps 4         # on a CPU, to see that it runs
 
 Made-up conversations of some 250 tokens, 40% of them labels, in packs of 4,096, four a step; the same tokens for all. TRL
-computes one pack at a time, as many as its batch size says; ours all four, or one for a comparison of memory. Each contestant is a
-process of its own. Operations a token: 4 for each frozen weight of a linear layer (forward, and gradient to the input), 6 for the
-adapter's, 4 for the LM head's on labelled tokens; attention is not counted. Divided by what this GPU does in a product of
-two bfloat16 matrices of 8,192 x 8,192.
+computes one pack at a time, as many as its batch size says; ours all four, or one for a comparison of memory. Each contestant
+is a process of its own. Operations a token: 4 for each frozen weight of a linear layer (forward, and gradient to the input), 6
+for the adapter's, 4 for the LM head's on labelled tokens; attention is not counted. Divided by what this GPU does in a product
+of two bfloat16 matrices of 8,192 x 8,192.
 """
 
 import argparse
