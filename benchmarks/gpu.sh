@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3}
 missing() { "$python" -c "import importlib.util, sys; sys.exit(importlib.util.find_spec('$1') is not None)"; }
-for package in peft pydantic orjson tqdm yaml:pyyaml pyarrow datasets trl liger_kernel:liger-kernel; do
+for package in peft pydantic pydantic_core orjson tqdm yaml:pyyaml pyarrow datasets trl liger_kernel:liger-kernel; do
     if missing "${package%%:*}"; then
         "$python" -m pip install --quiet --no-deps "${package##*:}" || echo "not installed: ${package##*:}" >&2
     fi

@@ -1,8 +1,12 @@
 """Twenty runs of the stage `train` on the default model, each killed at a random moment and run again: one adapter?
 
-python -m benchmarks.kills [RUNS]
+    python -m benchmarks.kills [--runs N]
+    python -m benchmarks.kills --made-up 60M    # a random Llama and made-up tokens, where there is neither data nor network
+
+With `train.deterministic`, which decides something on a GPU alone.
 """
 
+import argparse
 import hashlib
 import os
 import random
@@ -17,18 +21,22 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks import preflight
 from benchmarks.training import REPO, make_project, read_yaml
 from stages.lib.core.params import PARAMS
 from stages.lib.records.tokenized import examples_of
 
 TOKENS = 2500
 VALIDATION_ROWS = 10
-CHANGES = {"pack_length": 384, "validations": 2, "lora_dropout": 0.05}
+CHANGES = {"pack_length": 384, "validations": 2, "lora_dropout": 0.05, "deterministic": True}
+MADE_UP_STEPS = 20
 
 
 def start(folder: Path) -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if key != "DVC_ROOT"}
-    environment |= {"PYTHONPATH": str(REPO), "REPROTUNE_CHECKPOINT_SECONDS": "0", "HF_HUB_OFFLINE": "1"}
+    path = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))
+    environment |= {"PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "REPROTUNE_ANY_VERSIONS": "1"}
+    environment |= {"REPROTUNE_CHECKPOINT_SECONDS": "0", "REPROTUNE_TRAIN_PROCESSES": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
         cwd=folder,
@@ -44,21 +52,41 @@ def bytes_of(folder: Path) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
+def prepare(folder: Path, llama: str | None) -> None:
+    """`llama`: its name in benchmarks.preflight; None is the default model on the default data."""
+    changes: dict[str, object] = dict(CHANGES)
+    if llama:
+        folder.mkdir()
+        preflight.make_project(folder, preflight.Case(llama, "auto", pack_length=384, packs_per_step=2))
+        os.chdir(REPO)
+        changes |= {"max_steps": MADE_UP_STEPS, "num_train_epochs": 1000}
+    else:
+        make_project(folder, TOKENS)
+        validation = folder / examples_of("validation")
+        pq.write_table(pq.read_table(validation).slice(0, VALIDATION_ROWS), validation)
+    params = read_yaml(folder / PARAMS)
+    params["train"] |= changes
+    (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+
+
 def main() -> None:
-    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 20
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=20, metavar="N")
+    parser.add_argument("--made-up", choices=list(preflight.LLAMAS), help="this Llama of benchmarks.preflight, random weights")
+    options = parser.parse_args()
+    runs = options.runs
     with tempfile.TemporaryDirectory() as name:
         prepared = Path(name) / "prepared"
-        make_project(prepared, TOKENS)
-        validation = prepared / examples_of("validation")
-        pq.write_table(pq.read_table(validation).slice(0, VALIDATION_ROWS), validation)
-        params = read_yaml(prepared / PARAMS)
-        params["train"] |= CHANGES
-        (prepared / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
+        prepare(prepared, options.made_up)
         whole = Path(name) / "whole"
         shutil.copytree(prepared, whole, symlinks=True)
         started = time.monotonic()
-        if start(whole).wait():
-            sys.exit("the undisturbed run failed")
+        undisturbed = start(whole)
+        told = undisturbed.communicate()[1]
+        if undisturbed.returncode:
+            sys.exit(f"the undisturbed run failed: {told}")
         seconds = time.monotonic() - started
         expected, alike = bytes_of(whole), 0
         print(f"undisturbed: {seconds:.0f} s, {expected[:12]}", flush=True)

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,7 +166,8 @@ def measure(case: Case, cuda: bool) -> tuple[int, int]:
         outputs = []
         for what in ("prepare", "estimate", "train"):
             command = [sys.executable, "-m", "benchmarks.preflight", "--inside", what, "--case", json.dumps(case)]
-            variables = os.environ | {"PYTHONPATH": str(REPO), "REPROTUNE_TRAIN_PROCESSES": "1", "REPROTUNE_ANY_VERSIONS": "1"}
+            path = os.pathsep.join(filter(None, (str(REPO), os.environ.get("PYTHONPATH"))))
+            variables = os.environ | {"PYTHONPATH": path, "REPROTUNE_TRAIN_PROCESSES": "1", "REPROTUNE_ANY_VERSIONS": "1"}
             done = subprocess.run(
                 [*command, *["--cuda"] * cuda], cwd=folder, env=variables, check=False, capture_output=True, text=True
             )
@@ -191,11 +193,12 @@ def main() -> None:
     else:
         cases: list[Any] = CUDA_CASES if options.cuda else CPU_CASES
         print(f"{'':60} {'estimated':>9} {'measured':>9} {'ratio':>5}  (MiB)")
-        for case in [cases[number] for number in options.only or range(len(cases))]:
-            estimated, measured = measure(case, options.cuda)
-            print(
-                f"{case.describe():60} {estimated / 2**20:9,.0f} {measured / 2**20:9,.0f} {estimated / measured:5.2f}", flush=True
-            )
+        wanted = [cases[number] for number in options.only or range(len(cases))]
+        with ThreadPoolExecutor(len(wanted) if options.cuda else 1) as pool:  # what torch allocates does not depend on neighbours
+            figures_of = pool.map(lambda case: measure(case, options.cuda), wanted)
+            for case, (estimated, measured) in zip(wanted, figures_of, strict=True):
+                figures = f"{estimated / 2**20:9,.0f} {measured / 2**20:9,.0f} {estimated / measured:5.2f}"
+                print(f"{case.describe():60} {figures}", flush=True)
 
 
 if __name__ == "__main__":

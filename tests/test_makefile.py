@@ -38,7 +38,7 @@ def test_the_cpu_build_is_the_pinned_version() -> None:
 def test_test_all_adds_the_slow_proofs_to_test(target: str, marks: list[str]) -> None:
     commands = re.findall(r"pytest (.*) -m \"?([a-z ]+?)\"?$", would_run(target), flags=re.MULTILINE)
     assert [mark for _, mark in commands] == marks
-    measured = target == "test-all"  # and the slow ones never: they run the same code, in a copy of the project
+    measured = target == "test-all"  # and the slow ones never: it would double their time
     assert ["--cov " in options for options, _ in commands] == [measured, False][: len(marks)]
     assert ("coverage report --fail-under=95" in would_run(target)) == measured
 

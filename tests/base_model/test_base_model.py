@@ -438,7 +438,7 @@ def run_python(folder: Path, endpoint: str, *arguments: str) -> subprocess.Compl
     settings = {"HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(folder / "hub"), "HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     env = environment(PYTHONPATH=str(REPO), **settings)
     return subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, *arguments], cwd=folder, env=env, capture_output=True, text=True, check=False, timeout=600
     )
 
 

@@ -381,7 +381,7 @@ def test_from_a_hub_at_hf_endpoint_comes_the_pinned_commit_or_nothing() -> None:
     try:
         done = subprocess.run(
             [sys.executable, "-c", READ_HUB, json.dumps(HUB | {"split": "train"}), COMMIT, "f" * 40, "e" * 40],
-            env=environment(PYTHONPATH=str(REPO), **settings), capture_output=True, text=True, check=True, timeout=60,
+            env=environment(PYTHONPATH=str(REPO), **settings), capture_output=True, text=True, check=True, timeout=600,
         )  # fmt: skip
     finally:
         server.shutdown()

@@ -58,5 +58,5 @@ def test_a_reader_that_leaves_early_is_no_error(lines: int) -> None:
     )
     assert process.stdout is not None
     process.stdout.close()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=600)
     assert (process.returncode, stderr) == (0, "")

@@ -155,7 +155,7 @@ def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_
         while checkpoint_names(stopped) <= before and time.monotonic() < end:
             time.sleep(0.02)
         os.kill(process.pid, number)
-        told = process.communicate(timeout=60)[1]
+        told = process.communicate(timeout=600)[1]
         assert process.returncode != 0
         if number == signal.SIGTERM:
             assert told.count("error: train: stopped by SIGTERM after step ") == 1
