@@ -183,9 +183,9 @@ def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place]) 
         number = len(locked)
         lines = iter(read_rows(locked))
         rows = list(zip(traits.ids[:number], splits[:number], islice(lines, number), strict=True))
-        for _, split, line in heapq.merge(rows, zip(traits.ids[number:], splits[number:], lines, strict=True)):
-            if split != "left_out":
-                opened[split].write(line)
+        for _, place, line in heapq.merge(rows, zip(traits.ids[number:], splits[number:], lines, strict=True)):
+            if place != "left_out":
+                opened[place].write(line)
 
 
 def main() -> None:

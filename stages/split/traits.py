@@ -23,9 +23,8 @@ class Traits(NamedTuple):
     ids: list[str]
     strata: list[str]
     group: np.ndarray  # (N,) uint64: the source's group key
-    prompt: (
-        np.ndarray
-    )  # (N,) uint64: the user's messages, their last punctuation left out; the first alone would tie all that begin with "Hi"
+    # (N,) uint64: the user's messages, their last punctuation left out; the first alone would tie all that begin with "Hi".
+    prompt: np.ndarray
     text: np.ndarray  # (N,) uint64: all normalised messages with their roles
     # Of what is said, whoever says it: what was asked in training must not be a test's answer. Not of the system's prompt, which
     # many may share.
@@ -95,11 +94,11 @@ def describe_all(lines: Iterable[bytes], stratify_by: Sequence[str]) -> Traits:
         return describe_lines([], stratify_by)
     shingles, long_grams = [part.shingles for part in parts], [part.long_grams for part in parts]
     names: dict[str, str] = {}  # each stratum's once
-    hashes = [np.concatenate([getattr(part, name) for part in parts]) for name in ("group", "prompt", "text")]
+    group, prompt, text = (np.concatenate([getattr(part, name) for part in parts]) for name in ("group", "prompt", "text"))
     ids = [id for part in parts for id in part.ids]
     strata = [names.setdefault(stratum, stratum) for part in parts for stratum in part.strata]
     parts.clear()
-    return Traits(ids, strata, *hashes, concatenate(shingles), concatenate(long_grams))
+    return Traits(ids, strata, group, prompt, text, concatenate(shingles), concatenate(long_grams))
 
 
 def equal_pairs(hashes: np.ndarray) -> np.ndarray:

@@ -80,18 +80,6 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Any:
     return 0
 
 
-def test_where_many_conversations_were_too_long_it_says_what_would_keep_them(folder, monkeypatch, capsys):
-    assert run(monkeypatch) == 0
-    assert "too long" not in capsys.readouterr().out
-    whole = {"tokens": 900, "first_turn": 90, "characters": 2000, "unspaced": 0}
-    rows = [{"id": f"s/{at}", "split": "train", "fate": "too_long" if at < 3 else "kept"} | ({"whole": whole} if at < 3 else {}) for at in range(9)]
-    write_jsonl(LEDGER, rows)
-    assert run(monkeypatch) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "too long 3 of 9 conversations (33%) are longer than tokenize.max_length 256; 99% would fit at 900" in said
-    assert "`too_long: cut` keeps 3 of them without their last turns" in said
-
-
 @pytest.mark.usefixtures("folder")
 def test_where_many_conversations_were_too_long_it_says_what_would_keep_them(monkeypatch, capsys):
     assert run(monkeypatch) == 0
