@@ -29,6 +29,7 @@ from stages.collect.messages import (
     join_thoughts,
     read_message,
     read_messages,
+    read_plain_messages,
     refuse_pictures,
 )
 from stages.collect.order import Reading, find_reading, sort_positions
@@ -155,7 +156,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     thumb = read_thumb(values, columns.label if columns.label != columns.assistant else None, columns.desirable)
     left_out: tuple[int, ...] = ()
     if columns.messages:
-        messages, left_out = _read_list(values[columns.messages], columns, mapping)
+        messages, left_out = _read_list(values[columns.messages], columns, mapping, keys)
         replies = Replies(messages, [])
     elif columns.user:
         replies, left_out = _read_pair(values, columns, mapping)
@@ -180,14 +181,18 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     return Node(raw, len(system), field_text(values, columns.parent), rank if isinstance(rank, (int, float)) else None)
 
 
-def _read_list(value: object, columns: Columns, mapping: Mapping) -> tuple[list[Message], tuple[int, ...]]:
+def _read_list(
+    value: object, columns: Columns, mapping: Mapping, keys: MessageKeys
+) -> tuple[list[Message], tuple[int, ...]]:
     """The messages of a list in a row, and the numbers of those that are left out."""
-    name, keys = str(columns.messages), mapping.keys(columns)
+    name = str(columns.messages)
     if isinstance(value, str) and (talk := read_transcript(value)):
         return read_messages(talk, name, keys._replace(role="role", content="content")), ()
     listed = read_list(value, name)
     if columns.order and mapping.order:
         listed = sort_list(listed, order_texts(listed, columns.order), mapping.order)
+    if not mapping.begins and not mapping.leave_out and (plain := read_plain_messages(listed, keys)):
+        return plain, ()
     kept, left_out = prepare_messages(listed, keys.role, keys.content, mapping.begins, mapping.leave_out)
     if left_out and not kept:
         raise LeftOut("all of its messages are left out")

@@ -98,17 +98,11 @@ def sides_from(begins: Role) -> Iterator[Role]:
     return cycle(("user", "assistant") if begins == "user" else ("assistant", "user"))
 
 
-def _is_plain(message: object, role_key: str, content_key: str) -> bool:
-    return isinstance(message, dict) and role_key in message and isinstance(message.get(content_key), str)
-
-
 def prepare_messages(value: list, role_key: str, content_key: str, begins: Role | None, leave_out: Wanted) -> Leaving:
     """Without those to be left out; bare texts as messages, numbers as texts, and, if no message names a role, sides in turn.
 
     What is no message stays as it is, for the reader to say so.
     """
-    if not begins and not leave_out and all(_is_plain(message, role_key, content_key) for message in value):
-        return Leaving(value, ())  # most, and quick
     kept: list[dict[str, object]] = []
     left_out: list[int] = []
     sides = sides_from(begins or "user")

@@ -117,14 +117,26 @@ def read_messages(value: list, name: str, keys: MessageKeys) -> list[Message]:
     return messages
 
 
+def read_plain_messages(value: list, keys: MessageKeys) -> list[Message] | None:
+    """What `read_messages` gives, sooner, where each message is a role and a text and nothing else, as most are; else None."""
+    messages: list[Message] = []
+    for message in value:
+        if not isinstance(message, dict) or len(message) != 2:
+            return None
+        text, name = message.get(keys.content), message.get(keys.role)
+        role = keys.roles.get(name) if isinstance(name, str) and name not in CALL_ROLES else None
+        if role is None or role == "tool" or not isinstance(text, str) or "</think" in text:
+            return None
+        messages.append({"role": role, "content": text})
+    return messages
+
+
 def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message] | None:
     """What one message says: of a user who hands over results of tools in parts, those first. None if it has no content.
 
     A message that only calls tools has an empty text.
     """
     value, name = message.get(keys.content), message.get(keys.role)
-    if len(message) == 2 and isinstance(value, str) and "</think" not in value and name not in CALL_ROLES:  # most, and quick
-        return [{"role": find_role(name, keys.roles), "content": value}]
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
     is_result = isinstance(name, str) and keys.roles.get(name.strip()) == "tool" and isinstance(value, (dict, list))
     content = Content(result_text(value)) if is_result else read_content(value)
