@@ -173,8 +173,16 @@ def read_rows(locked: dict[str, bytes]) -> Iterator[bytes]:
     yield from (line for line in read_lines(CLEANED) if not locked or orjson.loads(line)["id"] not in locked)
 
 
-def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place]) -> None:
-    """The conversations of each split, sorted by id; their lines are read again rather than held."""
+def order_by_id(ids: list[str], first: int) -> np.ndarray:
+    """(N,): the rows up to `first` as they are, the others by their ids."""
+    return np.array([*range(first), *sorted(range(first, len(ids)), key=ids.__getitem__)], dtype=np.int64)
+
+
+def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place], order: np.ndarray) -> None:
+    """The conversations of each split, sorted by id; their lines are read again rather than held.
+
+    `order`: where each of the rows stands among those read. Lines that are not sorted, as `clean` writes them, have to be held.
+    """
     with contextlib.ExitStack() as files:
         opened = {}
         for split in SPLITS:
@@ -182,8 +190,13 @@ def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place]) 
             opened[split] = files.enter_context(conversations_of(split).open("wb"))
         number = len(locked)
         lines = iter(read_rows(locked))
-        rows = list(zip(traits.ids[:number], splits[:number], islice(lines, number), strict=True))
-        for _, place, line in heapq.merge(rows, zip(traits.ids[number:], splits[number:], lines, strict=True)):
+        read_as = np.argsort(order)
+        rows: Iterator[tuple[str, Place, bytes]]
+        rows = ((traits.ids[row], splits[row], line) for row, line in zip(read_as.tolist(), lines, strict=True))
+        first = list(islice(rows, number))
+        if (order != np.arange(len(order))).any():
+            rows = iter(sorted(rows))
+        for _, place, line in heapq.merge(first, rows):
             if place != "left_out":
                 opened[place].write(line)
 
@@ -193,6 +206,9 @@ def main() -> None:
     params = read_params("split", SplitParams)
     locked = read_locked(Path(params.locked_test))
     traits = describe_all(read_rows(locked), params.stratify_by)
+    order = order_by_id(traits.ids, len(locked))
+    if (order != np.arange(len(order))).any():
+        traits = traits.take(order)
     joins = Joins(traits.shingles)
     outcome = split_rows(traits, joins, len(locked), params)
     sizes: Counter[str] = Counter(outcome.splits)
@@ -201,7 +217,7 @@ def main() -> None:
             f"{CLEANED}: {len(traits.ids):,} conversations in {outcome.gate['groups']:,} groups are too few to split: "
             f"{', '.join(empty)} would be empty; add data, or keep fewer conversations together (split.keep_together)"
         )
-    write_splits(locked, traits, outcome.splits)
+    write_splits(locked, traits, outcome.splits, order)
     write_jsonl(ASSIGNMENT, assigned_rows(traits, joins, outcome))
     write_json(GATE, outcome.gate)
     gate = outcome.gate

@@ -31,6 +31,12 @@ class Traits(NamedTuple):
     shingles: Shingles
     long_grams: Shingles
 
+    def take(self, rows: np.ndarray) -> "Traits":
+        """Those of `rows`, in that order."""
+        ids, strata = ([names[row] for row in rows] for names in (self.ids, self.strata))
+        hashes = self.group[rows], self.prompt[rows], self.text[rows]
+        return Traits(ids, strata, *hashes, self.shingles.take(rows), self.long_grams.take(rows))
+
 
 def stratum_of(conversation: Conversation, stratify_by: Sequence[str]) -> str:
     """Turns in the classes 1, 2-3, 4 and more; length in powers of 16 characters. No tokenizer: the same for each model."""

@@ -83,7 +83,7 @@ def test_cut_takes_whole_turns_from_the_end_and_no_more_than_it_must(tokenizer, 
     limit = longest(tokenizer, shorter)
     expected = tokenize_conversation(tokenizer, shorter)
     assert tokenize_one(tokenizer, conversation, params(limit, "cut")) == (expected, "cut")
-    assert cut(BatchTokenizer(tokenizer), conversation["messages"], limit) == expected
+    assert cut(BatchTokenizer(tokenizer), conversation, limit) == expected
 
 
 def test_every_reply_that_a_cut_leaves_keeps_its_stop_token(tokenizer):
@@ -96,7 +96,7 @@ def test_every_reply_that_a_cut_leaves_keeps_its_stop_token(tokenizer):
 
 def test_a_cut_takes_the_question_along_whose_reply_it_takes(chatml):
     messages = [*converse("a", 2)["messages"], {"role": "user", "content": "One more?"}]
-    (example,) = cut(BatchTokenizer(chatml), messages, longest(chatml, messages[:2]))
+    (example,) = cut(BatchTokenizer(chatml), converse("a", 2) | {"messages": messages}, longest(chatml, messages[:2]))
     assert example == tokenize_conversation(chatml, messages[:2])[0]
 
 
