@@ -263,8 +263,9 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),
     "records/tokenized.py": ("tokenize", "train", "predict"),
-    "scripts.py": ("clean", "split", "evaluate"),
+    "scripts.py": ("clean", "split", "tokenize", "evaluate"),
     "similarity": ("clean", "split"),
+    "template_forms.py": ("tokenize", "predict"),
     "tokenizer.py": ("base_model", "tokenize", "predict"),
 }
 REQUIREMENTS = {

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import REPO, environment
 
+from stages.clean.params import CleanParams
 from stages.collect.__main__ import CollectParams
 from stages.lib.base_model.source import BaseModelParams
 
@@ -190,7 +191,8 @@ def test_every_metric_is_explained(name: str) -> None:
 
 
 def test_the_settings_shown_are_accepted() -> None:
-    pairs, others = (yaml.safe_load(block) for block in blocks("docs/data.md", "yaml"))
+    pairs, others, cleaning = (yaml.safe_load(block) for block in blocks("docs/data.md", "yaml"))
+    CleanParams.model_validate(yaml.safe_load(read("params.yaml"))["clean"] | cleaning)
     CollectParams.model_validate({"limit": None, "bad_rows": "stop", "sources": pairs | others})
     [model] = (yaml.safe_load(block) for block in blocks("docs/training.md", "yaml"))
     BaseModelParams.model_validate(model["base_model"])

@@ -140,6 +140,8 @@ def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iter
                 converted = _convert_row(row, mapping)
             except ReprotuneError as error:
                 converted = UnreadableRow(row.place, str(error), digest_of(row.values))
+            except RecursionError:
+                converted = UnreadableRow(row.place, "nested too deeply", digest_of(row.values))
             except LeftOut as left_out:
                 converted = UnreadableRow(row.place, str(left_out), digest_of(row.values), fate="left_out")
         yield converted
@@ -181,9 +183,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     return Node(raw, len(system), field_text(values, columns.parent), rank if isinstance(rank, (int, float)) else None)
 
 
-def _read_list(
-    value: object, columns: Columns, mapping: Mapping, keys: MessageKeys
-) -> tuple[list[Message], tuple[int, ...]]:
+def _read_list(value: object, columns: Columns, mapping: Mapping, keys: MessageKeys) -> tuple[list[Message], tuple[int, ...]]:
     """The messages of a list in a row, and the numbers of those that are left out."""
     name = str(columns.messages)
     if isinstance(value, str) and (talk := read_transcript(value)):

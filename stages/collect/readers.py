@@ -214,4 +214,5 @@ def _row(place: str, values: object) -> Row | UnreadableRow:
     if isinstance(values, dict):
         return Row(place, values)
     kind = {list: "an array", str: "a text", type(None): "null"}.get(type(values), "a number or a truth value")
-    return UnreadableRow(place, f"{kind}; expected a JSON object, or a list of messages", digest_of([values]))
+    hint = " (if the file is one JSON array, set `format: json`)" if isinstance(values, list) else ""
+    return UnreadableRow(place, f"{kind}; expected a JSON object, or a list of messages{hint}", digest_of([values]))

@@ -17,7 +17,7 @@ from stages.report.names import shown_label, shown_name
         "calls/13812345678",
         "crm2/13812345678",
         "crm/chat_13812345678_7",
-        "logs/192.168.0.1",
+        "logs/93.184.216.34",
         "bank/DE89370400440532013000",
         "shop/4111111111111111#2",
         "people/11010519491231002X",

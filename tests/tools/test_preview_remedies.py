@@ -301,7 +301,7 @@ def test_the_old_workbook_called_csv_is_told_alike_by_preview_and_collect(look) 
 
 def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(tiny_model_folder: Path, look) -> None:
     params = yaml.load(Path("params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
-    params["tokenize"]["max_length"] = 64
+    params["tokenize"]["max_length"] = 128
     params["base_model"] |= {"source": "path", "path": str(tiny_model_folder), "name": "tiny", "revision": None}
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     shutil.copytree(REPO / "requirements", "requirements")
@@ -314,6 +314,6 @@ def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(
     Path("../mine/x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     said = " ".join(look("../mine/x.jsonl")[0].split())
     assert re.search(
-        r"too long 2 of 3 conversations \(\d+%\) are longer than tokenize\.max_length 64; 99% would fit at \d+", said
+        r"too long 2 of 3 conversations \(\d+%\) are longer than tokenize\.max_length 128; 99% would fit at \d+", said
     )
     assert "`too_long: cut` keeps" in said
