@@ -229,7 +229,7 @@ MISTAKES = [
     ("clean", {"roles": "on"}, "clean.roles: found 'on'; input should be a valid boolean"),
     ("clean", {"roles": None}, "clean.roles: found None; input should be a valid boolean"),
     ("split", {"train": 0.7}, "split: train + validation + test is 0.9; expected 1"),
-    ("split", {"stratify_by": ["topic"]}, "split.stratify_by.0: found 'topic'; input should be 'source', 'label', 'language', 'turns'"),
+    ("split", {"stratify_by": ["topic"]}, "split.stratify_by.0: found 'topic'; input should be 'source', 'label', 'language'"),
     ("evaluate", {"confidence": 1}, "evaluate.confidence: found 1; input should be less than 1"),
     ("collect", {"limit": 0}, "collect.limit: found 0; input should be greater than or equal to 1"),
     ("base_model", {"revision": "main"}, "base_model: revision 'main'; a wheel needs the wheel's sha256 (64 hex digits)"),
