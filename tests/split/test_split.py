@@ -695,7 +695,9 @@ def test_a_locked_test_that_is_none_is_one_message(folder: Path, content: str | 
     finally:
         path.write_bytes(b"")
     if "\n" not in str(caught.value):
-        assert str(caught.value).endswith("; expected a copy of an earlier data/split/test.jsonl (split.locked_test)")
+        assert str(caught.value).endswith(
+            "; expected a copy of an earlier data/split/test.jsonl or data/cleaned.jsonl (split.locked_test; docs/migrate.md)"
+        )
 
 
 def test_with_all_rows_locked_there_is_nothing_to_train_on(folder: Path) -> None:
