@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import REPO, environment
 
+from stages.clean.params import CleanParams
 from stages.collect.__main__ import CollectParams
 from stages.lib.base_model.source import BaseModelParams
 
@@ -190,8 +191,9 @@ def test_every_metric_is_explained(name: str) -> None:
 
 
 def test_the_settings_shown_are_accepted() -> None:
-    pairs, others = (yaml.safe_load(block) for block in blocks("docs/data.md", "yaml"))
+    pairs, others, names = (yaml.safe_load(block) for block in blocks("docs/data.md", "yaml"))
     CollectParams.model_validate({"limit": None, "bad_rows": "stop", "sources": pairs | others})
+    CleanParams.model_validate(PARAMS["clean"] | names)
     [model] = (yaml.safe_load(block) for block in blocks("docs/training.md", "yaml"))
     BaseModelParams.model_validate(model["base_model"])
 
