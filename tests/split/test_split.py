@@ -456,7 +456,14 @@ def test_a_group_of_more_than_half_the_test_quota_is_in_train_whole_and_counted(
 
 @pytest.mark.parametrize(
     ("templated", "sizes"),
-    [(0, (320, 40, 40)), (20, (320, 40, 40)), (21, (320, 40, 40)), (320, (320, 40, 40)), (321, (321, 39, 40)), (360, (360, 2, 38))],
+    [
+        (0, (320, 40, 40)),
+        (20, (320, 40, 40)),
+        (21, (320, 40, 40)),
+        (320, (320, 40, 40)),
+        (321, (321, 39, 40)),
+        (360, (360, 2, 38)),
+    ],
 )
 def test_shares_are_exact_until_one_template_leaves_too_few_rows_to_fill_validation_and_test(
     folder: Path, templated: int, sizes: tuple[int, int, int]
