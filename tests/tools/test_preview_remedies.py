@@ -139,6 +139,8 @@ def test_what_the_preview_advises_is_all_that_is_to_do(case: Advice, look) -> No
     def type_it(typed: str) -> tuple[str, int]:
         first = [] if typed and not typed.startswith("--") else [f"../mine/{next(iter(case.files))}"]
         said, error, code = look(*first, *typed.split())
+        reasons = [said.rpartition("\n\n")[2].startswith("Nothing to paste: "), error.startswith("error: ")]
+        assert reasons.count(True) == code == ("\n    dvc repro\n" not in said)  # either what to paste, or the one reason
         return " ".join(f"{said} {error}".split()), code
 
     write_files(case.files)
@@ -351,6 +353,15 @@ def test_a_file_in_its_order_is_not_said_to_run_backwards(look) -> None:
 def test_what_masks_is_said_to_mask(look) -> None:
     Path("../mine/x.csv").write_text("question,answer\nWrite to me at ann@mill-house.net,Gladly\n", encoding="utf-8")
     assert "cleaning   masks email 1\n" in look("../mine/x.csv")[0]
+
+
+def test_tools_and_rejected_replies_are_not_said_to_be_read_as_text(look) -> None:
+    tools = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
+    write_files({"sft.jsonl": lines({"messages": TALK, "tools": tools})})
+    write_files({"dpo.jsonl": lines({"prompt": "q", "chosen": "a", "rejected": [{"role": "assistant", "content": "b"}]})})
+    for name in ("sft", "dpo"):
+        said, _, code = look(f"../mine/{name}.jsonl")
+        assert (code, "read as text" in said) == (0, False)
 
 
 def test_the_old_workbook_called_csv_is_told_alike_by_preview_and_collect(look) -> None:

@@ -27,7 +27,7 @@ from tools.preview.source_entry import leads_out, yaml_entry
 from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
-MASKS = (*PERSONAL_DATA, "urls")  # steps of cleaning that put a mark in a text's place
+MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
