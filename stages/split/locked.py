@@ -28,7 +28,7 @@ def read_locked(path: Path) -> dict[str, bytes]:
     Raises:
         ReprotuneError: the file is missing, or rows are none of an earlier test.jsonl.
     """
-    expected = "expected a copy of an earlier data/split/test.jsonl (split.locked_test)"
+    expected = "expected a copy of an earlier data/split/test.jsonl or data/cleaned.jsonl (split.locked_test; docs/migrate.md)"
     if not path.is_file():
         raise ReprotuneError(f"{path}: not found; {expected}")
     locked: dict[str, bytes] = {}

@@ -454,6 +454,31 @@ def test_a_group_of_more_than_half_the_test_quota_is_in_train_whole_and_counted(
     assert (places == {"train"}) == bool(too_large)
 
 
+@pytest.mark.parametrize(
+    ("templated", "sizes"),
+    [
+        (0, (320, 40, 40)),
+        (20, (320, 40, 40)),
+        (21, (320, 40, 40)),
+        (320, (320, 40, 40)),
+        (321, (321, 39, 40)),
+        (360, (360, 2, 38)),
+    ],
+)
+def test_shares_are_exact_until_one_template_leaves_too_few_rows_to_fill_validation_and_test(
+    folder: Path, templated: int, sizes: tuple[int, int, int]
+) -> None:
+    """What the README says of the exactness. Rows of one template are alike in most of their words, and so one group."""
+    filled = [[f"order{number}" if place in (3, 9) else word for place, word in enumerate(prose("t"))] for number in range(400)]
+    rows = [dialogue(f"{number:03}", filled[number] if number < templated else prose(number)) for number in range(400)]
+    assert 0.7 < index_of(dialogue("a", filled[0]), dialogue("b", filled[1])) < 0.8  # cleaning has kept them all
+    for seed in range(3):
+        splits = split_of(folder, rows, seed=seed)
+        assert tuple(Counter(splits.values())[name] for name in SPLITS) == sizes
+        assert len({splits[row["id"]] for row in rows[:templated]}) == min(templated, 1)
+        assert gate_of(folder)["groups_too_large"] == (templated > 20)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_counts_are_exact_to_the_row_when_groups_are_small(folder: Path, seed: int) -> None:
     choose = random.Random(seed)
@@ -695,7 +720,9 @@ def test_a_locked_test_that_is_none_is_one_message(folder: Path, content: str | 
     finally:
         path.write_bytes(b"")
     if "\n" not in str(caught.value):
-        assert str(caught.value).endswith("; expected a copy of an earlier data/split/test.jsonl (split.locked_test)")
+        assert str(caught.value).endswith(
+            "; expected a copy of an earlier data/split/test.jsonl or data/cleaned.jsonl (split.locked_test; docs/migrate.md)"
+        )
 
 
 def test_with_all_rows_locked_there_is_nothing_to_train_on(folder: Path) -> None:

@@ -1,30 +1,100 @@
-"""What the preview and collect advise works on the very file that caused the advice."""
+"""What the preview advises works on the very file that caused the advice, and so does what collect does: see the last test."""
 
+import ast
+import bz2
 import csv
-import gzip
 import json
+import lzma
 import re
 import shlex
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
-from conftest import REPO
-from pydantic import TypeAdapter
+from collect_advice import CASES, PAIRS, SPAM, TALK, complaints, lines, read
+from conftest import CHATML, REPO
 
 from stages.base_model import __main__ as base_model
-from stages.collect.__main__ import assign_ids
-from stages.collect.conversations import RawConversation, read_source
-from stages.collect.sources import Source
-from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader
 from tools.console import run_tool
 from tools.preview import __main__ as preview
 
-PAIRS = {"user": "question", "assistant": "answer"}
-SPAM = {"prompt": "q", "completion": "a"}
+ZIP = b"PK\x03\x04" + bytes(30)
+TREE = {"a": {"parent": None, "children": ["b"]}, "b": {"parent": "a", "children": []}}
+ODD = lines({"alpha": [{"beta": message["role"], "gamma": message["content"]} for message in TALK]})
+CSV = b"question,answer\nHow late is it?,Noon.\n"
+OTHER = b"question,answer\nWhere is the lamp?,There.\n"
+QWEN3 = (REPO / "tests/templates/qwen3.jinja").read_text(encoding="utf-8")
+WRITES_THOUGHTS = CHATML.replace(
+    "{{ message.content }}",
+    "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}{{ message.content }}",
+)
+LOSES_THOUGHTS = CHATML.replace("{{ message.content }}", "{{ message.content.split('</think>') | last }}")
+THINKING = {"messages": [TALK[0], TALK[1] | {"reasoning_content": "It is asked, so I answer."}]}
+
+
+class Advice(NamedTuple):
+    """`words`: of what is printed for `files`, by name, with what is `typed`; `then`, `mended`: both as the advice has them.
+
+    What is not said stays as it was. The file that is looked at is the first one, unless what is typed begins with another.
+    """
+
+    words: str
+    files: dict[str, bytes]
+    typed: str = ""
+    then: str | None = None
+    mended: dict[str, bytes] | None = None
+
+
+ADVICE = [
+    Advice("expected NAME=NAME", {"x.csv": CSV}, "--columns question", "--columns user=question assistant=answer"),
+    Advice("stands twice; state it once", {"x.csv": CSV}, "--columns user=question user=answer assistant=answer",
+           "--columns user=question assistant=answer"),
+    Advice("; map it to one of them", {"x.csv": CSV}, "--columns user=question assistant=question",
+           "--columns user=question assistant=answer"),
+    Advice("is a source already; choose another one", {"x.csv": CSV}, "--name chatterbot_english", "--name mine"),
+    Advice("and write JSONL, a line for each", {"x.json": json.dumps([{"title": "t", "mapping": TREE}]).encode()}, "",
+           "../mine/x.jsonl", {"x.jsonl": lines({"messages": TALK})}),
+    Advice("Add such a column to each row, called conversation", {"x.csv": b"role,content\nuser,hi\nassistant,hello\n"}, "", None,
+           {"x.csv": b"conversation,role,content\n1,user,hi\n1,assistant,hello\n"}),
+    Advice("put a line of names above it", {"x.csv": b"Where is it?,There.\nIs it far?,No.\n"}, "", None,
+           {"x.csv": b"question,answer\nWhere is it?,There.\nIs it far?,No.\n"}),
+    Advice("messages=COLUMN role=KEY content=KEY", {"x.jsonl": ODD}, "",
+           "--columns messages=alpha role=beta content=gamma"),
+    Advice("Mend these rows, or say which column", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,
+           {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0}]})}),
+    Advice(", and look again:", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,
+           {"x.jsonl": lines({"messages": TALK})}),
+    Advice("They stop `dvc repro`: mend them", {"x.csv": CSV + b"a,b,c\n"}, "", None, {"x.csv": CSV + b'a,"b,c"\n'}),
+    Advice("After these rows the file can't be read, which stops `dvc repro`", {"x.csv": CSV + b'a,"b\n'}, "", None,
+           {"x.csv": CSV + b"a,b\n"}),
+    Advice("Judge for yourself, and state another by --encoding NAME", {"x.csv": CSV + "é,è\n".encode("cp1252")}, "",
+           "--encoding cp1252"),
+    Advice("look there whether the file is damaged", {"x.csv": CSV + b"a\0b,c\n"}, "", None, {"x.csv": CSV + b"ab,c\n"}),
+    Advice("expected one such as gb18030", {"x.csv": CSV}, "--encoding gb-18030-x", "--encoding gb18030"),
+    Advice("Delete this line, and look again", {"x.csv": b"sep=;\n" + CSV.replace(b",", b";")}, "", None,
+           {"x.csv": CSV.replace(b",", b";")}),
+    Advice("make it a CSV with the columns conversation, role and content", {"x.txt": b"User: hi\nBot: hello, you\n" * 2}, "",
+           "../mine/x.csv", {"x.csv": b"conversation,role,content\n1,user,hi\n1,assistant,hello\n"}),
+    Advice("compressed with xz; unpack it", {"x.csv.xz": lzma.compress(CSV)}, "", "../mine/x.csv", {"x.csv": CSV}),
+    Advice("compressed with bzip2; unpack it", {"x.csv.bz2": bz2.compress(CSV)}, "", "../mine/x.csv", {"x.csv": CSV}),
+    Advice("an Excel workbook; save it as CSV (UTF-8)", {"x.xlsx": ZIP}, "", "../mine/x.csv", {"x.csv": CSV}),
+    Advice("a Word document; save its table as CSV (UTF-8)", {"x.docx": ZIP}, "", "../mine/x.csv", {"x.csv": CSV}),
+    Advice("a zip archive; unpack it and name a file in it", {"x.zip": ZIP}, "", "../mine/x/y.csv", {"x/y.csv": CSV}),
+    Advice("put these files into a folder of their own, and name that", {"a/x.csv": CSV, "b/y.csv": OTHER},
+           "../mine/a/x.csv ../mine/b/y.csv", "../mine/c", {"c/x.csv": CSV, "c/y.csv": OTHER}),
+    Advice("put each into a folder of its own", {"a/x.csv": CSV, "a/y.csv": OTHER.replace(b",", b";")}, "../mine/a", "../mine/b",
+           {"b/x.csv": CSV}),
+    Advice("put each into a folder of its own", {"a/x.csv": CSV, "a/y.csv": OTHER.replace(b",", b";")}, "../mine/a", "../mine/c",
+           {"c/y.csv": OTHER.replace(b",", b";")}),
+    Advice("put the files into a folder of their own in it", {"../project/data/raw/x.csv": CSV}, "data/raw", "data/raw/mine",
+           {"../project/data/raw/mine/x.csv": CSV}),
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -50,55 +120,34 @@ def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     return run
 
 
-def read(**source: object) -> list:
-    return list(read_source(TypeAdapter(Source).validate_python(source)))
+def write_files(files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        path = Path("../mine", name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
-def complaint(**source: object) -> str:
-    """The error of the source, or the reason of its first unreadable row."""
-    try:
-        _, unreadable = assign_ids("s", read(**source))
-    except ReprotuneError as error:
-        return str(error)
-    return unreadable[0].reason
+def change_params(**sections: dict) -> None:
+    params = yaml.load(Path("params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    for section, values in sections.items():
+        params[section] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-# Each: how the file comes to be, what the source says, the advice, and what the source says then.
-ADVICE: list[tuple[str, bytes, dict, str, dict]] = [
-    ("raw.csv", "question,answer\n您好吗,很好\n".encode("gb18030"), {"format": "csv", "columns": PAIRS},
-     r"set `encoding: gb18030`", {"encoding": "gb18030"}),
-    ("raw.csv", b"question;answer\nq;a\n", {"format": "csv", "columns": PAIRS}, r'set `delimiter: ";"`', {"delimiter": ";"}),
-    ("raw.json", b'{"prompt": "q", "completion": "a"}\n{"prompt": \n', {"format": "json"},
-     r"set `format: jsonl`", {"format": "jsonl"}),
-    ("raw.jsonl", json.dumps(SPAM, indent=1).encode(), {"format": "jsonl"}, r"set `format: json`\)", {"format": "json"}),
-    ("raw.jsonl", b'{"messages": [{"role": "bot", "content": "hi"}]}\n', {"format": "jsonl"},
-     r"map it in the source's `roles`", {"roles": {"bot": "assistant"}}),
-    ("raw.jsonl", b'{"q": "x", "a": "y"}\n', {"format": "jsonl"}, r"map the keys in the source's `columns`",
-     {"columns": {"user": "q", "assistant": "a"}}),
-    ("raw.jsonl", b'{"id": 1, "prompt": "q", "completion": "a"}\n{"id": 1, "prompt": "r", "completion": ""}', {"format": "jsonl"},
-     r"leave id out of the source's `columns`", {"columns": {"user": "prompt", "assistant": "completion"}}),
-    ("raw.csv", gzip.compress(b"question,answer\nq,a\n"), {"format": "csv", "columns": PAIRS}, r"end its name in \.gz",
-     {"path": "raw.csv.gz"}),
-    ("raw.json", b'{"people": [1], "talk": [{"who": "user", "said": "q"}]}', {"format": "json"},
-     r"map the array of a conversation's messages, `messages` in the source's `columns`",
-     {"columns": {"messages": "talk", "role": "who", "content": "said"}}),
-    ("raw.jsonl", b'{"messages": [{"content": "q"}, {"content": "a"}]}\n', {"format": "jsonl"},
-     r"say by the source's `begins` who speaks first", {"begins": "user"}),
-]  # fmt: skip
+@pytest.mark.parametrize("case", ADVICE, ids=[case.words for case in ADVICE])
+def test_what_the_preview_advises_is_all_that_is_to_do(case: Advice, look) -> None:
+    def type_it(typed: str) -> tuple[str, int]:
+        first = [] if typed and not typed.startswith("--") else [f"../mine/{next(iter(case.files))}"]
+        said, error, code = look(*first, *typed.split())
+        reasons = [said.rpartition("\n\n")[2].startswith("Nothing to paste: "), error.startswith("error: ")]
+        assert reasons.count(True) == code == ("\n    dvc repro\n" not in said)  # either what to paste, or the one reason
+        return " ".join(f"{said} {error}".split()), code
 
-
-@pytest.mark.parametrize(
-    ("name", "content", "source", "advice", "then"), ADVICE, ids=lambda value: value if isinstance(value, str) else ""
-)
-def test_what_collect_advises_reads_the_file(name: str, content: bytes, source: dict, advice: str, then: dict) -> None:
-    Path(name).write_bytes(content)
-    assert re.search(advice, complaint(path=name, **source)), complaint(path=name, **source)
-    if path := then.get("path"):
-        shutil.copy(name, path)
-    rows = read(**{"path": name, **source, **then})
-    assert any(isinstance(row, RawConversation) for row in rows)
-    advised = [row for row in rows if not isinstance(row, RawConversation) and re.search(advice, row.reason)]
-    assert advised == []
+    write_files(case.files)
+    assert case.words in type_it(case.typed)[0]
+    write_files(case.mended or {})
+    said, code = type_it(case.typed if case.then is None else case.then)
+    assert (case.words in said, code) == (False, 0), said
 
 
 def test_the_advice_for_a_pattern_reads_its_files() -> None:
@@ -180,6 +229,29 @@ def test_private_notes_that_are_wanted_can_be_kept_by_taking_the_proposal_away(l
     assert code == 0
     assert "left out   private is true 1; a proposal: take `leave_out` away to keep them" in said
     assert "leave_out: {private: true}" in said
+    entry = entry_in(said) | {"path": "../mine/x.jsonl", "outside": True}
+    numbers = [len(read(**one)[0].messages) for one in (entry, {key: entry[key] for key in entry if key != "leave_out"})]
+    assert numbers == [2, 3]
+
+
+def entry_in(said: str) -> dict:
+    """What is to be pasted."""
+    (entry,) = yaml.load(re.search(r"\n\n(    \w+:\n.*?)\n\n", said, re.DOTALL)[1], Loader=Yaml12Loader).values()
+    return entry
+
+
+def test_what_is_to_be_pasted_reads_the_file_and_what_is_to_stand_there_does_again(look) -> None:
+    write_files({"x.csv": b'question, answer\nWhere is the lamp?, "There, I think."\n'})
+    said = look("../mine/x.csv")[0]
+    assert "paste this under `collect.sources`" in said
+    assert "with `skipinitialspace` they are no part of the text" in " ".join(said.split())
+    entry = entry_in(said)
+    shutil.copy("../mine/x.csv", entry["path"])
+    assert [message["content"] for message in read(**entry)[0].messages] == ["Where is the lamp?", "There, I think."]
+    change_params(collect={"sources": {"mine": entry}})
+    said = look("data/raw/x.csv")[0]
+    assert "let this stand under `collect.sources`" in said
+    assert entry_in(said) == entry
 
 
 # Folders
@@ -283,6 +355,15 @@ def test_what_masks_is_said_to_mask(look) -> None:
     assert "cleaning   masks email 1\n" in look("../mine/x.csv")[0]
 
 
+def test_tools_and_rejected_replies_are_not_said_to_be_read_as_text(look) -> None:
+    tools = [{"type": "function", "function": {"name": "find", "parameters": {}}}]
+    write_files({"sft.jsonl": lines({"messages": TALK, "tools": tools})})
+    write_files({"dpo.jsonl": lines({"prompt": "q", "chosen": "a", "rejected": [{"role": "assistant", "content": "b"}]})})
+    for name in ("sft", "dpo"):
+        said, _, code = look(f"../mine/{name}.jsonl")
+        assert (code, "read as text" in said) == (0, False)
+
+
 def test_the_old_workbook_called_csv_is_told_alike_by_preview_and_collect(look) -> None:
     for magic in (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600),
@@ -292,20 +373,77 @@ def test_the_old_workbook_called_csv_is_told_alike_by_preview_and_collect(look) 
     ):
         Path("data/raw/x.csv").write_bytes(magic)
         said = look("data/raw/x.csv")[1]
-        assert said == f"error: {complaint(format='csv', path='data/raw/x.csv', columns=PAIRS)}"
+        assert said == f"error: {complaints(format='csv', path='data/raw/x.csv', columns=PAIRS)[0]}"
         assert "save it as CSV (UTF-8)" in said or "a PDF" in said
+
+
+# What the chat template does with it
+
+
+def with_model(folder: Path, template: str, **variables: object) -> None:
+    path = {"source": "path", "path": str(folder), "name": "tiny", "revision": None}
+    change_params(base_model=path | {"chat_template": template, "template_variables": variables})
+    if not Path("requirements").exists():
+        shutil.copytree(REPO / "requirements", "requirements")
+    base_model.main()
+
+
+def test_the_chat_template_comes_with_the_stage_that_is_named(tiny_model_folder: Path, look) -> None:
+    write_files({"x.csv": CSV})
+    assert "(The chat template comes with `dvc repro base_model`.)" in look("../mine/x.csv")[0]
+    with_model(tiny_model_folder, CHATML)
+    assert "dvc repro base_model" not in look("../mine/x.csv")[0]
+
+
+CALL = {"role": "assistant", "content": None, "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]}
+CALLED = [TALK[0], CALL, {"role": "tool", "content": "seven"}, {"role": "assistant", "content": "It is seven."}]
+
+
+@pytest.mark.parametrize(
+    ("template", "row", "words", "then"),
+    [
+        (
+            CHATML,
+            {"messages": [*TALK, *CALLED]},
+            "; set clean.tool_messages or clean.thoughts to drop",
+            {"tool_messages": "drop"},
+        ),
+        (WRITES_THOUGHTS, THINKING, "(clean.thoughts: drop leaves them out)", {"thoughts": "drop"}),
+        (LOSES_THOUGHTS, THINKING, "which stops `dvc repro` (clean.thoughts: drop)", {"thoughts": "drop"}),
+        (LOSES_THOUGHTS, THINKING, "; set clean.tool_messages or clean.thoughts to drop", {"thoughts": "drop"}),
+    ],
+    ids=["no tools", "thoughts", "no thoughts", "no thoughts, at each"],
+)
+def test_what_to_set_for_a_template_lets_the_conversations_through(
+    template: str, row: dict, words: str, then: dict, tiny_model_folder: Path, look
+) -> None:
+    write_files({"x.jsonl": lines(row)})
+    with_model(tiny_model_folder, template)
+    assert words in " ".join(look("../mine/x.jsonl")[0].split())
+    change_params(clean=then)
+    said, error, code = look("../mine/x.jsonl")
+    assert (error, code) == ("", 0)
+    assert words not in " ".join(said.split())
+    assert "stops `dvc repro`" not in said
+
+
+def test_the_variable_that_writes_prompts_without_thoughts_does(tiny_model_folder: Path, look) -> None:
+    write_files({"x.jsonl": lines({"messages": TALK})})
+    words = "(`base_model.template_variables: {enable_thinking: false}` writes its prompts for that)"
+    with_model(tiny_model_folder, QWEN3)
+    assert words in " ".join(look("../mine/x.jsonl")[0].split())
+    with_model(tiny_model_folder, QWEN3, enable_thinking=False)
+    said = " ".join(look("../mine/x.jsonl")[0].split())
+    assert words not in said
+    assert "the prompt holds an empty thought already" in said
 
 
 # Too long
 
 
 def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(tiny_model_folder: Path, look) -> None:
-    params = yaml.load(Path("params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
-    params["tokenize"]["max_length"] = 128
-    params["base_model"] |= {"source": "path", "path": str(tiny_model_folder), "name": "tiny", "revision": None}
-    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    shutil.copytree(REPO / "requirements", "requirements")
-    base_model.main()
+    change_params(tokenize={"max_length": 128})
+    with_model(tiny_model_folder, CHATML)
     rows = []
     for turns, word in ((8, "boat"), (1, "lamp"), (7, "rain")):  # with no word in common, or cleaning takes them for duplicates
         roles = [role for _ in range(turns) for role in ("user", "assistant")]
@@ -313,7 +451,90 @@ def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(
         rows.append({"messages": [{"role": role, "content": text} for role, text in zip(roles, said_by, strict=True)]})
     Path("../mine/x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     said = " ".join(look("../mine/x.jsonl")[0].split())
-    assert re.search(
-        r"too long 2 of 3 conversations \(\d+%\) are longer than tokenize\.max_length 128; 99% would fit at \d+", said
+    told = re.search(
+        r"too long 2 of 3 conversations \(\d+%\) are longer than tokenize\.max_length 128; 99% would fit at ([\d,]+)", said
     )
     assert "`too_long: cut` keeps" in said
+    change_params(tokenize={"max_length": int(told[1].replace(",", ""))})
+    assert "are longer than" not in look("../mine/x.jsonl")[0]
+
+
+# All of them
+
+# Where a message tells what to do: an option, a setting, or a verb that begins a part of a sentence.
+TELLS = re.compile(
+    r"`[a-z.]|--[a-z-]+ (?:[A-Z]|\{\}=)|(?:^|[;(,.:] |\b(?:or|and) )(?:set|map|leave|save|unpack|put|look|state|choose|take|"
+    r"say it|add|mend|delete|flatten|rename|fetch|write it|make|move|name|give|check|copy|export|end its|run|"
+    r"quote|judge|paste)\b",
+    re.IGNORECASE,
+)
+PRINTED = [*(REPO / "tools/preview").glob("*.py"), *(REPO / "stages/collect").glob("*.py"), REPO / "stages/tokenize/lengths.py"]
+RUN_HERE: dict[Callable, list[str]] = {
+    test_the_commands_that_are_printed_where_names_tell_nothing_work_once_filled_in: [
+        "user=COLUMN assistant=COLUMN",
+        "conversation=COLUMN role=COLUMN content=COLUMN",
+        "--begins user   #",
+        " --columns",
+        "Say it, and look again",
+    ],
+    test_the_command_that_asks_who_is_who_works_once_filled_in: ["Say it: --roles NAME=ROLE", " --roles {}"],
+    test_the_advice_on_events_of_the_program_leaves_them_out: ["leave them all out: --leave-out"],
+    test_private_notes_that_are_wanted_can_be_kept_by_taking_the_proposal_away: ["a proposal: take `leave_out` away"],
+    test_stated_columns_without_an_order_are_told_where_the_file_runs_backwards: ["map it too, order="],
+    test_files_of_several_formats_or_kinds_are_told_apart_with_what_to_type: [
+        "and a source has one; look at",
+        "`python -m tools.preview {}`",
+    ],
+    test_what_is_to_be_pasted_reads_the_file_and_what_is_to_stand_there_does_again: [
+        "paste this under `collect.sources`",
+        "let this stand under `collect.sources`",
+        "with `skipinitialspace`",
+    ],
+    test_the_chat_template_comes_with_the_stage_that_is_named: ["comes with `dvc repro base_model`"],
+    test_what_to_set_for_a_template_lets_the_conversations_through: [
+        "(stops `dvc repro`: {}; set clean.",
+        "(clean.thoughts: drop",
+    ],
+    test_the_variable_that_writes_prompts_without_thoughts_does: ["`base_model.template_variables: "],
+    test_conversations_too_long_for_training_are_said_with_the_length_that_fits: ["`too_long: cut` keeps"],
+}
+
+RUN_ELSEWHERE = {  # words -> where they are followed, by other words of that file
+    "(`outside: true`, since": ("tools/test_preview.py", "test_a_link_that_leads_out_of_the_project_is_read_as_pasted"),
+    "dvc add {}": ("test_migrate.py", "test_git_is_shown_no_conversation"),
+    "unpack it by hand": ("tools/test_collect_remedies.py", "unpack it by hand if it is meant"),
+    "without compression if it is meant": ("tools/test_collect_remedies.py", "write it without compression if it is meant"),
+    "else each file a source of its own": ("tools/test_collect_remedies.py", "else each file a source of its own"),
+    "its `leave_out` leaves out all": ("tools/test_collect_remedies.py", "its `leave_out` leaves out all"),
+    "behind `python -m stages.collect`": ("tools/test_collect_remedies.py", "name one of other behind"),
+}
+OF_A_HUB_OR_AN_INDEX = [
+    "run `make env`", "name its file with another `format`", "HF_ENDPOINT names a mirror", "is a folder; name a file"
+]  # fmt: skip
+NO_ADVICE = ["is a guess: judge by the first ones", "set enable_thinking = false"]
+
+
+def literals(path: Path) -> Iterator[str]:
+    """The texts of a module but for docstrings, `{}` for what is filled in."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    skipped |= {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in skipped:
+            yield node.value
+
+
+def told() -> list[str]:
+    return sorted({text for path in PRINTED for text in literals(path) if " " in text and TELLS.search(text)})
+
+
+def test_each_remedy_that_is_printed_is_run_by_a_test() -> None:
+    run = [*chain(*RUN_HERE.values()), *RUN_ELSEWHERE, *(case.words for case in ADVICE), *(case.advice for case in CASES)]
+    known = [*run, *OF_A_HUB_OR_AN_INDEX, *NO_ADVICE]
+    assert [text for text in told() if not any(words in text for words in known)] == []
+    printed = "\n".join(text for path in PRINTED for text in literals(path))
+    assert [words for words in known if words not in printed] == []
+    for name, words in RUN_ELSEWHERE.values():
+        assert words in (REPO / "tests" / name).read_text(encoding="utf-8")

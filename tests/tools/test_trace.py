@@ -7,23 +7,28 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPO
+from conftest import REPO, tiny_params
 
 from stages.clean import __main__ as clean
+from stages.clean.named_entities import PresidioParams
+from stages.clean.params import CleanParams
+from stages.clean.steps import steps_switched_on
 from stages.collect import __main__ as collect
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, write_jsonl
 from stages.lib.core.params import Yaml12Loader
+from stages.lib.personal_data.kinds import PERSONAL_DATA
 from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
 from stages.lib.records.scores import EXAMPLES
 from stages.sources import __main__ as sources
 from stages.split import __main__ as split
 from tools.console import run_tool, visible
+from tools.preview import description
 from tools.trace import __main__ as trace
 from tools.trace.ids import find_id
 from tools.trace.ledgers import find_row
-from tools.trace.story import absent, outdated, tell_clean, tell_collect
+from tools.trace.story import MASKS, absent, outdated, tell_clean, tell_collect
 from tools.trace.texts import mark_differences
 
 THINGS = ["apples", "bridges", "clocks", "deserts", "engines", "forests", "gardens", "harbours", "islands", "jackets", "kettles"]
@@ -347,6 +352,35 @@ def test_messages_that_were_joined_or_left_out_are_told(tmp_path: Path, monkeypa
     }
     write_jsonl(cleaned.LEDGER, [row | {"messages": 6, "messages_joined": 1, "messages_left_out": 3}])
     assert tell_clean("s/1")[0] == ["repaired by roles", "of 6 messages 1 joined to the one before and 3 left out"]
+
+
+@pytest.mark.parametrize(
+    ("changed_by", "reason", "expected"),
+    [
+        ([], None, "kept, unchanged"),
+        (["phone"], None, "masked: phone"),
+        (["email", "presidio", "unicode", "urls"], None, "repaired by unicode; masked: email, presidio, urls"),
+        (["phone", "unicode"], "exact_duplicate", "dropped: exact_duplicate (repaired by unicode; masked: phone)"),
+    ],
+)
+def test_what_masks_is_not_called_a_repair(
+    changed_by: list[str], reason: str | None, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    fate = "dropped" if reason else "repaired" if changed_by else "kept"
+    row = {"id": "s/1", "fate": fate, "reason": reason, "duplicate_of": None, "similarity": None, "tags": []}
+    counts = {"messages": 2, "messages_joined": 0, "messages_left_out": 0}
+    write_jsonl(cleaned.LEDGER, [row | counts | {"repaired_by": changed_by}])
+    assert tell_clean("s/1")[0] == [expected]
+
+
+def test_all_steps_that_mask_are_known_to_those_who_tell_of_them() -> None:
+    presidio = PresidioParams(version="1", models={"en": "x"}, entities=["PERSON"], score=0.5)
+    params = CleanParams.model_validate(tiny_params()["clean"]).model_copy(
+        update={"presidio": presidio, "urls": "mask", "personal_data": [*PERSONAL_DATA]}
+    )
+    masking = {step.name for step in steps_switched_on(params) if step.masks}
+    assert masking == set(description.MASKS) == set(MASKS)
 
 
 def test_an_unknown_id_brings_the_nearest_ones_and_no_others() -> None:

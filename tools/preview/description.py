@@ -27,7 +27,7 @@ from tools.preview.source_entry import leads_out, yaml_entry
 from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
-MASKS = (*PERSONAL_DATA, "urls")  # steps of cleaning that put a mark in a text's place
+MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -131,7 +131,7 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str])
 
 def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
     """Columns with cells that are no text: as what they are read."""
-    rest = ("messages", "order", "conversation", "role", "content")
+    rest = ("messages", "order", "conversation", "role", "content", "history", "rejected", "tools")  # kept as they are
     read = {field: str(name) for field, name in columns if name in sample.keys and field not in rest}
     for field, name in read.items():
         for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):

@@ -7,6 +7,7 @@ from pydantic import ConfigDict
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import PARAMS, Section, read_params
+from stages.lib.personal_data.kinds import PERSONAL_DATA
 from stages.lib.records import cleaned, collected, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
 from stages.lib.records.cleaned import CleanedRow
@@ -15,6 +16,8 @@ from stages.lib.records.scores import EXAMPLES, perplexity
 from stages.lib.records.tokenize_ledger import TokenizedRow
 from tools.console import plural, visible
 from tools.trace.ledgers import AnyRow, find_row, read_rows, source_of
+
+MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
 
 
 class LockedTest(Section):
@@ -72,11 +75,13 @@ def tell_clean(id: str) -> tuple[list[str], bool]:
     if row is None:
         locked = tell_locked(id)
         return [f"not among the rows that are cleaned: {locked}" if locked else outdated(cleaned.LEDGER)], True
-    said: list[str] = ["kept, unchanged" if row["fate"] == "kept" else row["fate"]]
-    if row["repaired_by"]:
-        said[0] += f"{' after repair' if row['fate'] == 'dropped' else ''} by {', '.join(row['repaired_by'])}"
-    if row["reason"]:
-        said[0] += f": {row['reason']}"
+    masked = [step for step in row["repaired_by"] if step in MASKS]
+    repaired = [step for step in row["repaired_by"] if step not in MASKS]
+    changed = [f"repaired by {', '.join(repaired)}"] if repaired else []
+    changed += [f"masked: {', '.join(masked)}"] if masked else []
+    said: list[str] = ["; ".join(changed) or "kept, unchanged"]
+    if row["fate"] == "dropped":
+        said[0] = f"dropped: {row['reason']}" + (f" ({said[0]})" if changed else "")
     said += tell_messages(row)
     if row["duplicate_of"]:
         likeness = f", Jaccard index {row['similarity']:.2f}" if row["similarity"] is not None else ""
