@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from stages.collect.layouts import recognize_layout
@@ -187,21 +187,32 @@ def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tu
             return by_key[usual], True
     if only_exact:
         return None
+    no_text = {"user", "assistant", "content"} & {field} and {*USUAL_NAMES["no_text"], *USUAL_NAMES["not_preferred"]}
     for usual in usual_names:
-        for key, name in by_key.items():
-            words = set(key.split("_"))
-            inside = usual in words if usual.isascii() else usual in key
-            no_text = field in ("user", "assistant", "content") and words & set(USUAL_NAMES["no_text"])
-            if inside and len(usual) > 1 and not no_text:
-                return name, False
+        found = [key for key in by_key if len(usual) > 1 and has_word(key, [usual]) and not (no_text and has_word(key, no_text))]
+        if field == "assistant" and len(found) > 1:  # which of them is the reply, the order of columns must not decide
+            found = [key for key in found if has_word(key, USUAL_NAMES["preferred"])]
+            if len(found) != 1:
+                return None
+        if found:
+            return by_key[found[0]], False
     return None
+
+
+def has_word(key: str, words: Collection[str]) -> bool:
+    """Whether one of the words is in a name; of those that are written without spaces, a part of it.
+
+    >>> has_word("bad_answer", ["bad"]), has_word("badge", ["bad"]), has_word("拒绝的回答", ["拒绝"])
+    (True, False, True)
+    """
+    return not {*key.split("_")}.isdisjoint(words) or any(word in key for word in words if not word.isascii())
 
 
 def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bool) -> Proposal:
     """The mapping with the other fields that the names and the cells tell."""
     columns = dict(columns)
     fields = ["system", "label", "language", "group"]
-    fields += ["order"] if "conversation" in columns else ["id", "input", "history"] if "user" in columns else ["id"]
+    fields += ["order"] if "conversation" in columns else ["id", "input", "history", "rejected"] if "user" in columns else ["id"]
     how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
     inner = ("role", "content", "order") if "messages" in columns else ()
     for field in fields:
