@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
+from stages.collect.marks import KNOWN
 from stages.collect.messages import ATTACHED
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
@@ -33,13 +34,17 @@ STANDARD_LAYOUTS = (
 STANDARD_KEYS = (
     "messages, conversations, instruction and output, prompt and completion, query and response, or chosen and rejected"
 )
+HISTORY = (
+    "history", "chat_history", "conversation_history", "dialogue_history", "dialog_history", "previous_turns",
+    "previous_messages", "历史对话", "对话历史",
+)  # fmt: skip
 STANDARD_FIELDS = {
     "system": ("system",),
     "id": ("id",),
     "label": ("label",),
     "language": ("language",),
     "group": ("group",),
-    "history": ("history",),
+    "history": HISTORY,
     "rejected": ("rejected_response", "rejected_messages", "rejected_responses"),  # ms-swift's
     "desirable": ("kto_tag",),
     "tools": ("tools", "functions"),
@@ -47,7 +52,7 @@ STANDARD_FIELDS = {
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
 PARENT = "parent_id"
 THOUGHTS = ("reasoning_content", "thinking")  # of a pair's reply
-BESIDE = frozenset((PARENT, "history", *THOUGHTS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST))
+BESIDE = frozenset((PARENT, *HISTORY, *THOUGHTS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN))
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:
