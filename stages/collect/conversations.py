@@ -192,9 +192,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     return Node(raw, len(system), field_text(values, columns.parent), rank if isinstance(rank, (int, float)) else None)
 
 
-def _read_list(
-    value: object, columns: Columns, mapping: Mapping, keys: MessageKeys
-) -> tuple[list[Message], tuple[int, ...]]:
+def _read_list(value: object, columns: Columns, mapping: Mapping, keys: MessageKeys) -> tuple[list[Message], tuple[int, ...]]:
     """The messages of a list in a row, and the numbers of those that are left out."""
     name = str(columns.messages)
     if isinstance(value, str) and (talk := read_transcript(value)):

@@ -5,6 +5,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
+from stages.collect.lists import value_at
 from stages.collect.marks import KNOWN
 from stages.collect.messages import ATTACHED
 from stages.collect.nested import parse_list
@@ -113,7 +114,7 @@ def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
 def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Columns:
     """The columns of a table, mapped or recognised, or the error that says what is not there."""
     recognized = with_standard_fields(columns, keys) if columns else recognize_layout(keys)
-    absent = [name for name, _ in names_in(columns) if name not in keys] if columns else []
+    absent = [name for name, _ in names_in(columns) if name not in keys and name.partition(".")[0] not in keys] if columns else []
     if recognized and not absent:
         return recognized
     place, hint = source.name if isinstance(source, HubSource) else source.path, ""
@@ -162,7 +163,7 @@ def keys_of_messages(values: Iterable[object]) -> set[str]:
 def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:
     """The columns, mapped or recognised, if the row has all that is required."""
     found = with_standard_fields(columns, values.keys()) if columns else _recognize_row(tuple(values))
-    absent = [name for name in required if name not in values]
+    absent = [name for name in required if name not in values and value_at(values, name) is None]
     if found and not absent:
         return found
     expected = f"no key {', '.join(map(repr, absent))}" if absent else f"no standard keys ({STANDARD_KEYS})"

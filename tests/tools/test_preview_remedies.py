@@ -427,3 +427,20 @@ def test_a_switch_of_cleaning_that_drops_all_is_named_as_the_reason(look) -> Non
     assert said.endswith(
         "\nNothing to paste: cleaning drops all conversations, tool_messages 1 (see clean.tool_messages in params.yaml).\n"
     )
+
+
+@pytest.mark.parametrize("key", ["author", "sender", "from"])
+def test_rows_whose_author_is_an_object_are_read_by_a_name_in_it(key: str, look) -> None:
+    def row(talk: int, who: dict, text: str) -> dict:
+        return {"chat_id": talk, key: who, "text": text}
+
+    shop = {"id": 9, "username": "shop", "bot": True}
+    rows = [
+        one for n in range(3) for one in (row(n, {"id": n, "username": f"Ann {n}"}, f"Tea {n}?"), row(n, shop, f"Here, {n}."))
+    ]
+    said, error, code = look(write_rows("authors.jsonl", rows))
+    assert (error, code) == ("", 0)
+    assert pasted_columns(said)["role"] == f"{key}.username"
+    assert "[Here, 0.]" in said
+    stated = ("--columns", "conversation=chat_id", f"role={key}.id", "content=text", "--roles", "9=assistant", "*=user")
+    assert "[Here, 0.]" in look("../mine/authors.jsonl", *stated)[0]

@@ -65,7 +65,7 @@ def map_columns(stated: dict[str, str], sample: Sample) -> Proposal | None:
     taken: dict[tuple[str, bool], str] = {}
     for field, name in stated.items():
         place = (name, field in inner)
-        if name not in keys and field not in inner:
+        if name not in keys and name.partition(".")[0] not in keys and field not in inner:
             raise ReprotuneError(f"--columns: no column {name!r}; found {', '.join(map(repr, keys))}")
         if place in taken and not {field, taken[place]} & MAY_SERVE_TWICE:
             raise ReprotuneError(f"--columns: {name!r} is mapped to {taken[place]} and to {field}; map it to one of them")

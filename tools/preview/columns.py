@@ -79,12 +79,17 @@ def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str)
     found = find_column("role", [key for key in inner if key != content])
     if not found:
         return next(((key, False) for key in inner if key != content and names_sides(lists, key)), None)
-    values = [value for messages in lists for message in messages if (value := message.get(found[0])) is not None]
-    if values and all(isinstance(value, dict) for value in values):
-        keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
-        name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
-        return (f"{found[0]}.{next(key for key in keys if key_of(key) == name)}", False) if name else None
-    return found
+    return inside_objects(found, [message.get(found[0]) for messages in lists for message in messages])
+
+
+def inside_objects(role: tuple[str, bool], cells: Sequence[object]) -> tuple[str, bool] | None:
+    """The key of who writes; where objects stand under it, one in them; None if they have none."""
+    values = [cell for cell in cells if cell is not None]
+    if not values or not all(isinstance(value, dict) for value in values):
+        return role
+    keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
+    name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
+    return (f"{role[0]}.{next(key for key in keys if key_of(key) == name)}", False) if name else None
 
 
 def names_sides(lists: Sequence[Messages], key: str) -> bool:
@@ -125,6 +130,10 @@ def propose_rows(sample: Sample) -> Proposal | None:
     found = {field: column for field in fields if (column := find_column(field, sample.keys))}
     if len(set(found.values())) < len(fields):
         return None
+    role = inside_objects(found["role"], sample.cells(found["role"][0]))
+    if role is None:
+        return None
+    found["role"] = role
     columns = {field: name for field, (name, _) in found.items()}
     several = len(set(map(plain_text, sample.cells(columns["conversation"])))) < len(sample.rows)
     if not several and find_column("user", sample.keys, only_exact=True):

@@ -138,7 +138,7 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
         for field, name in mapped
     ]
     yield from paragraph("columns", ", ".join(shown))
-    outer = [name for field, name in mapped if field not in inner]
+    outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
     marks = marks_of(sample, proposal.mapping)
     yield from tell_unused("not used", [key for key in sample.keys if key not in (*outer, *leave_out, *marks, *stated_marks)])
     if marks := [key for key in marks if key not in stated_marks]:
