@@ -12,7 +12,6 @@ from stages.collect.history import keys_of_messages, read_history
 from stages.collect.layouts import (
     HISTORY,
     PARENT,
-    THOUGHTS,
     columns_of_row,
     find_columns,
     names_in,
@@ -32,6 +31,7 @@ from stages.collect.lists import (
 from stages.collect.marks import Meaning, is_row_marked_off
 from stages.collect.messages import (
     NOTHING,
+    REASONING_KEYS,
     ROLE_NAMES,
     MessageKeys,
     field_text,
@@ -218,7 +218,9 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) ->
             kept, more_left_out = prepare_messages(side, *found, None, mapping.leave_out)
             values, left_out = {**values, name: kept}, left_out + more_left_out
     replies = read_replies(values, assistant, keys)
-    thoughts = join_thoughts(*(str(values[key]) for key in THOUGHTS if isinstance(values.get(key), str)))
+    taken = [name for name, _ in names_in(columns)]
+    stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
+    thoughts = join_thoughts(*stated)
     if thoughts and not replies.whole:
         replies.messages[-1]["reasoning_content"] = thoughts
     if replies.whole:  # it holds what stands under `user` too

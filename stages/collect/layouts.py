@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from stages.collect.lists import value_at
 from stages.collect.marks import KNOWN
-from stages.collect.messages import ATTACHED
+from stages.collect.messages import ATTACHED, REASONING_KEYS
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
 from stages.collect.readers import DELIMITERS
@@ -52,8 +52,7 @@ STANDARD_FIELDS = {
 }
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
 PARENT = "parent_id"
-THOUGHTS = ("reasoning_content", "thinking")  # of a pair's reply
-BESIDE = frozenset((PARENT, *HISTORY, *THOUGHTS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN))
+BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN))
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:

@@ -444,3 +444,13 @@ def test_rows_whose_author_is_an_object_are_read_by_a_name_in_it(key: str, look)
     assert "[Here, 0.]" in said
     stated = ("--columns", "conversation=chat_id", f"role={key}.id", "content=text", "--roles", "9=assistant", "*=user")
     assert "[Here, 0.]" in look("../mine/authors.jsonl", *stated)[0]
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.txt", "|")])
+def test_a_quote_after_a_space_is_no_part_of_the_text_whatever_parts_the_cells(name: str, delimiter: str, look) -> None:
+    rows = [["question", " answer"], ["Where is it?", ' "Go left."'], ["Is it late?", ' "Early."']]
+    Path("../mine", name).write_text("\n".join(delimiter.join(row) for row in rows) + "\n", encoding="utf-8")
+    said, error, code = look(f"../mine/{name}")
+    assert (error, code) == ("", 0)
+    assert "skipinitialspace: true" in said
+    assert "assistant: [Go left.]" in said

@@ -11,7 +11,7 @@ from stages.clean.conversation import CleanedChunk
 from stages.clean.params import CleanParams
 from stages.collect.layouts import with_standard_fields
 from stages.collect.marks import is_mark, is_row_mark
-from stages.collect.messages import REPLY_KEYS, as_text
+from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text
 from stages.collect.preferences import read_thumb
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
@@ -140,7 +140,8 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     yield from paragraph("columns", ", ".join(shown))
     outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
     marks = marks_of(sample, proposal.mapping)
-    yield from tell_unused("not used", [key for key in sample.keys if key not in (*outer, *leave_out, *marks, *stated_marks)])
+    used = [*outer, *leave_out, *marks, *stated_marks, *(REASONING_KEYS if proposal.mapping.user else ())]
+    yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if marks := [key for key in marks if key not in stated_marks]:
         yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
     unused = [key for key in unused_keys(sample, proposal.mapping) if key not in leave_out]
