@@ -9,7 +9,15 @@ from typing import NamedTuple
 
 from stages.collect.chains import Node, join_chains, unlearned
 from stages.collect.history import keys_of_messages, read_history
-from stages.collect.layouts import PARENT, THOUGHTS, columns_of_row, find_columns, names_in, names_to_read, watch_keys
+from stages.collect.layouts import (
+    HISTORY,
+    PARENT,
+    columns_of_row,
+    find_columns,
+    names_in,
+    names_to_read,
+    watch_keys,
+)
 from stages.collect.lists import (
     Wanted,
     order_texts,
@@ -20,9 +28,10 @@ from stages.collect.lists import (
     sort_list,
     value_at,
 )
-from stages.collect.marks import Meaning
+from stages.collect.marks import Meaning, is_row_marked_off
 from stages.collect.messages import (
     NOTHING,
+    REASONING_KEYS,
     ROLE_NAMES,
     MessageKeys,
     field_text,
@@ -93,7 +102,8 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
             parts.append((read_rows(one), mapping))
         else:
             columns = find_columns(keys, mapping.columns, one)
-            only = names_to_read(keys, columns) + [key for key in mapping.leave_out if key in keys]
+            named = names_to_read(keys, columns)
+            only = named + [key for key in keys if key in {*mapping.leave_out, *mapping.marks} and key not in named]
             parts.append((read_rows(one, only), mapping._replace(columns=columns, required=())))
     for told, group in groupby(parts, key=itemgetter(1)):
         rows = watch_keys(chain.from_iterable(rows for rows, _ in group), told.columns, told.leave_out, source.path)
@@ -168,7 +178,8 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     label, language, group, system = _with_defaults(fields, mapping)
     messages = _with_history(replies.messages, values, columns, keys)
     refuse_pictures(values, messages)
-    if thumb is False:
+    taken = [name for name, _ in names_in(columns)]
+    if thumb is False or is_row_marked_off(values, mapping.marks, taken):
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)
     if columns.rejected:
@@ -209,7 +220,9 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) ->
             kept, more_left_out = prepare_messages(side, *found, None, mapping.leave_out)
             values, left_out = {**values, name: kept}, left_out + more_left_out
     replies = read_replies(values, assistant, keys)
-    thoughts = join_thoughts(*(str(values[key]) for key in THOUGHTS if isinstance(values.get(key), str)))
+    taken = [name for name, _ in names_in(columns)]
+    stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
+    thoughts = join_thoughts(*stated)
     if thoughts and not replies.whole:
         replies.messages[-1]["reasoning_content"] = thoughts
     if replies.whole:  # it holds what stands under `user` too
@@ -231,7 +244,7 @@ def _read_single(values: dict[str, object], columns: Columns, keys: MessageKeys)
 
 def _with_history(messages: list[Message], values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
     """The messages behind the earlier turns that stand in a key of their own."""
-    name = columns.history or "history"
+    name = columns.history or next((key for key in HISTORY if values.get(key) not in NOTHING), "history")
     earlier = read_history(values.get(name), name, keys) if columns.history or columns.messages else []
     if earlier and columns.history is None:
         raise ReprotuneError(

@@ -1,6 +1,7 @@
 """Earlier turns that stand in a key of their own, as Alpaca's and ms-swift's `history` has them -> messages."""
 
 from stages.collect.messages import NOTHING, MessageKeys, read_messages
+from stages.collect.transcripts import read_transcript
 from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
@@ -19,6 +20,8 @@ def read_history(value: object, name: str, keys: MessageKeys) -> list[Message]:
     turns = from_json(value)
     if value != value or turns in NOTHING or (isinstance(turns, str) and not turns.strip()):  # noqa: PLR0124  NaN
         return []
+    if isinstance(turns, str) and (talk := read_transcript(turns)):
+        return read_messages(talk, name, keys._replace(role="role", content="content"))
     if isinstance(turns, list):
         pairs = [_read_pair(turn) for turn in turns]
         if all(isinstance(turn, str) for turn in turns) and len(turns) % 2 == 0:

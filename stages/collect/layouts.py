@@ -5,7 +5,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
-from stages.collect.messages import ATTACHED
+from stages.collect.lists import value_at
+from stages.collect.marks import KNOWN
+from stages.collect.messages import ATTACHED, REASONING_KEYS
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
 from stages.collect.readers import DELIMITERS
@@ -33,21 +35,24 @@ STANDARD_LAYOUTS = (
 STANDARD_KEYS = (
     "messages, conversations, instruction and output, prompt and completion, query and response, or chosen and rejected"
 )
+HISTORY = (
+    "history", "chat_history", "conversation_history", "dialogue_history", "dialog_history", "previous_turns",
+    "previous_messages", "历史对话", "对话历史",
+)  # fmt: skip
 STANDARD_FIELDS = {
     "system": ("system",),
     "id": ("id",),
     "label": ("label",),
     "language": ("language",),
     "group": ("group",),
-    "history": ("history",),
+    "history": HISTORY,
     "rejected": ("rejected_response", "rejected_messages", "rejected_responses"),  # ms-swift's
     "desirable": ("kto_tag",),
     "tools": ("tools", "functions"),
 }
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
 PARENT = "parent_id"
-THOUGHTS = ("reasoning_content", "thinking")  # of a pair's reply
-BESIDE = frozenset((PARENT, "history", *THOUGHTS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST))
+BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN))
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:
@@ -108,7 +113,7 @@ def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
 def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Columns:
     """The columns of a table, mapped or recognised, or the error that says what is not there."""
     recognized = with_standard_fields(columns, keys) if columns else recognize_layout(keys)
-    absent = [name for name, _ in names_in(columns) if name not in keys] if columns else []
+    absent = [name for name, _ in names_in(columns) if name not in keys and name.partition(".")[0] not in keys] if columns else []
     if recognized and not absent:
         return recognized
     place, hint = source.name if isinstance(source, HubSource) else source.path, ""
@@ -157,7 +162,7 @@ def keys_of_messages(values: Iterable[object]) -> set[str]:
 def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:
     """The columns, mapped or recognised, if the row has all that is required."""
     found = with_standard_fields(columns, values.keys()) if columns else _recognize_row(tuple(values))
-    absent = [name for name in required if name not in values]
+    absent = [name for name in required if name not in values and value_at(values, name) is None]
     if found and not absent:
         return found
     expected = f"no key {', '.join(map(repr, absent))}" if absent else f"no standard keys ({STANDARD_KEYS})"

@@ -1,7 +1,7 @@
 """Which key of a message says whether its text is one to learn from: OpenAI's, Axolotl's, ms-swift's and others'."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -30,6 +30,28 @@ def is_marked_off(message: Mapping[str, object], meanings: Mapping[str, Meaning]
     """
     off = [_says_off(key, value, meanings) for key, value in message.items() if is_mark(key) or key in meanings]
     return any(off)
+
+
+def is_row_marked_off(values: Mapping[str, object], meanings: Mapping[str, Meaning], taken: Collection[str]) -> bool:
+    """Whether a key of a row, beside its messages or its pair, says that its replies are not to be learned.
+
+    Beside texts of people's own a word is no mark, nor is a key whose name only looks like one's; `taken`: those with a field.
+
+    Raises:
+        ReprotuneError: what the key means can't be told.
+    """
+    keys = [key for key in values if (key in KNOWN or key in meanings) and key not in taken]
+    off = [_says_off(key, values[key], meanings) for key in keys if key in meanings or not _is_word(values[key])]
+    return any(off)
+
+
+def is_row_mark(key: str, cells: Iterable[object]) -> bool:
+    """Whether a key of rows is such a mark, by its name and what stands there."""
+    return key in KNOWN and any(cell not in (None, "") and not _is_word(cell) for cell in cells)
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, (list, dict)) or (isinstance(value, str) and value.strip().lower() not in SWITCHES)
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stages.collect.history import keys_of_messages
-from stages.collect.messages import NOTHING, MessageKeys, read_message, read_messages
+from stages.collect.messages import NOTHING, MessageKeys, as_text, read_message, read_messages
 from stages.collect.transcripts import read_transcript
 from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
@@ -98,8 +98,8 @@ def read_thumb(values: Mapping[str, object], label: str | None, thumb: str | Non
         if isinstance(value, str) and value.strip().lower() in THUMBS:
             return THUMBS[value.strip().lower()]
         if name and name == thumb and value not in NOTHING:
-            if value in (0, 1):
-                return bool(value)
+            if str(as_text(value)) in ("0", "1"):  # a CSV has them as text
+                return as_text(value) == "1"
             raise ReprotuneError(f"{name} is {show(value)}; expected true or false")
     return None
 

@@ -10,6 +10,7 @@ token the inference prompt, and the model learns to stop.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 FORMS: dict[tuple[str, bool, bool], Form | str] = {}  # template, whether tools and thoughts matter -> the form, or why none fits
+PROBE = re.compile(r" of probe_\w+")  # names that no user has given
 OPENED = "<think>"
 
 
@@ -152,7 +154,7 @@ def form_of(tokenizer: "PreTrainedTokenizerBase", uses_tools: bool, has_thoughts
             if lost is None:
                 FORMS[key] = form
                 break
-            reasons.append(f"the chat template loses {lost}")
+            reasons.append(f"the chat template loses {PROBE.sub('s of tools', lost)}")
         else:
             FORMS[key] = reasons[0]
     found = FORMS[key]

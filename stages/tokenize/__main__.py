@@ -32,10 +32,10 @@ from stages.lib.records.conversation import (
 )
 from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Lengths, Piece, RenderedExample, TokenizedFate, TokenizedRow
 from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, TokenizedSplit, examples_of, write_examples
-from stages.lib.template_forms import is_plain
 from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import BatchTokenizer
 from stages.tokenize.lengths import first_turn, measure, tell_too_long
+from stages.tokenize.refusal import refuse_form
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -91,27 +91,6 @@ def cut(tokenizer: BatchTokenizer, conversation: Conversation, max_length: int) 
         if not isinstance(examples, TemplateMisfit) and fits(examples, max_length):
             return examples
     return []
-
-
-def refuse_form(misfit: FormMisfit, id: str, conversations: list[Conversation], split: TokenizedSplit) -> str:
-    """What to do where the template knows no tools or no thoughts, which no conversation that has them gets round."""
-    messages = [message for row in conversations for message in row["messages"]]
-    choices = []
-    if any(row.get("tools") for row in conversations) or any(uses_tool(message) for message in messages):
-        choices.append(
-            "clean.tool_messages to drop (what depends on a tool's result goes, counted) or as_user (results as the user's words)"
-        )
-    if any("reasoning_content" in message for message in messages):
-        choices.append("clean.thoughts to drop")
-    number = sum(not is_plain(row["messages"], row.get("tools")) for row in conversations)
-    return (
-        f"{conversations_of(split)}: {id} is the first of {number:,} conversations with tools or thoughts, and {misfit}; set "
-        f"{' and '.join(choices)}, or base_model.chat_template to one that knows them"
-    )
-
-
-def uses_tool(message: Message) -> bool:
-    return message["role"] == "tool" or "tool_calls" in message
 
 
 def tokenize_split(

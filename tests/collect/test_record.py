@@ -42,3 +42,17 @@ def test_a_row_is_read_as_its_format_means_it_or_refused_by_name(case: dict) -> 
         group = record["group"] and record["group"].removeprefix("s/")
         beside = {"label": record["label"], "group": group, "tools": record.get("tools"), "rejected": record.get("rejected")}
         assert {"messages": record["messages"], **{key: value for key, value in beside.items() if value}} == expected
+
+
+def test_a_table_with_a_mark_or_earlier_turns_beside_its_pairs_is_read_with_them() -> None:
+    rows = [
+        "prompt,completion,weight,mine,chat_history",
+        "Where?,Nowhere.,0,,",
+        'Where?,Not here.,1,yes,"[[""Open?"", ""Yes.""]]"',
+    ]
+    Path("raw.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    source = {"format": "csv", "path": "raw.csv", "marks": {"mine": "mask"}}
+    collected, unreadable = assign_ids("s", read_source(TypeAdapter(Source).validate_python(source)))
+    records = [RECORD.validate_json(row.line)["messages"] for row in collected]
+    assert unreadable == []
+    assert [[message.get("weight", 1) for message in messages] for messages in records] == [[1, 0], [1, 0, 1, 0]]

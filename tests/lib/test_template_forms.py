@@ -106,9 +106,9 @@ def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (CHATML, "the chat template loses the schema of probe_schema"),
-        (BEGIN + CHATML, "the chat template loses the call of probe_call"),
-        (ONLY_WITHOUT_CONTENT, "the chat template loses the call of probe_call"),
+        (CHATML, "the chat template loses the schemas of tools"),
+        (BEGIN + CHATML, "the chat template loses the calls of tools"),
+        (ONLY_WITHOUT_CONTENT, "the chat template loses the calls of tools"),
         (
             AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if m.role != 'tool' }}"),
             "the chat template loses a tool's result",

@@ -286,7 +286,8 @@ def test_conversations_that_cleaning_drops_are_counted_and_all_of_them_is_a_ques
     )
     turned = look(path, "--roles", "Anna=assistant", "Bert=user", code=1)
     assert "cleaning   drops no_reply 3\n" in turned
-    assert turned.endswith("\nNothing to paste: cleaning drops all conversations (are the columns and roles the right ones?).\n")
+    reason = "cleaning drops all conversations, no_reply 3 (are the columns and roles the right ones?)"
+    assert turned.endswith(f"\nNothing to paste: {reason}.\n")
     assert "dvc repro" not in turned.replace("`dvc repro base_model`", "")
     assert "no_reply" not in look(path)
 

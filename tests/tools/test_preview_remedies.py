@@ -459,6 +459,143 @@ def test_conversations_too_long_for_training_are_said_with_the_length_that_fits(
     assert "are longer than" not in look("../mine/x.jsonl")[0]
 
 
+def write_rows(name: str, rows: list[dict]) -> Path:
+    path = Path("../mine") / name
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def pasted_columns(said: str) -> dict:
+    [entry] = yaml.safe_load(said.partition("in params.yaml:\n\n")[2].partition("\nand type:")[0]).values()
+    return entry.get("columns", {})
+
+
+@pytest.mark.parametrize(
+    ("preferred", "other"),
+    [
+        ("chosen_response", "rejected_response"), ("accepted_answer", "rejected_answer"), ("good_reply", "bad_reply"),
+        ("best_answer", "worst_answer"), ("answer", "wrong_answer"), ("model_output", "negative_output"),
+        ("选中回答", "拒绝回答"),
+    ],
+)  # fmt: skip
+def test_a_reply_that_people_rejected_is_never_proposed_as_the_reply_whatever_the_order(preferred: str, other: str, look) -> None:
+    row = {"question": "Is the tea hot?", preferred: "Very.", other: "Go away."}
+    for keys in (list(row), list(reversed(row))):
+        said, error, code = look(write_rows("pairs.jsonl", [{key: row[key] for key in keys}]))
+        assert (error, code) == ("", 0)
+        columns = pasted_columns(said)
+        assert (columns["user"], columns["assistant"]) == ("question", preferred)
+        assert columns.get("rejected", other) == other
+
+
+@pytest.mark.parametrize("names", [("response_j", "response_k"), ("output_1", "output_2"), ("回答一", "回答二")])
+def test_which_of_several_replies_is_to_be_learned_is_asked(names: tuple[str, str], look) -> None:
+    path = write_rows("pairs.jsonl", [{"question": "Is the tea hot?", names[0]: "Very.", names[1]: "No idea."}])
+    said, _, code = look(path)
+    assert code == 1
+    assert "Which column holds what can't be told from the names." in said
+    said, error, code = look(path, "--columns", "user=question", f"assistant={names[1]}", f"rejected={names[0]}")
+    assert (error, code) == ("", 0)
+
+
+REPLY = [{"role": "user", "content": "Is the tea hot?"}, {"role": "assistant", "content": "Very."}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "meanings"),
+    [
+        ("weight", 0.5, ["ignore"]),
+        ("mask", 1, ["train", "mask", "ignore"]),
+        ("skip_loss", True, ["train", "mask", "ignore"]),
+        ("do not train", False, ["train", "mask", "ignore"]),
+    ],
+)
+def test_each_command_that_says_what_a_mark_means_reads_the_file(key: str, value: object, meanings: list[str], look) -> None:
+    key = key.replace(" ", "_")
+    path = write_rows("marks.jsonl", [{"messages": [REPLY[0], REPLY[1] | {key: value}]}])
+    said, _, code = look(path)
+    assert (code, "--columns" in said) == (1, False)
+    commands = [shlex.split(line, comments=True)[3:] for line in said.splitlines() if line.startswith("  python")]
+    assert [command[1:] for command in commands] == [["--marks", f"{key}={meaning}"] for meaning in meanings]
+    for command in commands:
+        said, error, code = look(*command)
+        assert (error, code) == ("", 0)
+        assert f"marks: {{{key}: {command[-1].partition('=')[2]}}}" in said
+
+
+def test_where_no_mapping_mends_the_rows_none_is_asked_for(look) -> None:
+    for row in ({"messages": [{"role": "user", "content": "<image>Colour?"}, REPLY[1]], "images": ["a.jpg"]},
+                {"prompt": "Where?", "completion": "There.", "history": "a talk"}):  # fmt: skip
+        said, _, code = look(write_rows("rows.jsonl", [row]))
+        assert (code, "--columns" in said) == (1, False)
+        assert said.count("Nothing to paste: ") == 1
+
+
+@pytest.mark.parametrize("zero_and_one", [(0, 1), ("0", "1")])
+def test_a_label_of_zero_and_one_is_read_as_a_thumb_where_it_is_mapped_as_advised(zero_and_one: tuple, look) -> None:
+    rows = [
+        {"prompt": f"Is {word} hot?", "completion": f"{word}!", "label": zero_and_one[at % 2]} for at, word in enumerate("abcd")
+    ]
+    path = write_rows("liked.jsonl", rows)
+    assert "if 0 says that people did not like the reply, map it to desirable instead" in " ".join(look(path)[0].split())
+    said = look(path, "--columns", "user=prompt", "assistant=completion", "desirable=label")[0]
+    assert "2 replies not to learn" in said
+
+
+def test_marks_and_earlier_turns_are_not_said_to_be_unused_or_read_as_text(look) -> None:
+    row = {
+        "prompt": "Hot?",
+        "completion": "Very.",
+        "weight": 1,
+        "history": [["a", "b"]],
+        "rejected_response": ["No."],
+        "colour": 1,
+    }
+    said = look(write_rows("rows.jsonl", [row]))[0]
+    assert "not used: colour\n" in said
+    assert "weight: which replies are to be learned" in said
+    assert "read as text" not in said
+
+
+def test_a_switch_of_cleaning_that_drops_all_is_named_as_the_reason(look) -> None:
+    params = yaml.load(Path("params.yaml").read_text(encoding="utf-8"), Loader=Yaml12Loader)
+    params["clean"]["tool_messages"] = "drop"
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    call = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "look", "arguments": "{}"}}]}
+    said, _, code = look(write_rows("calls.jsonl", [{"messages": [REPLY[0], call]}]))
+    assert code == 1
+    assert said.endswith(
+        "\nNothing to paste: cleaning drops all conversations, tool_messages 1 (see clean.tool_messages in params.yaml).\n"
+    )
+
+
+@pytest.mark.parametrize("key", ["author", "sender", "from"])
+def test_rows_whose_author_is_an_object_are_read_by_a_name_in_it(key: str, look) -> None:
+    def row(talk: int, who: dict, text: str) -> dict:
+        return {"chat_id": talk, key: who, "text": text}
+
+    shop = {"id": 9, "username": "shop", "bot": True}
+    rows = [
+        one for n in range(3) for one in (row(n, {"id": n, "username": f"Ann {n}"}, f"Tea {n}?"), row(n, shop, f"Here, {n}."))
+    ]
+    said, error, code = look(write_rows("authors.jsonl", rows))
+    assert (error, code) == ("", 0)
+    assert pasted_columns(said)["role"] == f"{key}.username"
+    assert "[Here, 0.]" in said
+    stated = ("--columns", "conversation=chat_id", f"role={key}.id", "content=text", "--roles", "9=assistant", "*=user")
+    assert "[Here, 0.]" in look("../mine/authors.jsonl", *stated)[0]
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.csv", ","), ("a.csv", ";"), ("a.tsv", "\t"), ("a.txt", "|")])
+def test_a_quote_after_a_space_is_no_part_of_the_text_whatever_parts_the_cells(name: str, delimiter: str, look) -> None:
+    rows = [["question", " answer"], ["Where is it?", ' "Go left."'], ["Is it late?", ' "Early."']]
+    Path("../mine", name).write_text("\n".join(delimiter.join(row) for row in rows) + "\n", encoding="utf-8")
+    said, error, code = look(f"../mine/{name}")
+    assert (error, code) == ("", 0)
+    assert "skipinitialspace: true" in said
+    assert "assistant: [Go left.]" in said
+
+
 # All of them
 
 # Where a message tells what to do: an option, a setting, or a verb that begins a part of a sentence.

@@ -25,11 +25,11 @@ from tools.preview.chat_exports import refuse_trees
 from tools.preview.columns import Proposal, propose_columns
 from tools.preview.description import (
     FORMATS,
+    tell_all_dropped,
     tell_columns,
     tell_conversations,
     tell_file,
     tell_nothing_read,
-    tell_nothing_to_paste,
     tell_problems,
     tell_roles,
     tell_unmapped,
@@ -65,7 +65,7 @@ def map_columns(stated: dict[str, str], sample: Sample) -> Proposal | None:
     taken: dict[tuple[str, bool], str] = {}
     for field, name in stated.items():
         place = (name, field in inner)
-        if name not in keys and field not in inner:
+        if name not in keys and name.partition(".")[0] not in keys and field not in inner:
             raise ReprotuneError(f"--columns: no column {name!r}; found {', '.join(map(repr, keys))}")
         if place in taken and not {field, taken[place]} & MAY_SERVE_TWICE:
             raise ReprotuneError(f"--columns: {name!r} is mapped to {taken[place]} and to {field}; map it to one of them")
@@ -114,6 +114,8 @@ def print_conversations(rows: list[Collected], problems: list[str]) -> bool:
     print_all(tell_conversations([orjson.loads(row.line) for row in rows], chunk, ledger))
     print_all(problems)
     verdicts = zip(rows, chunk.verdicts, ledger, strict=True)
+    if rows and all(fate["reason"] for fate in ledger):
+        print_all(tell_all_dropped(ledger))
     kept = [(row.place, orjson.loads(verdict.line)) for row, verdict, fate in verdicts if not fate["reason"]]
     if kept:
         tokenizer = load_tokenizer() if TOKENIZER.exists() else None
@@ -139,9 +141,10 @@ def preview(options: argparse.Namespace) -> int:
     if proposal is None:
         print_all(tell_unmapped(path, sample))
         return 1
+    marks = parse_pairs(options.marks, "--marks")
     begins = options.begins or proposal.begins
     leave_out = parse_values(options.leave_out) or propose_unwanted(messages_of(sample, proposal.mapping), proposal.mapping.role)
-    print_all(tell_columns(sample, proposal, leave_out))
+    print_all(tell_columns(sample, proposal, leave_out, marks))
     print_all(tell_unwanted(count_unwanted(messages_of(sample, proposal.mapping), leave_out), bool(options.leave_out)))
     if proposal.mapping.conversation:
         sample = without_last_conversation(sample, proposal.mapping.conversation)
@@ -154,16 +157,14 @@ def preview(options: argparse.Namespace) -> int:
     roles = guess.roles | stated_roles
     notes = [*check_stated(stated_roles, names, sample), *tell_events(speakers, roles, proposal.mapping.role or "role")]
     print_all(tell_roles(names, guess, stated_roles, notes))
-    told = (("columns", proposal.columns), ("begins", begins), ("leave_out", leave_out), ("roles", roles))
+    told = (("columns", proposal.columns), ("begins", begins), ("leave_out", leave_out), ("marks", marks), ("roles", roles))
     entry |= {key: value for key, value in told if value}
     rows, others = convert(sample, check_entry(entry), name)
     unreadable = [row for row in others if row.fate == "unreadable"]
     any_kept = print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
     if not rows:
         print_all(tell_nothing_read(path, [one for one in guess.left if one not in stated_roles], unreadable))
-    elif not any_kept:
-        print_all(tell_nothing_to_paste("cleaning drops all conversations (are the columns and roles the right ones?)"))
-    else:
+    elif any_kept:
         print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources))))
     return 0 if any_kept else 1
 
@@ -180,6 +181,7 @@ def main() -> int:
     parser.add_argument("--roles", nargs="+", default=[], metavar="NAME=ROLE", help="what the file's names of roles mean")
     parser.add_argument("--begins", choices=("user", "assistant"), help="who speaks first, where messages name no role")
     parser.add_argument("--leave-out", nargs="+", default=[], metavar="KEY=VALUE", help="which rows and messages are no part")
+    parser.add_argument("--marks", nargs="+", default=[], metavar="KEY=MEANING", help="of what to learn: train, mask or ignore")
     return preview(parser.parse_args())
 
 

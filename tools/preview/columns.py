@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from stages.collect.layouts import recognize_layout
@@ -79,12 +79,17 @@ def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str)
     found = find_column("role", [key for key in inner if key != content])
     if not found:
         return next(((key, False) for key in inner if key != content and names_sides(lists, key)), None)
-    values = [value for messages in lists for message in messages if (value := message.get(found[0])) is not None]
-    if values and all(isinstance(value, dict) for value in values):
-        keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
-        name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
-        return (f"{found[0]}.{next(key for key in keys if key_of(key) == name)}", False) if name else None
-    return found
+    return inside_objects(found, [message.get(found[0]) for messages in lists for message in messages])
+
+
+def inside_objects(role: tuple[str, bool], cells: Sequence[object]) -> tuple[str, bool] | None:
+    """The key of who writes; where objects stand under it, one in them; None if they have none."""
+    values = [cell for cell in cells if cell is not None]
+    if not values or not all(isinstance(value, dict) for value in values):
+        return role
+    keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
+    name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
+    return (f"{role[0]}.{next(key for key in keys if key_of(key) == name)}", False) if name else None
 
 
 def names_sides(lists: Sequence[Messages], key: str) -> bool:
@@ -125,6 +130,10 @@ def propose_rows(sample: Sample) -> Proposal | None:
     found = {field: column for field in fields if (column := find_column(field, sample.keys))}
     if len(set(found.values())) < len(fields):
         return None
+    role = inside_objects(found["role"], sample.cells(found["role"][0]))
+    if role is None:
+        return None
+    found["role"] = role
     columns = {field: name for field, (name, _) in found.items()}
     several = len(set(map(plain_text, sample.cells(columns["conversation"])))) < len(sample.rows)
     if not several and find_column("user", sample.keys, only_exact=True):
@@ -187,21 +196,32 @@ def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tu
             return by_key[usual], True
     if only_exact:
         return None
+    no_text = {"user", "assistant", "content"} & {field} and {*USUAL_NAMES["no_text"], *USUAL_NAMES["not_preferred"]}
     for usual in usual_names:
-        for key, name in by_key.items():
-            words = set(key.split("_"))
-            inside = usual in words if usual.isascii() else usual in key
-            no_text = field in ("user", "assistant", "content") and words & set(USUAL_NAMES["no_text"])
-            if inside and len(usual) > 1 and not no_text:
-                return name, False
+        found = [key for key in by_key if len(usual) > 1 and has_word(key, [usual]) and not (no_text and has_word(key, no_text))]
+        if field == "assistant" and len(found) > 1:  # which of them is the reply, the order of columns must not decide
+            found = [key for key in found if has_word(key, USUAL_NAMES["preferred"])]
+            if len(found) != 1:
+                return None
+        if found:
+            return by_key[found[0]], False
     return None
+
+
+def has_word(key: str, words: Collection[str]) -> bool:
+    """Whether one of the words is in a name; of those that are written without spaces, a part of it.
+
+    >>> has_word("bad_answer", ["bad"]), has_word("badge", ["bad"]), has_word("拒绝的回答", ["拒绝"])
+    (True, False, True)
+    """
+    return not {*key.split("_")}.isdisjoint(words) or any(word in key for word in words if not word.isascii())
 
 
 def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bool) -> Proposal:
     """The mapping with the other fields that the names and the cells tell."""
     columns = dict(columns)
     fields = ["system", "label", "language", "group"]
-    fields += ["order"] if "conversation" in columns else ["id", "input", "history"] if "user" in columns else ["id"]
+    fields += ["order"] if "conversation" in columns else ["id", "input", "history", "rejected"] if "user" in columns else ["id"]
     how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
     inner = ("role", "content", "order") if "messages" in columns else ()
     for field in fields:

@@ -1,5 +1,6 @@
 """What is said of a file: what it is, how it reads, what is wrong, and what to do."""
 
+import re
 import shlex
 import textwrap
 from collections import Counter
@@ -7,9 +8,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from stages.clean.conversation import CleanedChunk
+from stages.clean.params import CleanParams
 from stages.collect.layouts import with_standard_fields
-from stages.collect.marks import is_mark
-from stages.collect.messages import REPLY_KEYS, as_text
+from stages.collect.marks import is_mark, is_row_mark
+from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text
+from stages.collect.preferences import read_thumb
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
 from stages.lib.personal_data.kinds import PERSONAL_DATA
@@ -28,6 +31,9 @@ from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
 MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
+MARK = re.compile("(?:`marks: {|`)([^`{}]+): (train|mask|ignore)}?`")  # as collect advises it
+MEANINGS = {"train": "true or 1 is to be learned", "mask": "true or 1 is not", "ignore": "it is no mark: all is learned"}
+OF_THE_ROWS = re.compile("only text can be read|earlier turns|tool call|nested too deeply")  # which no mapping mends
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
@@ -87,19 +93,33 @@ def mapping_commands(path: Path) -> Iterator[str]:
 
 
 def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[UnreadableRow]) -> Iterator[str]:
-    """`unknown`: the names of roles that nobody knows, which are the reason then."""
+    """What to type next, where that can mend it. `unknown`: the names of roles that nobody knows, the reason then."""
+    [(reason, _)] = Counter(row.reason for row in unreadable).most_common(1) or [("no row is read", 0)]
+    command = f"  python -m tools.preview {shlex.quote(str(path))}"
+    meanings = MARK.findall(reason)
     yield ""
-    yield "No conversation comes out of it, so there is nothing to train on yet. Mend these rows, or say which column"
-    yield f"holds what{' and who is who' if unknown else ''}, and look again:"
-    yield ""
+    yield "No conversation comes out of it, so there is nothing to train on yet."
     if unknown:
         pairs = " ".join(f"{shlex.quote(name)}=ROLE" for name in unknown[:MOST_SHOWN])
-        yield visible(f"  python -m tools.preview {shlex.quote(str(path))} --roles {pairs}")
-    yield from mapping_commands(path)
-    reasons = Counter(row.reason for row in unreadable).most_common(1)
-    yield from tell_nothing_to_paste(
-        f"nobody says who is {', '.join(unknown[:MOST_SHOWN])}" if unknown else reasons[0][0] if reasons else "no row is read"
-    )
+        yield from ("Say who is who, or which column holds what, and look again:", "", visible(f"{command} --roles {pairs}"))
+        yield from mapping_commands(path)
+    elif meanings:
+        yield from ("Say what the key means, and look again:", "")
+        for key, meaning in meanings:
+            yield visible(f"{command} --marks {shlex.quote(f'{key}={meaning}')}   # {MEANINGS[meaning]}")
+    elif OF_THE_ROWS.search(reason):
+        yield "Mend these rows, and look again."
+    else:
+        yield from ("Mend these rows, or say which column holds what, and look again:", "", *mapping_commands(path))
+    yield from tell_nothing_to_paste(f"nobody says who is {', '.join(unknown[:MOST_SHOWN])}" if unknown else reason)
+
+
+def tell_all_dropped(ledger: list[CleanedRow]) -> Iterator[str]:
+    """Why cleaning keeps nothing: a switch of its own, or what the rows were taken for."""
+    reasons = Counter(row["reason"] for row in ledger if row["reason"])
+    switches = [f"clean.{reason}" for reason in reasons if reason in CleanParams.model_fields]
+    what = f"see {', '.join(switches)} in params.yaml" if switches else "are the columns and roles the right ones?"
+    yield from tell_nothing_to_paste(f"cleaning drops all conversations, {counted(reasons)} ({what})")
 
 
 def tell_nothing_to_paste(reason: str) -> Iterator[str]:
@@ -108,8 +128,8 @@ def tell_nothing_to_paste(reason: str) -> Iterator[str]:
     yield visible(f"Nothing to paste: {reason}.")
 
 
-def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str]) -> Iterator[str]:
-    """`leave_out`: the keys by which rows or messages are left out."""
+def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str], stated_marks: Collection[str]) -> Iterator[str]:
+    """`leave_out`: the keys by which rows or messages are left out; `stated_marks`: of --marks."""
     mapped = [(field, name) for field, name in with_standard_fields(proposal.mapping, sample.keys) if name is not None]
     mapped.sort(key=lambda pair: pair[0] != "messages")
     inner = ("role", "content", "order") if proposal.mapping.messages else ()
@@ -118,8 +138,12 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str])
         for field, name in mapped
     ]
     yield from paragraph("columns", ", ".join(shown))
-    outer = [name for field, name in mapped if field not in inner]
-    yield from tell_unused("not used", [key for key in sample.keys if key not in outer and key not in leave_out])
+    outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
+    marks = marks_of(sample, proposal.mapping)
+    used = [*outer, *leave_out, *marks, *stated_marks, *(REASONING_KEYS if proposal.mapping.user else ())]
+    yield from tell_unused("not used", [key for key in sample.keys if key not in used])
+    if marks := [key for key in marks if key not in stated_marks]:
+        yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
     unused = [key for key in unused_keys(sample, proposal.mapping) if key not in leave_out]
     yield from tell_unused("not used in the messages", unused)
     for types in tell_types(sample, proposal.mapping):
@@ -129,16 +153,29 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str])
         yield from paragraph("order", note)
 
 
+def marks_of(sample: Sample, columns: Columns) -> list[str]:
+    """The keys of rows, without those of messages in a list, that say which replies are to be learned."""
+    outer = [name for field, name in columns if name and not (columns.messages and field in ("role", "content", "order"))]
+    names = [key for key in sample.keys if key not in outer]
+    if columns.content and not columns.messages:  # a row is a message
+        return [key for key in names if is_mark(key)]
+    return [key for key in names if is_row_mark(key, sample.cells(key))]
+
+
 def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
     """Columns with cells that are no text: as what they are read."""
-    rest = ("messages", "order", "conversation", "role", "content", "history", "rejected", "tools")  # kept as they are
+    rest = ("messages", "order", "conversation", "role", "content", "history", "rejected", "tools")  # as what they are
     read = {field: str(name) for field, name in columns if name in sample.keys and field not in rest}
     for field, name in read.items():
-        for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
-            found = next((cell for cell in sample.cells(name) if isinstance(cell, kinds)), None)
-            if field == "label" and isinstance(found, bool):
+        cells = sample.cells(name)
+        if field == "label" and columns.label != columns.assistant:
+            if any(read_thumb({name: cell}, name, None) is not None for cell in cells):
                 yield f"{name} says whether people liked the reply: where it is false, the reply is context, and not learned"
-                break
+                continue
+            if {str(as_text(cell)) for cell in cells} == {"0", "1"}:
+                yield f"{name} is read as a topic; if 0 says that people did not like the reply, map it to desirable instead"
+        for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
+            found = next((cell for cell in cells if isinstance(cell, kinds)), None)
             if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
                 yield f"{name} holds {what}, read as text: {shorten_cell(as_text(found))!r}"
                 break

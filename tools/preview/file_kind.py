@@ -25,7 +25,7 @@ CHAT_EXPORT = re.compile(r"\W{0,3}\d{1,4}[./-]\d{1,2}[./-]\d{1,4},?\s.{0,12}?\d{
 EXCEL_NOTE = re.compile(r'"?sep=(\\t|[^\w\r\n])"?[;,|\t]*[\r\n]', re.IGNORECASE)
 OBJECT_LINE = re.compile(r"""\{\s*(["'].*)?\}|\[\s*(\{\s*)?["'].*\]""")  # a row of JSONL, also one that is no valid JSON
 NOT_A_NUMBER = re.compile(r"[:\[,]\s*(NaN|-?Infinity)\s*[,}\]]")
-QUOTE_AFTER_SPACE = r'(^|{0})[ \t]+"[^"\r\n]*"[ \t]*({0}|\r?$)'
+QUOTE_AFTER_SPACE = r'(^|{0}) +"[^"\r\n]*"[ \t]*({0}|\r?$)'
 TRANSCRIPT = re.compile(r"[^\W\d][\w .'-]{0,30}(:\s|：)")
 
 
@@ -80,7 +80,7 @@ def tell_kind(path: Path, format: str | None, encoding: str | None) -> FileKind:
         refuse_plain_text(path, text, delimiter)
     own = "\t" if suffix == "tsv" else ","
     spaced = re.compile(QUOTE_AFTER_SPACE.format(re.escape(delimiter or own)), re.MULTILINE)
-    skip = bool(spaced.search(text)) and (delimiter or own) != "\t"
+    skip = bool(spaced.search(text))
     notes = ["Quotes stand after a space; with `skipinitialspace` they are no part of the text."] if skip else []
     told = told._replace(notes=told.notes + notes)
     return FileKind(format or ("tsv" if (delimiter or own) == "\t" else "csv"), compression, told, delimiter, skip)
