@@ -70,7 +70,7 @@ def as_text(value: object) -> str | None:
 
 def is_number(value: object) -> bool:
     """Whether it is a number or a truth value; NaN is none."""
-    return isinstance(value, (bool, int, float, Decimal)) and not math.isnan(value)
+    return isinstance(value, (bool, int, float, Decimal)) and value == value  # noqa: PLR0124
 
 
 def read_text(values: dict[str, object], name: str) -> str:
