@@ -15,7 +15,7 @@ from stages.clean.conversation import clean_lines
 from stages.clean.params import CleanParams
 from stages.collect.__main__ import assign_ids
 from stages.collect.conversations import read_source
-from stages.collect.marks import KNOWN, is_mark
+from stages.collect.marks import is_mark
 from stages.collect.sources import Source
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.__main__ import TokenizeParams, tokenize_split
@@ -23,6 +23,12 @@ from stages.tokenize.__main__ import TokenizeParams, tokenize_split
 Reply = tuple[dict[str, Any], bool | None]
 OFF = {"train": [0, 0.0, False, "0", "false", "False", "no"], "mask": [True, "true", "True"]}
 ON = {"train": [1, 1.0, True, "1", "true", None, ""], "mask": [False, "false", None]}
+# Written out: a name that is taken from the list in the code is known whatever the list lacks.
+NAMES = {
+    **dict.fromkeys(["weight", "train", "training", "trainable", "loss", "loss_weight", "loss_mask"], "train"),
+    **dict.fromkeys(["train_on_turn", "train_on_message"], "train"),
+    **dict.fromkeys(["mask", "masked", "ignore_loss", "mask_loss", "no_loss", "no_train"], "mask"),
+}
 UNCLEAR = [0.5, 2, -1, "half", [{"begin_offset": 0}], {"a": 1}]
 STRANGE = ["Weight", "loss weight", "lossScale", "isTrained", "trainOnThis", "token_weight", "exclude_loss"]
 HARMLESS = ["id", "mood", "closs", "content_type", "sent_at"]
@@ -35,8 +41,8 @@ def marks(draw: st.DrawFn) -> Reply:
     kind = draw(st.sampled_from(["off", "off", "on", "on", "unclear", "strange"]))
     if kind == "strange":
         return {draw(st.sampled_from(STRANGE)): draw(st.sampled_from([0, 1, True, False, 0.5]))}, None
-    name = draw(st.sampled_from(sorted(KNOWN)))
-    values = {"off": OFF[KNOWN[name]], "on": ON[KNOWN[name]], "unclear": UNCLEAR}[kind]
+    name = draw(st.sampled_from(sorted(NAMES)))
+    values = {"off": OFF[NAMES[name]], "on": ON[NAMES[name]], "unclear": UNCLEAR + [0, 1] * (name == "mask")}[kind]
     return {name: draw(st.sampled_from(values))}, {"off": False, "on": True, "unclear": None}[kind]
 
 

@@ -1,10 +1,14 @@
 """What the field's formats hold beside roles and texts -> the record: marks, tool use, thoughts, parts, history, preferences."""
 
 import json
+import math
+import time
 from pathlib import Path
 
+import pyarrow
 import pytest
 from conftest import REPO
+from pyarrow import parquet
 from pydantic import TypeAdapter
 
 from stages.collect.__main__ import assign_ids
@@ -42,3 +46,25 @@ def test_a_row_is_read_as_its_format_means_it_or_refused_by_name(case: dict) -> 
         group = record["group"] and record["group"].removeprefix("s/")
         beside = {"label": record["label"], "group": group, "tools": record.get("tools"), "rejected": record.get("rejected")}
         assert {"messages": record["messages"], **{key: value for key, value in beside.items() if value}} == expected
+
+
+def test_long_chains_and_many_ranked_replies_take_seconds_at_most() -> None:
+    started = time.process_time()
+    chain = [{"id": str(n), "instruction": f"q{n}", "output": "a", "parent_id": str(n - 1) if n else None} for n in range(3000)]
+    [record], unreadable = collect(chain)
+    assert (len(record["messages"]), unreadable) == (6000, [])
+    first = {"message_id": "first", "role": "prompter", "text": "q", "parent_id": None}
+    reply = {"role": "assistant", "parent_id": "first"}
+    ranked = [{**reply, "message_id": str(n), "text": f"a{n}", "rank": 3000 - n} for n in range(3000)]
+    [record], unreadable = collect([first, *ranked])
+    assert ([message["content"] for message in record["messages"]], unreadable) == (["q", "a2999"], [])
+    assert len(record["rejected"]) == 2999
+    assert time.process_time() - started < 10
+
+
+def test_a_rank_that_is_nan_ranks_nothing() -> None:
+    table = pyarrow.table({"prompt": ["q"], "responses": [["a", "b"]], "scores": [[math.nan, 1.0]]})
+    parquet.write_table(table, "raw.parquet")
+    read = read_source(TypeAdapter(Source).validate_python({"format": "parquet", "path": "raw.parquet"}))
+    _, [row] = assign_ids("s", read)
+    assert row.reason == 'responses is ["a", "b"]; expected text, messages, or replies with their ranks or scores'
