@@ -180,9 +180,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     return Node(raw, len(system), field_text(values, columns.parent), as_rank(values.get("rank")))
 
 
-def _read_list(
-    value: object, columns: Columns, mapping: Mapping, keys: MessageKeys
-) -> tuple[list[Message], tuple[int, ...]]:
+def _read_list(value: object, columns: Columns, mapping: Mapping, keys: MessageKeys) -> tuple[list[Message], tuple[int, ...]]:
     """The messages of a list in a row, and the numbers of those that are left out."""
     name = str(columns.messages)
     if isinstance(value, str) and (talk := read_transcript(value)):
