@@ -57,6 +57,7 @@ class _Forest:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.children: dict[str, list[Node]] = defaultdict(list)
+        self.best: dict[str, Node] = {}  # by the key of the row before them
 
     def add(self, node: Node) -> None:
         if node.row.key is None:
@@ -73,44 +74,57 @@ class _Forest:
         What nobody answered, and replies that another was preferred to, are no conversations; their rows count for the one that
         their neighbours are in, so that the ledger adds up.
         """
-        paths: dict[str, list[Node]] = {}
+        spoken = self.spoken_so_far()
         for node in self.nodes.values():
-            if path := self.path(node):
-                paths[node.key] = path
-            else:
+            if node.key not in spoken:
                 before = shorten(repr(node.parent))
                 yield _unreadable(node, f"the row before it, {before}, or one further up is not in the file, or can't be read")
-        answered = {node.key for path in paths.values() if path[-1].speaks for node in path}
-        last = {
-            key: path
-            for key, path in paths.items()
-            if not any(child.key in answered for child in self.children[key])
-            and (path[-1].speaks or not (self.children[key] or any(node.speaks for node in path)))
-        }
-        branches = [path for path in last.values() if not self.better(path[-1])]
+        answered: set[str] = set()
+        for key in spoken:
+            above: Node | None = self.nodes[key] if self.nodes[key].speaks else None
+            while above and above.key not in answered:
+                answered.add(above.key)
+                above = self.nodes.get(above.parent or "")
+        last = [
+            node
+            for key, node in self.nodes.items()
+            if key in spoken
+            and not any(child.key in answered for child in self.children[key])
+            and (node.speaks or not (self.children[key] or spoken[key]))
+        ]
+        self.best = {parent: best for parent, children in self.children.items() if (best := best_of(children))}
+        branches = [self.path(node) for node in last if not self.better(node)]
         on_branch = {node.key for path in branches for node in path}
         used: set[str] = set()
         for path in branches:
             yield self.join(path, used, on_branch)
             used.update(node.key for node in path)
 
-    def path(self, node: Node) -> list[Node] | None:
-        """From the root to the node; None where a row of it is not there, or they go round."""
+    def spoken_so_far(self) -> dict[str, bool]:
+        """Of each row that goes back to a first one, whether the assistant speaks in it or before. Others hang on a row that is
+        not there, or go round.
+        """
+        spoken: dict[str, bool] = {}
+        waiting = [node for node in self.nodes.values() if node.parent is None]
+        while waiting:
+            node = waiting.pop()
+            spoken[node.key] = node.speaks or spoken.get(node.parent or "", False)
+            waiting += self.children[node.key]
+        return spoken
+
+    def path(self, node: Node) -> list[Node]:
+        """From the root to the node."""
         path = [node]
         while path[-1].parent is not None:
-            parent = self.nodes.get(path[-1].parent)
-            if parent is None or len(path) > len(self.nodes):
-                return None
-            path.append(parent)
+            path.append(self.nodes[path[-1].parent])
         return path[::-1]
 
     def better(self, node: Node) -> Node | None:
         """The reply to the same message that was preferred to this one."""
-        if node.parent is None or node.rank is None or not node.speaks:
+        best = self.best.get(node.parent or "")
+        if best is None or best.rank is None or node.rank is None or not node.speaks:
             return None
-        rivals = self.children[node.parent]
-        rank, at = min((rival.rank, at) for at, rival in enumerate(rivals) if rival.rank is not None and rival.speaks)
-        return rivals[at] if rank < node.rank else None
+        return best if best.rank < node.rank else None
 
     def beside(self, node: Node, on_branch: set[str]) -> Iterator[Node]:
         """Rows of no branch that hang on this one."""
@@ -120,19 +134,23 @@ class _Forest:
             yield loose
             waiting += self.children[loose.key]
 
+    def outranked_by(self, node: Node) -> list[Node]:
+        """The other replies to the same message, where this is the best one."""
+        if self.best.get(node.parent or "") is not node:
+            return []
+        return [other for other in self.children[str(node.parent)] if self.better(other)]
+
     def join(self, path: list[Node], used: set[str], on_branch: set[str]) -> RawConversation:
         system = next((node.row.messages[: node.system] for node in path if node.system), [])
         messages, rejected = list(system), []
         further: list[Node] = []
         for node in path:
-            context = messages
-            learned = node.key not in used and not self.better(node)
-            messages = context + (node.piece if learned else list(map(unlearned, node.piece)))
             if node.key in used:
+                messages += map(unlearned, node.piece)
                 continue
-            others = [other for other in self.children[node.parent or ""] if self.better(other) is node]
-            rejected += [context + other.piece for other in others]
-            rejected += [context + other[node.system :] for other in node.row.rejected]
+            others = [other.piece for other in self.outranked_by(node)] + [other[node.system :] for other in node.row.rejected]
+            rejected += [messages + other for other in others]
+            messages += map(unlearned, node.piece) if self.better(node) else node.piece
             further += [*self.beside(node, on_branch), *([node] if node is not path[-1] else [])]
         rows = [node.row for node in path]
         several = path[0].key if len(path) > 1 or self.children[path[0].key] else None
@@ -145,6 +163,12 @@ class _Forest:
             tools=next((row.tools for row in rows if row.tools), None),
             rejected=tuple(rejected),
         )
+
+
+def best_of(replies: list[Node]) -> Node | None:
+    """Of those that have a rank the best, of several the first."""
+    ranked = [(reply.rank, at) for at, reply in enumerate(replies) if reply.rank is not None and reply.speaks]
+    return replies[min(ranked)[1]] if ranked else None
 
 
 def unlearned(message: Message) -> Message:

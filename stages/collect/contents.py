@@ -51,7 +51,7 @@ def read_content(value: object) -> Content | None:
         return None
     parts = list(map(_read_part, value))
     texts = [part.text for part in parts if part.text or not (part.thoughts or part.calls or part.results)]
-    inline = any(isinstance(part, dict) and part.get("type") in INLINE for part in value)
+    inline = any(isinstance(part, dict) and _kind_of(part) in INLINE for part in value)
     return Content(
         ("" if inline else "\n").join(texts),
         "\n".join(part.thoughts for part in parts if part.thoughts),
@@ -74,12 +74,16 @@ def part_thoughts(text: str) -> tuple[str, str]:
     return found[2].strip(), found[4]
 
 
+def _kind_of(part: dict[str, object]) -> str:
+    return part["type"] if isinstance(part.get("type"), str) else ""  # type: ignore[return-value]
+
+
 def _read_part(part: object) -> Content:
     if isinstance(part, str):
         return Content(part)
     if not isinstance(part, dict):
         raise ReprotuneError(f"a part of type {show(part)}; only text can be read")
-    kind = part["type"] if isinstance(part.get("type"), str) else ""
+    kind = _kind_of(part)
     present = {key: value for key, value in part.items() if value not in (None, "", [], {})}
     if not MEDIA.isdisjoint(re.split("[_-]", kind.lower())) or not MEDIA_KEYS.isdisjoint(present):
         raise ReprotuneError(f"a part of type {shorten(kind or show(part))}; only text can be read")
@@ -101,12 +105,19 @@ def _read_tool_part(kind: str, part: dict[str, object]) -> Content | None:
     result = next((part[key] for key in RESULT_KEYS if key in part), part if kind in RESULT_TYPES else None)
     if isinstance(result, dict):
         content = next((result[key] for key in ("content", "response", "result", "output") if key in result), "")
-        return Content(results=(make_result(result_text(content), result.get("name"), _id_of(result)),))
+        name = result.get("name") or result.get("toolName")
+        return Content(results=(make_result(result_text(content), name, _id_of(result)),))
     return None
 
 
 def _id_of(value: dict[str, object]) -> object:
     return next((value[key] for key in ("id", "tool_use_id", "toolUseId", "toolCallId", "call_id") if value.get(key)), None)
+
+
+def holds_results(content: object) -> bool:
+    """Whether it is parts, all of them results that say whose they are."""
+    parts = content if isinstance(content, list) else [content]
+    return bool(parts) and all(isinstance(part, dict) and _kind_of(part) in RESULT_TYPES for part in parts)
 
 
 def result_text(content: object) -> str:

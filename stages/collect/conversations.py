@@ -42,7 +42,7 @@ from stages.collect.messages import (
     refuse_pictures,
 )
 from stages.collect.order import Reading, find_reading, sort_positions
-from stages.collect.preferences import Replies, read_rejected, read_replies, read_side, read_thumb, whole_rejected
+from stages.collect.preferences import Replies, as_rank, read_rejected, read_replies, read_side, read_thumb, whole_rejected
 from stages.collect.raw_conversation import RawConversation, numbers_of
 from stages.collect.readers import one_a_file, read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
@@ -190,8 +190,7 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     raw = raw._replace(left_out_messages=left_out, tools=fields.tools, rejected=tuple(rejected))
     if columns.parent is None:
         return raw
-    rank = values.get("rank")
-    return Node(raw, len(system), field_text(values, columns.parent), rank if isinstance(rank, (int, float)) else None)
+    return Node(raw, len(system), field_text(values, columns.parent), as_rank(values.get("rank")))
 
 
 def _read_list(value: object, columns: Columns, mapping: Mapping, keys: MessageKeys) -> tuple[list[Message], tuple[int, ...]]:
@@ -221,10 +220,12 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) ->
             values, left_out = {**values, name: kept}, left_out + more_left_out
     replies = read_replies(values, assistant, keys)
     taken = [name for name, _ in names_in(columns)]
-    stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
-    thoughts = join_thoughts(*stated)
-    if thoughts and not replies.whole:
-        replies.messages[-1]["reasoning_content"] = thoughts
+    thoughts = join_thoughts(
+        *(str(values[key]) for key in REASONING_KEYS if key not in taken and isinstance(values.get(key), str))
+    )
+    reply = next((message for message in reversed(replies.messages) if message["role"] == "assistant"), None)
+    if thoughts and reply:
+        reply["reasoning_content"] = join_thoughts(thoughts, reply.get("reasoning_content", ""))
     if replies.whole:  # it holds what stands under `user` too
         return replies, left_out
     prompt = read_side(values[user], user, "user", keys)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
+from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
 
 Meaning = Literal["train", "mask", "ignore"]  # true: learn from it; true: do not; no mark at all
@@ -61,7 +62,8 @@ def is_mark(key: str) -> bool:
     >>> is_mark("weight"), is_mark("loss_scale"), is_mark("computeLoss"), is_mark("content"), is_mark("closs")
     (True, True, True, False, False)
     """
-    return key in KNOWN or not WORDS.isdisjoint(re.sub(r"(?<=[a-z])(?=[A-Z])", "_", key).lower().replace("-", "_").split("_"))
+    words = re.split("[^a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
+    return key in KNOWN or not WORDS.isdisjoint(words)
 
 
 def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:
@@ -74,7 +76,7 @@ def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:
     # Of 1 under `mask` nobody knows whether it stands for "masked out" or for "counts", as in a mask of the loss.
     unclear = meaning is None or (key == "mask" and key not in meanings and str(value).lower() not in ("true", "false"))
     if unclear or switch is None:
-        shown = f"{key} is {str(value)[:60]}"
+        shown = f"{key} is {show(value)}"
         if not unclear and isinstance(value, (int, float)):
             raise ReprotuneError(
                 f"{shown}; expected 0 or 1, since a reply is learned or it is not; mend it, or set `marks: {{{key}: ignore}}` in "

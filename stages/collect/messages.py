@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
-from stages.collect.contents import Content, part_thoughts, read_content, result_text
+from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
-from stages.collect.tool_use import calls_in_text, make_result, read_tool_calls
+from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
@@ -70,7 +70,7 @@ def as_text(value: object) -> str | None:
 
 def is_number(value: object) -> bool:
     """Whether it is a number or a truth value; NaN is none."""
-    return isinstance(value, (bool, int, float, Decimal)) and not math.isnan(value)
+    return isinstance(value, (bool, int, float, Decimal)) and value == value  # noqa: PLR0124
 
 
 def read_text(values: dict[str, object], name: str) -> str:
@@ -137,9 +137,11 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     A message that only calls tools has an empty text.
     """
     value, name = message.get(keys.content), message.get(keys.role)
+    if isinstance(value, (dict, list)) and name in CALL_ROLES:
+        value = json_text(value)
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
     is_result = isinstance(name, str) and keys.roles.get(name.strip()) == "tool" and isinstance(value, (dict, list))
-    content = Content(result_text(value)) if is_result else read_content(value)
+    content = Content(result_text(value)) if is_result and not holds_results(value) else read_content(value)
     if content is None and not calls:
         return None
     content = content or Content()
@@ -147,6 +149,10 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
         if message.get(key) not in NOTHING:
             raise ReprotuneError(f"a message with {key!r}; only text can be read")
     role = find_role(name, keys.roles)
+    if role != "assistant" and (content.calls or (calls and role != "tool")):
+        raise ReprotuneError(f"a call of a tool by the {role}; expected the assistant's (map its name in the source's `roles`)")
+    if role == "tool" and content.results:
+        return list(content.results)
     if role == "tool":
         return [make_result(content.text, message.get("name"), message.get("tool_call_id"))]
     if role == "assistant":

@@ -31,11 +31,11 @@ def read_side(value: object, name: str, role: Role, keys: MessageKeys) -> list[M
         value = value["messages"]
     if isinstance(value, dict) and keys_of_messages([value]):
         value = [value]
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         role_key, content_key = keys_of_messages(value) or ("role", "content")
         return read_messages(value, name, keys._replace(role=role_key, content=content_key))
     read = read_message({"role": role, "content": value}, keys._replace(role="role", content="content"))
-    if read is None or isinstance(value, dict):
+    if read is None or isinstance(value, (dict, list)):
         raise ReprotuneError(f"{name} is {show(value)}; expected text")
     return read
 
@@ -104,6 +104,11 @@ def read_thumb(values: Mapping[str, object], label: str | None, thumb: str | Non
     return None
 
 
+def as_rank(value: object) -> float | None:
+    """A number by which replies can be sorted: NaN is neither more nor less than another."""
+    return value if isinstance(value, (int, float)) and value == value else None  # noqa: PLR0124
+
+
 def _has_order(values: Mapping[str, object]) -> bool:
     return any(isinstance(from_json(values.get(key)), list) for key in (*LOW_IS_BEST, *HIGH_IS_BEST))
 
@@ -120,7 +125,7 @@ def _ranked(replies: list[object], values: Mapping[str, object]) -> tuple[list[o
             beside = from_json(values.get(name))
             if all(number is None for number in numbers):
                 numbers = beside if isinstance(beside, list) else []
-            order = [sign * number for number in numbers if isinstance(number, (int, float))]
+            order = [sign * number for number in map(as_rank, numbers) if number is not None]
             if len(order) == len(replies) > 0:
                 return texts, order
     return texts, None

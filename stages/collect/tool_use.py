@@ -5,6 +5,7 @@ import re
 
 import orjson
 
+from stages.collect.nested import parse_json
 from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Function, Message, Tool, ToolCall
@@ -36,8 +37,8 @@ def calls_in_text(text: str) -> list[ToolCall] | None:
     if quoted := QUOTED_ARGUMENTS.fullmatch(text.strip()):
         return [make_call(quoted[1], quoted[2], None)]
     try:
-        return read_tool_calls(json.loads(text)) or None
-    except (ValueError, RecursionError, ReprotuneError):
+        return read_tool_calls(parse_json(text)) or None
+    except (ValueError, ReprotuneError):
         return None
 
 
@@ -86,6 +87,9 @@ def make_result(content: str, name: object, id: object) -> Message:
 def read_tools(value: object) -> list[Tool] | None:
     """What could be called, or JSON text of it; None where it is none of that.
 
+    Raises:
+        ReprotuneError: some of it is, and some is not.
+
     >>> read_tools('[{"name": "f", "parameters": {}}]')
     [{'type': 'function', 'function': {'name': 'f', 'parameters': {}}}]
     >>> read_tools("a hammer")
@@ -95,11 +99,14 @@ def read_tools(value: object) -> list[Tool] | None:
         value = value.get("tools") or value.get("functions") or [value]
     tools = [_read_tool(tool) for tool in value] if isinstance(value, list) else [None]
     read = [tool for tool in tools if tool]
+    if read and len(read) < len(tools):
+        strange = value[tools.index(None)] if isinstance(value, list) else value
+        raise ReprotuneError(f"a tool is {show(strange)}; expected a function's name and its parameters")
     try:
         orjson.dumps(read)
     except TypeError:
         raise ReprotuneError("what the assistant could call can't be written as JSON; is it nested too deeply?") from None
-    return read if len(read) == len(tools) else None
+    return read if read or not tools else None
 
 
 def _read_tool(tool: object) -> Tool | None:

@@ -86,8 +86,10 @@ def _call_in_form(call: ToolCall, position: int, form: Form) -> dict[str, Any]:
 
 
 def _as_object(arguments: str) -> object:
+    """As text where they are no object, or hold half of a surrogate pair, which no text can: it stays an escape."""
     try:
         value = json.loads(arguments)
+        json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return arguments
     return value if isinstance(value, dict) else arguments

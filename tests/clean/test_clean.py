@@ -189,6 +189,12 @@ def test_tool_use_stays_whole_and_its_texts_are_masked_inside_their_json() -> No
     assert steps == ["email", "phone"]
 
 
+def test_masks_in_json_lose_no_key_and_leave_half_of_a_surrogate_pair_an_escape() -> None:
+    result = message("tool", r'{"ann@firm.io": 1, "bob@firm.io": 2, "said": "tea \ud83d"}')
+    kept, _ = clean_messages([WEATHER[0], WEATHER[1], result, WEATHER[3]], only(personal_data=["email"]))
+    assert kept[2]["content"] == r'{"[EMAIL]": 1, "[EMAIL]_": 2, "said": "tea \ud83d"}'
+
+
 def test_what_depends_on_a_tools_result_goes_whole_and_counts() -> None:
     before, after = exchange("")["messages"], [message("user", "And tomorrow?"), message("assistant", "Warmer still.")]
     rows = [conversation("a", *before, *WEATHER, *after), conversation("b", *WEATHER), conversation("c", *before)]

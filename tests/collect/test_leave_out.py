@@ -156,6 +156,13 @@ def test_a_message_that_names_its_role_keeps_it() -> None:
     assert [message["role"] for message in found.messages] == ["system", "assistant", "user"]
 
 
+def test_a_message_that_is_left_out_takes_nobodys_turn() -> None:
+    write_jsonl({"messages": [{"content": "q"}, {"content": "Kim joined", "kind": "event"}, {"content": "a"}]})
+    (found,) = read(format="jsonl", path="raw.jsonl", begins="user", leave_out={"kind": "event"})
+    assert isinstance(found, RawConversation)
+    assert [(message["role"], message["content"]) for message in found.messages] == [("user", "q"), ("assistant", "a")]
+
+
 def test_messages_of_a_list_are_sorted_by_their_key_and_lists_are_read_alike() -> None:
     one = [{"role": "assistant", "content": "a", "at": "3/5/2024"}, {"role": "user", "content": "q", "at": "3/4/2024"}]
     two = [{"role": "assistant", "content": "b", "at": "3/24/2024"}, {"role": "user", "content": "r", "at": "3/23/2024"}]

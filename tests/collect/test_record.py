@@ -1,10 +1,14 @@
 """What the field's formats hold beside roles and texts -> the record: marks, tool use, thoughts, parts, history, preferences."""
 
 import json
+import math
+import time
 from pathlib import Path
 
+import pyarrow
 import pytest
 from conftest import REPO
+from pyarrow import parquet
 from pydantic import TypeAdapter
 
 from stages.collect.__main__ import assign_ids
@@ -56,3 +60,25 @@ def test_a_table_with_a_mark_or_earlier_turns_beside_its_pairs_is_read_with_them
     records = [RECORD.validate_json(row.line)["messages"] for row in collected]
     assert unreadable == []
     assert [[message.get("weight", 1) for message in messages] for messages in records] == [[1, 0], [1, 0, 1, 0]]
+
+
+def test_long_chains_and_many_ranked_replies_take_seconds_at_most() -> None:
+    started = time.process_time()
+    chain = [{"id": str(n), "instruction": f"q{n}", "output": "a", "parent_id": str(n - 1) if n else None} for n in range(3000)]
+    [record], unreadable = collect(chain)
+    assert (len(record["messages"]), unreadable) == (6000, [])
+    first = {"message_id": "first", "role": "prompter", "text": "q", "parent_id": None}
+    reply = {"role": "assistant", "parent_id": "first"}
+    ranked = [{**reply, "message_id": str(n), "text": f"a{n}", "rank": 3000 - n} for n in range(3000)]
+    [record], unreadable = collect([first, *ranked])
+    assert ([message["content"] for message in record["messages"]], unreadable) == (["q", "a2999"], [])
+    assert len(record["rejected"]) == 2999
+    assert time.process_time() - started < 10
+
+
+def test_a_rank_that_is_nan_ranks_nothing() -> None:
+    table = pyarrow.table({"prompt": ["q"], "responses": [["a", "b"]], "scores": [[math.nan, 1.0]]})
+    parquet.write_table(table, "raw.parquet")
+    read = read_source(TypeAdapter(Source).validate_python({"format": "parquet", "path": "raw.parquet"}))
+    _, [row] = assign_ids("s", read)
+    assert row.reason == 'responses is ["a", "b"]; expected text, messages, or replies with their ranks or scores'

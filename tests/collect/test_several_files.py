@@ -82,7 +82,7 @@ def test_a_conversation_of_two_files_is_never_joined_without_a_word() -> None:
 
 @pytest.mark.usefixtures("_in_a_folder")
 def test_the_last_row_of_a_file_does_not_damage_the_first_of_the_next() -> None:
-    write("raw/a.csv", ["ticket", "from", "text"], [1, "user", "q"], [1, "who", "x"])
+    write("raw/a.csv", ["ticket", "from", "text"], [1, "user", "q"], [1, "assistant", "x", "one cell too many"])
     write("raw/b.csv", ["ticket", "from", "text"], [2, "user", "q"], [2, "assistant", "a"])
     rows = list(read_source(source_of(format="csv", path="raw", columns=ROWS)))
     assert [row.key for row in rows if isinstance(row, RawConversation)] == ["2"]

@@ -103,6 +103,12 @@ def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):
     assert '{"z": 123456789012345678901, "a": {"y": [1.5], "b": "é"}}' in learned(chatml, [example])[0]
 
 
+def test_half_of_a_surrogate_pair_in_arguments_stays_an_escape(chatml):
+    arguments = r'{"what": "tea \ud83d"}'
+    (example,) = tokenize_conversation(give(chatml, AS_JSON), exchange(arguments), TOOLS)
+    assert r"tea \ud83d" in learned(chatml, [example])[0].replace(r"\\", "\\")
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
