@@ -220,9 +220,8 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) ->
             values, left_out = {**values, name: kept}, left_out + more_left_out
     replies = read_replies(values, assistant, keys)
     taken = [name for name, _ in names_in(columns)]
-    thoughts = join_thoughts(
-        *(str(values[key]) for key in REASONING_KEYS if key not in taken and isinstance(values.get(key), str))
-    )
+    stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
+    thoughts = join_thoughts(*stated)
     reply = next((message for message in reversed(replies.messages) if message["role"] == "assistant"), None)
     if thoughts and reply:
         reply["reasoning_content"] = join_thoughts(thoughts, reply.get("reasoning_content", ""))
