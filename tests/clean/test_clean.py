@@ -216,6 +216,12 @@ def test_what_a_tool_returned_can_count_as_the_users_words() -> None:
     assert "tool_messages" in steps
 
 
+def test_as_the_users_words_results_change_no_mark_and_no_thought() -> None:
+    messages = [*WEATHER[:3], off("Cold."), message("user", "Really?"), THINKING]
+    asked, _ = clean_messages(messages, only("roles", tool_messages="as_user"))
+    assert asked[1:] == [off("Cold."), message("user", "Really?"), THINKING]
+
+
 def test_calls_of_other_arguments_are_no_duplicates() -> None:
     rows = [conversation(str(n), message("user", "On!"), call("switch", f'{{"lamp": {n}}}')) for n in (1, 2, 2)]
     rows[2]["id"] = "3"
