@@ -596,6 +596,14 @@ def test_a_quote_after_a_space_is_no_part_of_the_text_whatever_parts_the_cells(n
     assert "assistant: [Go left.]" in said
 
 
+def test_calls_in_rows_that_are_messages_are_not_said_to_be_unused(look) -> None:
+    call = {"tool_calls": [{"id": "c", "function": {"name": "look", "arguments": "{}"}}]}
+    rows = [{"talk_id": 1, "role": "user", "content": "Hot?"}, {"talk_id": 1, "role": "assistant", "content": None, **call}]
+    rows.append({"talk_id": 1, "role": "tool", "content": "90", "tool_call_id": "c", "colour": "red"})
+    columns = ("--columns", "conversation=talk_id", "role=role", "content=content")
+    assert "not used: colour\n" in look(write_rows("calls.jsonl", rows), *columns)[0]
+
+
 # All of them
 
 # Where a message tells what to do: an option, a setting, or a verb that begins a part of a sentence.

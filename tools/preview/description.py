@@ -140,7 +140,8 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     yield from paragraph("columns", ", ".join(shown))
     outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
     marks = marks_of(sample, proposal.mapping)
-    used = [*outer, *leave_out, *marks, *stated_marks, *(REASONING_KEYS if proposal.mapping.user else ())]
+    beside = REASONING_KEYS if proposal.mapping.user else () if proposal.mapping.messages else REPLY_KEYS
+    used = [*outer, *leave_out, *marks, *stated_marks, *beside]
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if marks := [key for key in marks if key not in stated_marks]:
         yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
