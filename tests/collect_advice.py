@@ -127,6 +127,9 @@ CASES = [
     # Who speaks, and in which order
     Case("map it in the source's `roles`", "raw.jsonl", lines({"messages": [{"role": "bot", "content": "hi"}]}), JSONL,
          {"roles": {"bot": "assistant"}}),
+    Case("(map its name in the source's `roles`)", "raw.jsonl",
+         lines({"messages": [TALK[0], {"role": "bot", "tool_calls": [{"function": {"name": "f"}}]}]}),
+         JSONL | {"roles": {"bot": "user"}}, {"roles": {"bot": "assistant"}}),
     Case("say by the source's `begins` who speaks first", "raw.jsonl", lines({"messages": [{"content": "q"}, {"content": "a"}]}),
          JSONL, {"begins": "user"}),
     Case("or leave `order` out where the file is in order", "raw.csv", timed("1st o'clock 10:05", "2nd o'clock 10:06"), TIMED,

@@ -66,8 +66,12 @@ ADVICE = [
            {"x.csv": b"question,answer\nWhere is it?,There.\nIs it far?,No.\n"}),
     Advice("messages=COLUMN role=KEY content=KEY", {"x.jsonl": ODD}, "",
            "--columns messages=alpha role=beta content=gamma"),
-    Advice("Mend these rows, or say which column", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,
-           {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0}]})}),
+    Advice("Mend these rows, or say which column", {"x.jsonl": lines(SPAM | {"completion": [1, 2]})}, "",
+           None, {"x.jsonl": lines(SPAM)}),
+    Advice("Mend these rows, and look again.", {"x.jsonl": lines({"messages": [TALK[0], TALK[1] | {"images": ["a.png"]}]})}, "",
+           None, {"x.jsonl": lines({"messages": TALK})}),
+    Advice("map it to desirable instead", {"x.jsonl": lines(SPAM | {"label": 0}, {"prompt": "r", "completion": "b", "label": 1})},
+           "", "--columns user=prompt assistant=completion desirable=label"),
     Advice(", and look again:", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,
            {"x.jsonl": lines({"messages": TALK})}),
     Advice("They stop `dvc repro`: mend them", {"x.csv": CSV + b"a,b,c\n"}, "", None, {"x.csv": CSV + b'a,"b,c"\n'}),
@@ -405,12 +409,12 @@ CALLED = [TALK[0], CALL, {"role": "tool", "content": "seven"}, {"role": "assista
         (
             CHATML,
             {"messages": [*TALK, *CALLED]},
-            "; set clean.tool_messages or clean.thoughts to drop",
+            "; set clean.tool_messages to drop",
             {"tool_messages": "drop"},
         ),
         (WRITES_THOUGHTS, THINKING, "(clean.thoughts: drop leaves them out)", {"thoughts": "drop"}),
         (LOSES_THOUGHTS, THINKING, "which stops `dvc repro` (clean.thoughts: drop)", {"thoughts": "drop"}),
-        (LOSES_THOUGHTS, THINKING, "; set clean.tool_messages or clean.thoughts to drop", {"thoughts": "drop"}),
+        (LOSES_THOUGHTS, THINKING, "; set clean.thoughts to drop", {"thoughts": "drop"}),
     ],
     ids=["no tools", "thoughts", "no thoughts", "no thoughts, at each"],
 )
@@ -613,7 +617,11 @@ TELLS = re.compile(
     r"quote|judge|paste)\b",
     re.IGNORECASE,
 )
-PRINTED = [*(REPO / "tools/preview").glob("*.py"), *(REPO / "stages/collect").glob("*.py"), REPO / "stages/tokenize/lengths.py"]
+PRINTED = [
+    *(REPO / "tools/preview").glob("*.py"),
+    *(REPO / "stages/collect").glob("*.py"),
+    *(REPO / f"stages/tokenize/{name}.py" for name in ("lengths", "refusal")),
+]
 RUN_HERE: dict[Callable, list[str]] = {
     test_the_commands_that_are_printed_where_names_tell_nothing_work_once_filled_in: [
         "user=COLUMN assistant=COLUMN",
@@ -637,7 +645,8 @@ RUN_HERE: dict[Callable, list[str]] = {
     ],
     test_the_chat_template_comes_with_the_stage_that_is_named: ["comes with `dvc repro base_model`"],
     test_what_to_set_for_a_template_lets_the_conversations_through: [
-        "(stops `dvc repro`: {}; set clean.",
+        "(stops `dvc repro`: {}; {})",
+        "set {}, or base_model.chat_template",
         "(clean.thoughts: drop",
     ],
     test_the_variable_that_writes_prompts_without_thoughts_does: ["`base_model.template_variables: "],
@@ -656,7 +665,7 @@ RUN_ELSEWHERE = {  # words -> where they are followed, by other words of that fi
 OF_A_HUB_OR_AN_INDEX = [
     "run `make env`", "name its file with another `format`", "HF_ENDPOINT names a mirror", "is a folder; name a file"
 ]  # fmt: skip
-NO_ADVICE = ["is a guess: judge by the first ones", "set enable_thinking = false"]
+NO_ADVICE = ["is a guess: judge by the first ones", "set enable_thinking = false", "(?:`marks: {|`)"]
 
 
 def literals(path: Path) -> Iterator[str]:
