@@ -18,6 +18,7 @@ from stages.lib.core.files import read_jsonl
 from stages.lib.records.conversation import reply_text
 from stages.lib.records.tokenized import IGNORE_INDEX
 
+pytestmark = pytest.mark.slow
 PAGE = "docs/migrate.md"
 SYSTEM = "You are the help desk of Heron Bikes."
 TOOLS = [{
@@ -203,7 +204,6 @@ def test_git_is_shown_no_conversation(migrated: Migrated) -> None:
     assert sorted(shown) == sorted([f"data/raw/{name}.dvc" for name in names] + ["dvc.lock"])
 
 
-@pytest.mark.slow
 def test_the_rest_of_the_page_trains_and_gives_scores_on_the_locked_test(migrated: Migrated) -> None:
     for step in migrated.rest:
         migrated.follow(step)
