@@ -192,12 +192,11 @@ def _parse_document(content: str | bytes, path: Path) -> object:
     except json.JSONDecodeError as error:
         try:
             return parse_documents(content)
-        except json.JSONDecodeError as further:
-            fault = max(error, further, key=lambda one: one.pos)  # of one document or of several: what gets further is meant
+        except json.JSONDecodeError:
             literal = parse_literal(content)
         if literal is not None:
             return literal
-        place = f"{path}:{fault.lineno}: not a JSON document: {fault.msg} at character {fault.colno}"
+        place = f"{path}:{error.lineno}: not a JSON document: {error.msg} at character {error.colno}"
     raise ReprotuneError(f"{place} (if each line is an object, set `format: jsonl`)" if _has_a_row(content) else place)
 
 
