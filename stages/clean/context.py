@@ -21,6 +21,8 @@ def steps_for(messages: Sequence[Message], steps: Sequence[Step]) -> list[Sequen
     said = "\n".join(texts)
     if LONG_NUMBER.search(said) and speaks_of_sums(texts):
         steps = [in_sums(step) if step.name in COUNTABLE else step for step in steps]
-    wrapped = wrapped_messages(messages) if "<" in said or "&" in said else set()
     as_said = [step for step in steps if step.name != "html"]
+    if "<" not in said and "&" not in said:
+        return [as_said] * len(messages)
+    wrapped = wrapped_messages(messages)
     return [steps if number in wrapped else as_said for number in range(len(messages))]

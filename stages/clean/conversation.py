@@ -106,6 +106,8 @@ def clean_message(message: Message, params: CleanParams, steps: Sequence[Step]) 
     clean = clean_structured if message["role"] == "tool" else clean_text
     text, changed_by = clean(message["content"], steps)
     cleaned: Message = {**message, "content": text}
+    if len(message) == 2:  # most: a role and a text
+        return cleaned, changed_by
     if thoughts := message.get("reasoning_content"):
         del cleaned["reasoning_content"]
         if params.thoughts == "drop":
@@ -234,7 +236,7 @@ def key_of(messages: list[Message], normal: list[str]) -> bytes:
     parts: list[list[object]] = []
     for message, content in zip(messages, normal, strict=False):
         parts.append([message["role"], content])
-        if beside := {key: message[key] for key in ("reasoning_content", "weight") if key in message}:
+        if len(message) > 2 and (beside := {key: message[key] for key in ("reasoning_content", "weight") if key in message}):
             parts.append([beside])
     return hashlib.sha256(orjson.dumps(parts)).digest()[:16]
 
