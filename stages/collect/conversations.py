@@ -178,16 +178,22 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
     label, language, group, system = _with_defaults(fields, mapping)
     messages = _with_history(replies.messages, values, columns, keys)
     refuse_pictures(values, messages)
-    taken = [name for name, _ in names_in(columns)]
-    if thumb is False or is_row_marked_off(values, mapping.marks, taken):
+    if thumb is False or is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)]):
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)
     if columns.rejected:
         rejected += read_rejected(values.get(columns.rejected), columns.rejected, keys, may_be_talk=bool(columns.messages))
-    rejected = [system + other for other in whole_rejected(messages, rejected)]
-    key = field_text(values, columns.id)
-    raw = RawConversation(row.place, key, label, language, group, system + messages)
-    raw = raw._replace(left_out_messages=left_out, tools=fields.tools, rejected=tuple(rejected))
+    raw = RawConversation(
+        row.place,
+        field_text(values, columns.id),
+        label,
+        language,
+        group,
+        system + messages,
+        left_out_messages=left_out,
+        tools=fields.tools,
+        rejected=tuple(system + other for other in whole_rejected(messages, rejected)) if rejected else (),
+    )
     if columns.parent is None:
         return raw
     return Node(raw, len(system), field_text(values, columns.parent), as_rank(values.get("rank")))
@@ -244,7 +250,7 @@ def _read_single(values: dict[str, object], columns: Columns, keys: MessageKeys)
 
 def _with_history(messages: list[Message], values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
     """The messages behind the earlier turns that stand in a key of their own."""
-    name = columns.history or next((key for key in HISTORY if values.get(key) not in NOTHING), "history")
+    name = columns.history or next((key for key in HISTORY if key in values and values[key] not in NOTHING), "history")
     earlier = read_history(values.get(name), name, keys) if columns.history or columns.messages else []
     if earlier and columns.history is None:
         raise ReprotuneError(
@@ -256,6 +262,8 @@ def _with_history(messages: list[Message], values: dict[str, object], columns: C
             f"{PARENT} is {show(parent)}, which names the row before this one; map `parent: {PARENT}` and `id` in the source's "
             "`columns`, so that its context is not lost (or rename it, if it is something else)"
         )
+    if not earlier:
+        return messages
     first = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
     return messages[:first] + earlier + messages[first:]
 

@@ -1,7 +1,7 @@
 """Which key of a message says whether its text is one to learn from: OpenAI's, Axolotl's, ms-swift's and others'."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Literal
 
@@ -33,15 +33,21 @@ def is_marked_off(message: Mapping[str, object], meanings: Mapping[str, Meaning]
     return any(off)
 
 
-def is_row_marked_off(values: Mapping[str, object], meanings: Mapping[str, Meaning], taken: Collection[str]) -> bool:
+def is_row_marked_off(
+    values: Mapping[str, object], meanings: Mapping[str, Meaning], taken: Callable[[], Collection[str]]
+) -> bool:
     """Whether a key of a row, beside its messages or its pair, says that its replies are not to be learned.
 
-    Beside texts of people's own a word is no mark, nor is a key whose name only looks like one's; `taken`: those with a field.
+    Beside texts of people's own a word is no mark, nor is a key whose name only looks like one's; `taken`
+    gives those with a field.
 
     Raises:
         ReprotuneError: what the key means can't be told.
     """
-    keys = [key for key in values if (key in KNOWN or key in meanings) and key not in taken]
+    keys = [key for key in values if key in KNOWN or key in meanings]
+    if not keys:
+        return False
+    keys = [key for key in keys if key not in taken()]
     off = [_says_off(key, values[key], meanings) for key in keys if key in meanings or not _is_word(values[key])]
     return any(off)
 

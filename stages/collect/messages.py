@@ -185,7 +185,6 @@ def join_thoughts(*thoughts: str) -> str:
 
 def refuse_pictures(values: Mapping[str, object], messages: list[Message]) -> None:
     """Where texts have a place for what a key of their row holds: a picture, say."""
-    attached = next((key for key in ATTACHED if values.get(key) not in NOTHING), None)
-    found = next(filter(None, (MARKER.search(message["content"]) for message in messages)), None) if attached else None
-    if found:
+    attached = next((key for key in values if key in ATTACHED and values[key] not in NOTHING), None)
+    if attached and (found := next(filter(None, (MARKER.search(message["content"]) for message in messages)), None)):
         raise ReprotuneError(f"the text holds {found[0]}, the place of what {attached!r} names; only text can be read")
