@@ -6,11 +6,10 @@ each source as the model sees them.
 """
 
 import gc
-import hashlib
-import json
-from collections import Counter, defaultdict
-from collections.abc import Collection
-from itertools import groupby
+from collections import Counter
+from collections.abc import Collection, Iterable
+from itertools import tee
+from operator import length_hint
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
@@ -21,26 +20,26 @@ from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.conversation import (
-    Conversation,
-    Message,
-    conversations_of,
-    is_trained,
-    normalize,
-    read_conversations,
-    trained_positions,
+from stages.lib.records.conversation import Conversation, ConversationFile, conversations_of, trained_positions
+from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, TokenizedFate, TokenizedRow
+from stages.lib.records.tokenized import (
+    IGNORE_INDEX,
+    TOKENIZED_SPLITS,
+    Example,
+    Examples,
+    TokenizedSplit,
+    examples_of,
+    write_examples,
 )
-from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, Lengths, Piece, RenderedExample, TokenizedFate, TokenizedRow
-from stages.lib.records.tokenized import IGNORE_INDEX, TOKENIZED_SPLITS, Example, TokenizedSplit, examples_of, write_examples
 from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import BatchTokenizer
-from stages.tokenize.lengths import first_turn, measure, tell_too_long
+from stages.tokenize.lengths import TooLong, tell_too_long
 from stages.tokenize.refusal import refuse_form
+from stages.tokenize.rendered import render_some
+from stages.tokenize.repeats import find_repeats, reply_keys
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-RENDERED_OF_EACH_SOURCE = 3
 
 
 class TokenizeParams(Section):
@@ -50,29 +49,6 @@ class TokenizeParams(Section):
     max_length: int = Field(ge=8)
     too_long: Literal["drop", "cut"]
     identical_replies: int | None = Field(ge=1)
-
-
-def hash_of(id: str) -> bytes:
-    return hashlib.sha256(id.encode()).digest()
-
-
-def find_repeats(conversations: list[Conversation], most: int) -> set[str]:
-    """Ids of conversations whose replies (normalised) all stand in `most` others already, in the order of their ids' hashes."""
-    seen: Counter[str] = Counter()
-    repeats = set()
-    for conversation in sorted(conversations, key=lambda row: hash_of(row["id"])):
-        replies = {reply_key(message) for message in conversation["messages"] if is_trained(message)}
-        if all(seen[reply] >= most for reply in replies):
-            repeats.add(conversation["id"])
-        else:
-            seen.update(replies)
-    return repeats
-
-
-def reply_key(message: Message) -> str:
-    """What identical replies have in common: the normalised text, and the calls."""
-    calls = [call["function"] for call in message.get("tool_calls", [])]
-    return normalize(message["content"]) + (json.dumps(calls, sort_keys=True) if calls else "")
 
 
 def fits(examples: list[Example], max_length: int) -> bool:
@@ -94,14 +70,17 @@ def cut(tokenizer: BatchTokenizer, conversation: Conversation, max_length: int) 
 
 
 def tokenize_split(
-    tokenizer: "PreTrainedTokenizerBase", conversations: list[Conversation], split: TokenizedSplit, params: TokenizeParams
-) -> tuple[list[tuple[str, Example]], list[TokenizedRow]]:
-    """(id, example) pairs and one ledger row for each conversation."""
+    tokenizer: "PreTrainedTokenizerBase", conversations: Iterable[Conversation], split: TokenizedSplit, params: TokenizeParams
+) -> tuple[Examples, list[TokenizedRow]]:
+    """Examples, and one ledger row for each conversation. Conversations come one by one: only their tokens stay in memory."""
     batch = BatchTokenizer(tokenizer)
-    outcomes = batch.tokenize((row["messages"] for row in conversations), (row.get("tools") for row in conversations))
-    progress = tqdm(conversations, desc=f"tokenize {split}", delay=2, disable=None)
-    tokenized: list[tuple[str, list[Example], TokenizedFate, str | None]] = []
-    too_long: dict[str, tuple[Conversation, int]] = {}
+    own, of_messages, of_tools = tee(conversations, 3)
+    outcomes = batch.tokenize((row["messages"] for row in of_messages), (row.get("tools") for row in of_tools))
+    progress = tqdm(own, desc=f"tokenize {split}", delay=2, disable=None, total=length_hint(conversations))
+    limit = params.identical_replies if split == "train" else None
+    kept, ledger = Examples(), list[TokenizedRow]()
+    replies: dict[str, Collection[bytes]] = {}
+    too_long = TooLong(batch)
     for conversation, outcome in zip(progress, outcomes, strict=True):
         examples: list[Example] = []
         fate: TokenizedFate = "kept"
@@ -117,77 +96,40 @@ def tokenize_split(
         else:
             examples = cut(batch, conversation, params.max_length) if params.too_long == "cut" else []
             fate = "cut" if examples else "too_long"
-            too_long[conversation["id"]] = conversation, max(len(example.input_ids) for example in outcome)
-        tokenized.append((conversation["id"], examples, fate, detail))
-    if split == "train" and params.identical_replies:
-        usable = [row for row, (_, examples, _, _) in zip(conversations, tokenized, strict=True) if examples]
-        repeats = find_repeats(usable, params.identical_replies)
-        tokenized = [(row[0], [], "identical_replies", None) if row[0] in repeats else row for row in tokenized]
-    whole = measure_all(batch, too_long.values())
-    pairs: list[tuple[str, Example]] = []
-    ledger: list[TokenizedRow] = []
-    for id, examples, fate, detail in tokenized:
-        pairs += [(id, example) for example in examples]
-        ledger.append(
-            {
-                "id": id,
-                "split": split,
-                "fate": fate,
-                "detail": detail,
-                "examples": len(examples),
-                "tokens": sum(len(example.input_ids) for example in examples),
-                "labels": sum(len(example.labels) - example.labels.count(IGNORE_INDEX) for example in examples),
-            }
-        )
-        if id in whole:
-            ledger[-1]["whole"] = whole[id]
-    return pairs, ledger
+            too_long.add(conversation, max(len(example.input_ids) for example in outcome))
+        ledger.append(describe(conversation["id"], split, fate, examples, detail))
+        for example in examples:
+            kept.append(conversation["id"], example)
+        if limit and examples:
+            replies[conversation["id"]] = reply_keys(conversation)
+    if limit and (repeats := find_repeats(replies, limit)):
+        kept = Examples(pair for pair in kept if pair[0] not in repeats)
+        ledger = [describe(row["id"], split, "identical_replies", []) if row["id"] in repeats else row for row in ledger]
+    whole = too_long.lengths()
+    for row in ledger:
+        if row["id"] in whole:
+            row["whole"] = whole[row["id"]]
+    return kept, ledger
 
 
-def measure_all(tokenizer: BatchTokenizer, too_long: Collection[tuple[Conversation, int]]) -> dict[str, Lengths]:
-    """By id, of conversations and the tokens of their longest examples."""
-    first = tokenizer.tokenize(
-        (first_turn(conversation["messages"]) for conversation, _ in too_long),
-        (conversation.get("tools") for conversation, _ in too_long),
-    )
-    lengths: dict[str, Lengths] = {}
-    for (conversation, tokens), outcome in zip(too_long, first, strict=True):
-        examples = [] if isinstance(outcome, TemplateMisfit) else outcome
-        of_first = max((len(example.input_ids) for example in examples), default=tokens)
-        lengths[conversation["id"]] = measure(conversation, tokens, of_first)
-    return lengths
+def describe(
+    id: str, split: TokenizedSplit, fate: TokenizedFate, examples: list[Example], detail: str | None = None
+) -> TokenizedRow:
+    return {
+        "id": id,
+        "split": split,
+        "fate": fate,
+        "detail": detail,
+        "examples": len(examples),
+        "tokens": sum(len(example.input_ids) for example in examples),
+        "labels": sum(len(example.labels) - example.labels.count(IGNORE_INDEX) for example in examples),
+    }
 
 
 def advise(rows: list[TokenizedRow], max_length: int) -> str:
     """What there is to say of those that are left out for their length, on lines of its own."""
     said = tell_too_long([row["whole"] for row in rows if row["fate"] == "too_long" and "whole" in row], len(rows), max_length)
     return f"\n  {said}" if said else ""
-
-
-def render_pieces(tokenizer: "PreTrainedTokenizerBase", example: Example) -> list[Piece]:
-    """The text in pieces that are labelled or not: each is what its tokens add, since by itself it may lose its first space."""
-    pieces: list[Piece] = []
-    ids: list[int] = []
-    text = ""
-    tokens = zip(example.input_ids, example.labels, strict=True)
-    for labelled, run in groupby(tokens, key=lambda pair: pair[1] != IGNORE_INDEX):
-        ids += [id for id, _ in run]
-        longer = str(tokenizer.decode(ids))
-        pieces.append({"labelled": labelled, "text": longer[len(text) :]})
-        text = longer
-    return pieces
-
-
-def render_some(tokenizer: "PreTrainedTokenizerBase", pairs: list[tuple[str, Example]]) -> list[RenderedExample]:
-    """Of each source a fixed few: the text as the model sees it, in pieces that are labelled or not."""
-    by_source: dict[str, dict[str, Example]] = defaultdict(dict)
-    for id, example in pairs:
-        by_source[id.partition("/")[0]].setdefault(id, example)
-    rows: list[RenderedExample] = []
-    for _, examples in sorted(by_source.items()):
-        for id in sorted(examples, key=hash_of)[:RENDERED_OF_EACH_SOURCE]:
-            rows.append({"id": id, "pieces": render_pieces(tokenizer, examples[id])})
-    return rows
 
 
 def count_fates(rows: list[TokenizedRow]) -> str:
@@ -206,19 +148,19 @@ def main() -> None:
     params = read_params("tokenize", TokenizeParams)
     tokenizer = load_tokenizer()
     ledger: list[TokenizedRow] = []
-    gc.disable()  # millions of small lists and no cycles: the collector would walk them all again and again
+    gc.disable()  # lists and dicts without number and no cycles: the collector would walk them again and again
     for split in TOKENIZED_SPLITS:
-        pairs, rows = tokenize_split(tokenizer, read_conversations(conversations_of(split)), split, params)
+        examples, rows = tokenize_split(tokenizer, ConversationFile(conversations_of(split)), split, params)
         fates = count_fates(rows)
-        if not pairs:
+        if not examples:
             detail = next((f"; first: {row['id']}: {row['detail']}" for row in rows if row["detail"]), "")
             raise ReprotuneError(
                 f"{conversations_of(split)}: none of {len(rows):,} conversations can be tokenised ({fates}){detail} "
                 f"(see tokenize.max_length and base_model.chat_template){advise(rows, params.max_length)}"
             )
-        write_examples(examples_of(split), pairs)
+        write_examples(examples_of(split), examples)
         if split == "train":
-            write_jsonl(RENDERED, render_some(tokenizer, pairs))
+            write_jsonl(RENDERED, render_some(tokenizer, examples))
         ledger += rows
         advice = advise(rows, params.max_length)
         print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}{advice}")

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from stages.lib.chat_template import TemplateMisfit
 from stages.lib.records.conversation import Conversation, Message, trained_positions
 from stages.lib.records.tokenize_ledger import Lengths
 from stages.lib.scripts import UNSPACED
+from stages.tokenize.batches import AT_ONCE, BatchTokenizer
 
 MOST_TOO_LONG = 0.1  # share of the conversations; above it is no matter of some outliers
 ALMOST_ALL = 0.99
@@ -27,6 +29,37 @@ def measure(conversation: Conversation, tokens: int, tokens_of_first_turn: int) 
         "characters": len(text),
         "unspaced": sum(1 for _ in UNSPACED_LETTER.finditer(text)),
     }
+
+
+class TooLong:
+    """Conversations that are too long, measured a thousand at a time, so that no more of them are held."""
+
+    def __init__(self, tokenizer: BatchTokenizer) -> None:
+        self.tokenizer = tokenizer
+        self.waiting: list[tuple[Conversation, int]] = []
+        self.measured: dict[str, Lengths] = {}
+
+    def add(self, conversation: Conversation, tokens: int) -> None:
+        """`tokens`: of its longest example."""
+        self.waiting.append((conversation, tokens))
+        if len(self.waiting) == AT_ONCE:
+            self.measure_waiting()
+
+    def measure_waiting(self) -> None:
+        first = self.tokenizer.tokenize(
+            (first_turn(conversation["messages"]) for conversation, _ in self.waiting),
+            (conversation.get("tools") for conversation, _ in self.waiting),
+        )
+        for (conversation, tokens), outcome in zip(self.waiting, first, strict=True):
+            examples = [] if isinstance(outcome, TemplateMisfit) else outcome
+            of_first = max((len(example.input_ids) for example in examples), default=tokens)
+            self.measured[conversation["id"]] = measure(conversation, tokens, of_first)
+        self.waiting = []
+
+    def lengths(self) -> dict[str, Lengths]:
+        """By id."""
+        self.measure_waiting()
+        return self.measured
 
 
 def tell_too_long(too_long: Iterable[Lengths], conversations: int, max_length: int) -> str | None:

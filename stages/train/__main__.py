@@ -21,6 +21,7 @@ from stages.train.outcome import Outcome
 from stages.train.params import TrainParams
 from stages.train.preparation import prepare_trainer
 from stages.train.ranks import Ranks, join, processes_wanted, start_processes
+from stages.train.run import run_trainer
 
 
 def main() -> None:
@@ -43,7 +44,7 @@ def train(params: TrainParams, hardware: Hardware, ranks: Ranks) -> None:
         with prepare_trainer(params, hardware, ranks) as (trainer, validation):
             logging = start_logging(trainer.model, trainer.plan.steps) if ranks.first else nullcontext(lambda _row: None)
             with logging as log:
-                outcome = trainer.run(validation, folder, log)
+                outcome = run_trainer(trainer, validation, folder, log)
         if ranks.first:
             write_adapter(trainer.model, outcome.tensors)
             write_jsonl(LOSS_HISTORY, outcome.history)

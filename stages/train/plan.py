@@ -2,13 +2,16 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, overload
+
+import numpy as np
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.packs import Tokens
-from stages.lib.records.tokenized import IGNORE_INDEX, TokenizedSplit, examples_of, read_examples
+from stages.lib.records.tokenized import IGNORE_INDEX, Examples, TokenizedSplit, examples_of, read_examples
 from stages.train.packing import pack_shuffled
 from stages.train.params import TrainParams
 
@@ -24,6 +27,10 @@ class Document(NamedTuple):
 Pack = list[Document]
 
 
+def count_tokens(examples: Sequence[Tokens]) -> int:
+    return sum(len(example.input_ids) for example in examples)
+
+
 def count_labels(examples: Sequence[Tokens]) -> int:
     """Tokens that are predicted: no document predicts its first one."""
     return sum(label != IGNORE_INDEX for example in examples for label in example.labels[1:])
@@ -37,7 +44,7 @@ def _order_of_epoch(seed: int, epoch: int, packs: int) -> list[int]:
 class Plan(NamedTuple):
     """`steps` optimiser steps over the packs, `packs_per_step` in each; each epoch has its own order."""
 
-    packs: list[Pack]
+    packs: Sequence[Pack]
     packs_per_step: int
     steps: int
     seed: int
@@ -53,22 +60,49 @@ class Plan(NamedTuple):
         return [self.packs[number] for number in order[first : first + self.packs_per_step]]
 
 
-def read_packs(split: TokenizedSplit, capacity: int, seed: int) -> list[Pack]:
+class Packs(Sequence[Pack]):
+    """Documents are made of the file's columns when a pack is asked for. `groups`: positions of each pack's examples."""
+
+    def __init__(self, examples: Examples, groups: list[list[int]]) -> None:
+        self.examples, self.groups = examples, groups
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @overload
+    def __getitem__(self, at: int) -> Pack: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Packs": ...
+    def __getitem__(self, at: int | slice) -> "Pack | Packs":
+        if isinstance(at, slice):
+            return Packs(self.examples, self.groups[at])
+        return [self.document(position) for position in self.groups[at]]
+
+    def document(self, position: int) -> Document:
+        id, example = self.examples[position]
+        return Document(id, *example)
+
+    def longest(self) -> Document:
+        """Of several the one that comes first in the packs."""
+        lengths = self.examples.lengths()
+        return self.document(max(chain.from_iterable(self.groups), key=lengths.__getitem__))
+
+
+def read_packs(split: TokenizedSplit, capacity: int, seed: int) -> Packs:
     """The split's examples, shuffled and packed. One without a label trains nothing and is left out.
 
     Raises:
         ReprotuneError: none has a label.
     """
-    table = read_examples(examples_of(split))
-    documents = [Document(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
-    labelled = [document for document in documents if count_labels([document])]
-    if not labelled:
+    examples = read_examples(examples_of(split))
+    labelled = np.flatnonzero(examples.predicted())
+    if not len(labelled):
         raise ReprotuneError(
-            f"{examples_of(split)}: none of {len(documents):,} examples has a label to learn from; "
+            f"{examples_of(split)}: none of {len(examples):,} examples has a label to learn from; "
             "see metrics/examples.md, and data/ledger/tokenize.jsonl for what was dropped"
         )
-    groups = pack_shuffled([len(document.input_ids) for document in labelled], capacity, seed)
-    return [[labelled[position] for position in group] for group in groups]
+    groups = pack_shuffled(examples.lengths()[labelled].tolist(), capacity, seed)
+    return Packs(examples, [labelled[group].tolist() for group in groups])
 
 
 def count_steps(packs: int, params: TrainParams) -> int:
@@ -77,32 +111,26 @@ def count_steps(packs: int, params: TrainParams) -> int:
     return min(params.max_steps or steps, steps)
 
 
-def make_plan(params: TrainParams, packs: list[Pack]) -> Plan:
+def make_plan(params: TrainParams, packs: Sequence[Pack]) -> Plan:
     return Plan(packs, params.packs_per_step, count_steps(len(packs), params), params.seed)
 
 
-def micro_batches(packs: Sequence[Pack], tokens: int) -> list[list[Document]]:
+def micro_batches(packs: Iterable[Pack], tokens: int) -> Iterator[list[Document]]:
     """Documents that run at once: packs together up to so many tokens, a pack above it in parts, a longer document alone.
 
     >>> a, b, c = (Document(name, [0] * 4, [0] * 4) for name in "abc")
     >>> [[document.id for document in batch] for batch in micro_batches([[a, b], [c]], tokens=8)]
     [['a', 'b'], ['c']]
     """
-    batches: list[list[Document]] = []
-    sizes: list[int] = []
-
-    def add(documents: list[Document]) -> None:
-        size = sum(len(document.input_ids) for document in documents)
-        if batches and sizes[-1] + size <= tokens:
-            batches[-1] += documents
-            sizes[-1] += size
-        elif size > tokens and len(documents) > 1:
-            for document in documents:
-                add([document])
-        else:
-            batches.append(list(documents))
-            sizes.append(size)
-
+    batch: list[Document] = []
+    held = 0
     for pack in packs:
-        add(pack)
-    return batches
+        for part in [pack] if count_tokens(pack) <= tokens else [[document] for document in pack]:
+            size = count_tokens(part)
+            if batch and held + size > tokens:
+                yield batch
+                batch, held = [], 0
+            batch = batch + part
+            held += size
+    if batch:
+        yield batch

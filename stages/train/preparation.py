@@ -1,6 +1,5 @@
 """From params, data and base model to a trainer that is ready for its first step."""
 
-import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
@@ -13,7 +12,7 @@ from stages.train.likelihood import choose_nll
 from stages.train.memory import check_memory
 from stages.train.methods import Model, add_adapter, checkpoint_activations, shard, train_all
 from stages.train.params import TrainParams
-from stages.train.plan import Pack, make_plan, read_packs
+from stages.train.plan import Packs, make_plan, read_packs
 from stages.train.quick_layers import quicken
 from stages.train.ranks import Ranks, shards_wanted
 from stages.train.trainer import Trainer
@@ -43,7 +42,7 @@ def count_tokens_at_once(params: TrainParams, device: str) -> int:
 
 
 @contextmanager
-def prepare_trainer(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Iterator[tuple[Trainer, list[Pack]]]:
+def prepare_trainer(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Iterator[tuple[Trainer, Packs]]:
     """The trainer, and the packs to validate on.
 
     Raises:
@@ -54,7 +53,6 @@ def prepare_trainer(params: TrainParams, hardware: Hardware, ranks: Ranks) -> It
     model = load_model(params, hardware, ranks)
     # peft casts each layer's input to the adapter's float32, and autocast back again: no bit changes, and time goes.
     with disable_input_dtype_casting(model) if hardware.precision == "bfloat16" else nullcontext():
-        longest = max(itertools.chain(*train), key=lambda document: len(document.input_ids))
-        nll = choose_nll(model, [*train[0], longest], hardware)
+        nll = choose_nll(model, [*train[0], train.longest()], hardware)
         at_once = count_tokens_at_once(params, hardware.device)
         yield Trainer(model, nll, make_plan(params, train), params, hardware, ranks, at_once), validation

@@ -1,27 +1,24 @@
-"""The training loop: losses summed over labels and divided by their number in the global batch, and a run that can go on."""
+"""A step and a validation: losses summed over labels and divided by their number in the global batch."""
 
 import math
 import random
 import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from tqdm import tqdm
 from transformers import get_scheduler
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.loss_history import HistoryRow
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.train import checkpoints
+from stages.train.checkpoints import State
 from stages.train.likelihood import LabelNll
-from stages.train.outcome import Outcome, OutOfRoom, Stopped
+from stages.train.outcome import Outcome, OutOfRoom
 from stages.train.params import TrainParams, count_warmup
-from stages.train.plan import Document, Pack, Plan, count_labels, micro_batches
-from stages.train.ranks import Ranks, add_up, wait_for_all
+from stages.train.plan import Document, Pack, Plan, count_labels, count_tokens, micro_batches
+from stages.train.ranks import Ranks, add_up
 from stages.train.shards import (
     Tensors,
     clip_gradients,
@@ -33,7 +30,6 @@ from stages.train.shards import (
     sum_gradients,
     whole,
 )
-from stages.train.stop_requests import requests_to_stop
 
 if TYPE_CHECKING:
     from stages.train.methods import Model
@@ -96,9 +92,8 @@ class Trainer:
 
     def _backward(self, own: Sequence[Pack], packs: Sequence[Pack], labels: int) -> float:
         """Gradients of this process's share of the mean loss over `labels`; that share of the loss."""
-        batches = self._even_out(micro_batches(own, self.tokens_at_once), packs)
         total = 0.0
-        for number, documents in enumerate(batches):
+        for number, documents in enumerate(self._micro_batches(own, packs)):
             seed = f"{self.plan.seed} {self.step} {self.ranks.rank} {number}"  # of dropout; so there is nothing to restore
             torch.manual_seed(random.Random(seed).getrandbits(63))
             with self.hardware.autocast():
@@ -108,15 +103,17 @@ class Trainer:
             total += loss.item()
         return total
 
-    def _even_out(self, batches: list[list[Document]], packs: Sequence[Pack]) -> list[list[Document]]:
-        """Sharded, all processes run the same number of micro-batches; what is added has no label."""
-        if not self.sharded:
-            return batches
-        shares = [packs[rank :: self.ranks.world] for rank in range(self.ranks.world)]
-        most = max(len(micro_batches(share, self.tokens_at_once)) for share in shares)
-        first = packs[0][0]
-        filler = first._replace(labels=[IGNORE_INDEX] * len(first.labels))
-        return batches + [[filler]] * (most - len(batches))
+    def _micro_batches(self, own: Sequence[Pack], packs: Sequence[Pack]) -> Iterator[list[Document]]:
+        """Of this process's packs. Sharded, all processes run the same number of them; what is added has no label."""
+        number = 0
+        for documents in micro_batches(own, self.tokens_at_once):
+            number += 1
+            yield documents
+        if self.sharded:
+            shares = [packs[rank :: self.ranks.world] for rank in range(self.ranks.world)]
+            most = max(sum(1 for _ in micro_batches(share, self.tokens_at_once)) for share in shares)
+            first = packs[0][0]
+            yield from [[first._replace(labels=[IGNORE_INDEX] * len(first.labels))]] * (most - number)
 
     def _within_memory(self, own: Sequence[Pack], compute: Callable[[], float]) -> float:
         """What `compute` gives, with fewer tokens at once each time that memory runs out."""
@@ -129,7 +126,7 @@ class Trainer:
 
     def _halve_tokens(self, own: Sequence[Pack]) -> None:
         """After the GPU ran out of memory: half as many tokens at once. The global batch and its order stay."""
-        largest = max(sum(len(document.input_ids) for document in batch) for batch in micro_batches(own, self.tokens_at_once))
+        largest = max(map(count_tokens, micro_batches(own, self.tokens_at_once)))
         alone = all(len(batch) == 1 for batch in micro_batches(own, self.tokens_at_once))
         if self.sharded or alone:
             name = torch.cuda.get_device_name() if self.hardware.device == "cuda" else "this machine"
@@ -171,7 +168,7 @@ class Trainer:
 
     def _sum_nll(self, own: Sequence[Pack], packs: Sequence[Pack]) -> float:
         total = 0.0
-        for documents in self._even_out(micro_batches(own, self.tokens_at_once), packs):
+        for documents in self._micro_batches(own, packs):
             with self.hardware.autocast():
                 total += self.nll(self.model, documents).double().sum().item()
         return total
@@ -191,7 +188,7 @@ class Trainer:
 
     # --- State --------------------------------------------------------------------------------------------------------
 
-    def state(self) -> checkpoints.State:
+    def state(self) -> State:
         return {
             "step": self.step,
             "tokens_at_once": self.tokens_at_once,
@@ -204,26 +201,13 @@ class Trainer:
         }
 
     @torch.no_grad()
-    def restore(self, state: checkpoints.State) -> None:
+    def restore(self, state: State) -> None:
         self.step, self.tokens_at_once, self.history = state["step"], state["tokens_at_once"], state["history"]
         self.best, self.without_improvement = state["best"], state["without_improvement"]
         for name, parameter in self.trained.items():
             local(parameter).copy_(state["tensors"][name])
         self.scheduler.load_state_dict(state["scheduler"])
         restore_optimizer(self.optimizer, state["optimizer"], self.scheduler.get_last_lr())
-
-    def _restore_from(self, folder: Path) -> bool:
-        state = checkpoints.read_state(folder, self.ranks.rank)
-        if state:
-            self.restore(state)
-        return state is not None
-
-    def write_checkpoint(self, folder: Path) -> None:
-        checkpoints.write_state(folder, self.step, self.ranks.rank, self.state())
-        wait_for_all(self.ranks)
-        if self.ranks.first:
-            checkpoints.finish_checkpoint(folder, self.step)
-        wait_for_all(self.ranks)
 
     def whole_tensors(self) -> Outcome:
         """What is kept, gathered from all processes."""
@@ -234,47 +218,3 @@ class Trainer:
             tensors[name] = whole(like(parameter, part)).cpu()
         step = kept[1] if kept else self.step
         return Outcome(tensors, step, [{**row, "kept": True} if row["step"] == step else row for row in self.history])
-
-    # --- The run ------------------------------------------------------------------------------------------------------
-
-    def run(self, validation: Sequence[Pack], folder: Path, log: Callable[[HistoryRow], None]) -> Outcome:
-        """Train from where the folder's checkpoint stands, or from the start.
-
-        Raises:
-            Stopped: a signal came, or the process that started this one is gone.
-        """
-        if self._restore_from(folder):
-            if self.ranks.first:
-                print(f"train: goes on after step {self.step:,} of {self.plan.steps:,}", file=sys.stderr, flush=True)
-        else:
-            self.history.append({"step": 0, "validation_loss": self.validate(validation)})
-            log(self.history[-1])
-        pace, began, tokens = checkpoints.Pace(), time.monotonic(), 0
-        self.model.train()
-        with requests_to_stop() as asked, self._progress() as bar:
-            while self.step < self.plan.steps and not self.stops_early():
-                tokens += sum(len(document.input_ids) for pack in self.plan.global_batch(self.step) for document in pack)
-                row = self.train_step()
-                if self.step % self.validate_every == 0 or self.step == self.plan.steps:
-                    row["validation_loss"] = self.validate(validation)
-                    self.note_validation(row["validation_loss"])
-                self.history.append(row)
-                log(row)
-                bar.update(self.step - bar.n)
-                shown = {key: f"{value:.3f}" for key, value in row.items() if key in ("train_loss", "validation_loss")}
-                bar.set_postfix(shown | {"tokens/s": f"{tokens / (time.monotonic() - began):,.0f}"})
-                stop, due = add_up(self.ranks, [bool(asked()), pace.due()], self.model.device)
-                if stop or due:
-                    started = time.monotonic()
-                    self.write_checkpoint(folder)
-                    pace.wrote(started)
-                if stop:  # after the last step too: DVC, interrupted or gone, would not save what is exported
-                    raise Stopped(
-                        f"train: {asked() or 'stopped'} after step {self.step:,} of {self.plan.steps:,}; "
-                        "`dvc repro` goes on from there"
-                    )
-        return self.whole_tensors()
-
-    def _progress(self) -> tqdm:
-        shown = None if self.ranks.first else True  # None: where the output is a terminal
-        return tqdm(total=self.plan.steps, initial=self.step, desc="train", unit="step", disable=shown)

@@ -22,10 +22,12 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, write_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records.conversation import normalize
-from stages.lib.records.tokenized import IGNORE_INDEX, examples_of
+from stages.lib.records.tokenized import IGNORE_INDEX, Examples, examples_of
 from stages.tokenize import __main__ as tokenize
-from stages.tokenize.__main__ import TokenizeParams, cut, find_repeats, render_some, tokenize_split
+from stages.tokenize.__main__ import TokenizeParams, cut, tokenize_split
 from stages.tokenize.batches import BatchTokenizer
+from stages.tokenize.rendered import render_some
+from stages.tokenize.repeats import find_repeats, reply_keys
 
 TEMPLATES = REPO / "tests/templates"
 
@@ -119,6 +121,10 @@ def test_a_conversation_over_the_length_is_left_out_by_drop_or_where_its_first_t
 # Identical replies
 
 
+def repeats_among(conversations: list[dict], most: int) -> set[str]:
+    return find_repeats({row["id"]: reply_keys(row) for row in conversations}, most)
+
+
 @pytest.mark.parametrize(("most", "kept"), [(None, 10), (1, 1), (3, 3), (9, 9), (10, 10), (99, 10)])
 def test_of_conversations_with_the_same_reply_so_many_are_kept(chatml, most, kept):
     conversations = [replying(f"row{n}", "Sorry, I do not know.") for n in range(10)] + [replying("other", "At nine.")]
@@ -132,27 +138,27 @@ def test_of_conversations_with_the_same_reply_so_many_are_kept(chatml, most, kep
 @pytest.mark.parametrize("other", ["SORRY, i do not know.", "Ｓｏｒｒｙ, I do not know.", " Sorry,\n\nI  do not know. "])
 def test_replies_that_differ_in_case_width_and_white_space_are_the_same(other):
     rows = [replying("a", "Sorry, I do not know."), replying("b", other), replying("c", "Sorry, I do not know")]
-    repeats = find_repeats(rows, 1)
+    repeats = repeats_among(rows, 1)
     assert len(repeats) == 1
     assert repeats < {"a", "b"}
 
 
 def test_a_conversation_with_one_reply_of_its_own_stays():
     rows = [replying(f"row{n}", "Yes.", f"Of {n}.", "No.") for n in range(5)] + [replying(f"short{n}", "Yes.") for n in range(5)]
-    repeats = find_repeats(rows, 1)
+    repeats = repeats_among(rows, 1)
     assert len(repeats) >= 4
     assert not repeats & {f"row{n}" for n in range(5)}
 
 
 def test_a_reply_twice_in_one_conversation_counts_once():
-    assert not find_repeats([replying("a", "Yes.", "Yes."), replying("b", "Yes.")], 2)
-    assert len(find_repeats([replying(id, "Yes.", "Yes.") for id in "abc"], 2)) == 1
+    assert not repeats_among([replying("a", "Yes.", "Yes."), replying("b", "Yes.")], 2)
+    assert len(repeats_among([replying(id, "Yes.", "Yes.") for id in "abc"], 2)) == 1
 
 
 def test_the_same_question_is_no_repeat():
     rows = [replying("a", "Yes."), replying("b", "No.")]
     rows[1]["messages"][0] = rows[0]["messages"][0]
-    assert not find_repeats(rows, 1)
+    assert not repeats_among(rows, 1)
 
 
 REPLIES = st.lists(st.lists(st.sampled_from(["yes", "Yes", "no", "never", "It is fine."]), min_size=1, max_size=3), max_size=12)
@@ -162,8 +168,8 @@ REPLIES = st.lists(st.lists(st.sampled_from(["yes", "Yes", "no", "never", "It is
 @given(replies=REPLIES, most=st.integers(1, 4), seed=st.integers(0, 99))
 def test_which_are_repeats_does_not_depend_on_the_order_and_every_reply_stays_often_enough(replies, most, seed):
     rows = [replying(f"row{n}", *some) for n, some in enumerate(replies)]
-    repeats = find_repeats(rows, most)
-    assert repeats == find_repeats(random.Random(seed).sample(rows, len(rows)), most)
+    repeats = repeats_among(rows, most)
+    assert repeats == repeats_among(random.Random(seed).sample(rows, len(rows)), most)
 
     def count(rows: list[dict]) -> Counter:
         return Counter(reply for row in rows for reply in {normalize(reply) for reply in replies_of(row)})
@@ -224,13 +230,13 @@ def test_each_conversation_has_the_examples_that_it_would_have_alone(tokenizer):
     conversations = make_conversations(30)
     pairs, _ = tokenize_split(tokenizer, conversations, "train", params())
     alone = [(row["id"], example) for row in conversations for example in tokenize_conversation(tokenizer, row["messages"])]
-    assert pairs == alone
+    assert list(pairs) == alone
 
 
 # Examples as the model sees them
 
 
-def pairs_of(tokenizer: Any, conversations: list[dict]) -> list:
+def pairs_of(tokenizer: Any, conversations: list[dict]) -> Examples:
     return tokenize_split(tokenizer, conversations, "train", params())[0]
 
 
@@ -277,8 +283,8 @@ def test_of_each_source_the_same_few_are_rendered_whatever_the_order_and_whateve
     pairs = pairs_of(chatml, conversations)
     rows = render_some(chatml, pairs)
     assert [row["id"].partition("/")[0] for row in rows] == ["a"] * 2 + ["b"] * 3 + ["c"] * 3
-    assert render_some(chatml, random.Random(0).sample(pairs, len(pairs))) == rows
-    assert render_some(chatml, [pair for pair in pairs if pair[0].startswith("b/")]) == rows[2:5]
+    assert render_some(chatml, Examples(random.Random(0).sample(pairs, len(pairs)))) == rows
+    assert render_some(chatml, Examples(pair for pair in pairs if pair[0].startswith("b/"))) == rows[2:5]
     assert {row["id"] for row in rows[2:5]} != {"b/row0", "b/row1", "b/row10"}, "spread over the source, not its first ones"
 
 
@@ -286,7 +292,7 @@ def test_one_conversation_less_changes_one_rendered_row_at_most(chatml):
     pairs = pairs_of(chatml, from_sources(a=20))
     rendered = {row["id"] for row in render_some(chatml, pairs)}
     for gone in {id for id, _ in pairs}:
-        left = {row["id"] for row in render_some(chatml, [pair for pair in pairs if pair[0] != gone])}
+        left = {row["id"] for row in render_some(chatml, Examples(pair for pair in pairs if pair[0] != gone))}
         assert len(left & rendered) == (2 if gone in rendered else 3)
 
 

@@ -16,6 +16,7 @@ from stages.train.loggers import REPORT_TO, start_logging
 from stages.train.outcome import Outcome
 from stages.train.plan import Document, Plan
 from stages.train.ranks import Ranks
+from stages.train.run import run_trainer
 from stages.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_checkpoints")
@@ -79,7 +80,7 @@ def run(monkeypatch: pytest.MonkeyPatch, steps: int = 4, stop_after: int | None 
     if stop_after:
         monkeypatch.setattr(trainer, "validate", lambda _packs: 9.0 - min(trainer.step, stop_after))
     with start_logging(model, steps) as log:
-        return trainer.run(PACKS[:1], Path("nowhere"), log)
+        return run_trainer(trainer, PACKS[:1], Path("nowhere"), log)
 
 
 def test_without_the_variable_no_logger_is_looked_for(monkeypatch, tmp_path):

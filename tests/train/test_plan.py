@@ -63,16 +63,16 @@ def test_the_order_is_the_same_on_every_machine():
 @given(packs=PACKS, tokens=TOKENS)
 def test_micro_batches_hold_each_document_once_in_order(packs, tokens):
     before = [list(pack) for pack in packs]
-    batches = micro_batches(packs, tokens)
+    batches = list(micro_batches(packs, tokens))
     assert [document for batch in batches for document in batch] == [document for pack in packs for document in pack]
     assert all(batches)
     assert packs == before, "the plan's packs stay as they are"
-    assert batches == micro_batches(packs, tokens)
+    assert batches == list(micro_batches(packs, tokens))
 
 
 @given(packs=PACKS, tokens=TOKENS)
 def test_no_micro_batch_is_above_the_limit_but_a_single_longer_document(packs, tokens):
-    batches = micro_batches(packs, tokens)
+    batches = list(micro_batches(packs, tokens))
     for batch, size in zip(batches, sizes_of(batches), strict=True):
         assert size <= tokens or len(batch) == 1
 
@@ -80,7 +80,7 @@ def test_no_micro_batch_is_above_the_limit_but_a_single_longer_document(packs, t
 @given(packs=PACKS, tokens=TOKENS)
 def test_micro_batches_are_no_more_than_needed(packs, tokens):
     """What begins a micro-batch would not have fitted into the one before: a pack whole, or, if it is too large, its document."""
-    batches = micro_batches(packs, tokens)
+    batches = list(micro_batches(packs, tokens))
     sizes = sizes_of(batches)
     pack_of = {document.id: pack for pack in packs for document in pack}
     for before, batch in zip(range(len(batches) - 1), batches[1:], strict=True):

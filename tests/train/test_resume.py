@@ -32,6 +32,7 @@ from stages.train.outcome import Outcome, Stopped
 from stages.train.params import TrainParams
 from stages.train.plan import Document, Pack, make_plan
 from stages.train.ranks import Ranks
+from stages.train.run import run_trainer
 from stages.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,12 +90,12 @@ def test_a_run_that_crashed_twice_ends_as_one_that_did_not(
     folders = [tmp_path / "whole", tmp_path / "crashed"]
     for folder in folders:
         folder.mkdir()
-    whole = make_trainer(tiny_model_folder, params, packs).run(validation, folders[0], lambda _row: None)
+    whole = run_trainer(make_trainer(tiny_model_folder, params, packs), validation, folders[0], lambda _row: None)
     for step in (2, 5):
         with pytest.raises(Crash):
-            make_trainer(tiny_model_folder, params, packs).run(validation, folders[1], crash_at(step))
+            run_trainer(make_trainer(tiny_model_folder, params, packs), validation, folders[1], crash_at(step))
     again = make_trainer(tiny_model_folder, params, packs)
-    assert same(again.run(validation, folders[1], lambda _row: None), whole)
+    assert same(run_trainer(again, validation, folders[1], lambda _row: None), whole)
     assert [row["step"] for row in whole.history] == list(range(len(whole.history)))
     if "early_stopping_patience" not in changes:
         assert len(whole.history) == 9
@@ -106,11 +107,11 @@ def test_a_checkpoint_goes_on_from_its_step_and_a_half_written_one_is_none(
     monkeypatch.setenv("REPROTUNE_CHECKPOINT_SECONDS", "0")
     packs = [documents[start : start + 5] for start in range(0, 30, 5)]
     with pytest.raises(Crash):
-        make_trainer(tiny_model_folder, train_params(), packs).run([documents[30:]], tmp_path, crash_at(4))
+        run_trainer(make_trainer(tiny_model_folder, train_params(), packs), [documents[30:]], tmp_path, crash_at(4))
     assert [path.name for path in tmp_path.iterdir()] == ["step-3"]
     (tmp_path / "step-4.part").mkdir()
     (tmp_path / "step-4.part" / "rank-0.pt").write_bytes(b"half")
-    make_trainer(tiny_model_folder, train_params(), packs).run([documents[30:]], tmp_path, lambda _row: None)
+    run_trainer(make_trainer(tiny_model_folder, train_params(), packs), [documents[30:]], tmp_path, lambda _row: None)
     assert capsys.readouterr().err.strip().endswith("train: goes on after step 3 of 8")
 
 
@@ -122,8 +123,11 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     packs = [documents[start : start + 5] for start in range(0, 30, 5)]
     before = signal.getsignal(number)
     with pytest.raises(Stopped, match=f"stopped by {number.name} after step {step} of 8; `dvc repro` goes on from there"):
-        make_trainer(tiny_model_folder, train_params(), packs).run(
-            [documents[30:]], tmp_path, lambda row: os.kill(os.getpid(), number) if row["step"] == step else None
+        run_trainer(
+            make_trainer(tiny_model_folder, train_params(), packs),
+            [documents[30:]],
+            tmp_path,
+            lambda row: os.kill(os.getpid(), number) if row["step"] == step else None,
         )
     assert checkpoints.read_state(tmp_path, 0)["step"] == step
     assert signal.getsignal(number) == before

@@ -16,6 +16,7 @@ from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train.likelihood import choose_nll, separate_nll
 from stages.train.plan import Document, Pack, Plan, count_labels
 from stages.train.ranks import Ranks
+from stages.train.run import run_trainer
 from stages.train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_checkpoints")
@@ -125,7 +126,7 @@ def test_several_epochs_give_the_same_adapter_however_much_runs_at_once(adapted,
     for tokens in (ALL, at_once):
         trainer = make_trainer(adapted, at_once=tokens, steps=4, learning_rate=0.05)
         trainer.optimizer = torch.optim.SGD(trainer.trained.values(), lr=0.05)
-        results.append(trainer.run(VALIDATION, Path("nowhere"), lambda _row: None))
+        results.append(run_trainer(trainer, VALIDATION, Path("nowhere"), lambda _row: None))
     torch.testing.assert_close(results[1].tensors, results[0].tensors, atol=1e-5, rtol=1e-5)
     assert [row["validation_loss"] for row in results[1].history] == pytest.approx(
         [row["validation_loss"] for row in results[0].history], rel=1e-5
@@ -200,7 +201,7 @@ def test_a_run_stops_early_and_keeps_the_step_it_should(adapted, monkeypatch, ke
         return next(left)
 
     monkeypatch.setattr(trainer, "validate", validate)
-    outcome = trainer.run(VALIDATION, Path("nowhere"), lambda _row: None)
+    outcome = run_trainer(trainer, VALIDATION, Path("nowhere"), lambda _row: None)
     kept = best if keep == "best" else steps
     assert [row["step"] for row in outcome.history] == list(range(steps + 1))
     assert [row["step"] for row in outcome.history if row.get("kept")] == [outcome.step] == [kept]
@@ -232,7 +233,7 @@ def test_where_memory_runs_out_less_runs_at_once_and_the_adapter_is_the_same(ada
     for limit in (ALL, room):
         trainer = make_trainer(adapted, steps=2)
         failed = run_out_above(trainer, limit)
-        results.append(trainer.run(VALIDATION, Path("nowhere"), lambda _row: None))
+        results.append(run_trainer(trainer, VALIDATION, Path("nowhere"), lambda _row: None))
     said = capsys.readouterr().err.splitlines()
     assert 0 < len(said) <= 2
     assert said[-1] == f"train: out of GPU memory; {trainer.tokens_at_once:,} tokens at once from step 1 on"

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import pyarrow.parquet as pq
 from transformers import AutoConfig
 
 from stages.lib.base_model.pin import PIN, BasePin, read_base_pin
@@ -12,7 +10,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records.tokenize_ledger import LEDGER, TokenizedRow
-from stages.lib.records.tokenized import IGNORE_INDEX, examples_of
+from stages.lib.records.tokenized import examples_of, read_examples
 from stages.tokenize.__main__ import TokenizeParams
 from stages.tokenize.lengths import tell_too_long
 from stages.train.packing import pack_shuffled
@@ -78,12 +76,8 @@ def read_data() -> Data | None:
     path = examples_of("train")
     if not path.exists():
         return None
-    column = pq.read_table(path, columns=["labels"])["labels"].combine_chunks()
-    borders = column.offsets.to_numpy()
-    labelled = (column.values.to_numpy() != IGNORE_INDEX).astype(np.int64)
-    labelled[borders[:-1][np.diff(borders) > 0]] = 0  # no document predicts its first token
-    before = np.concatenate([[0], np.cumsum(labelled)])
-    tokens, labels = np.diff(borders), before[borders[1:]] - before[borders[:-1]]
+    examples = read_examples(path)
+    tokens, labels = examples.lengths(), examples.predicted()
     if not labels.any():
         raise ReprotuneError(f"{path}: none of {len(tokens):,} examples has a label to learn from; see metrics/examples.md")
     return Data(len(tokens), tokens[labels > 0].tolist(), labels[labels > 0].tolist())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from stages.lib.model.hardware import find_hardware, use_deterministic_algorithms
 from stages.train.methods import check_installed_for
-from stages.train.plan import count_steps
+from stages.train.plan import count_steps, count_tokens
 from stages.train.preparation import prepare_trainer
 from stages.train.ranks import Ranks
 from tools.console import paragraph, plural
@@ -46,5 +46,5 @@ def time_steps(examined: Examined) -> tuple[float, int, int]:
             trainer.train_step()
         seconds = time.perf_counter() - started
         packs = [pack for step in range(WARM_UP_STEPS, trainer.step) for pack in trainer.plan.global_batch(step)]
-    tokens, of_validation = (sum(len(document.input_ids) for pack in some for document in pack) for some in (packs, validation))
+    tokens, of_validation = (sum(map(count_tokens, some)) for some in (packs, validation))
     return seconds, tokens, of_validation

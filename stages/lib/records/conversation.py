@@ -7,7 +7,7 @@ Messages are OpenAI's chat format. Files are UTF-8, LF, keys sorted, rows sorted
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired
 
@@ -15,7 +15,7 @@ import orjson
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
-from stages.lib.core.files import read_jsonl, to_line
+from stages.lib.core.files import read_jsonl, read_lines, to_line
 
 Role = Literal["system", "user", "assistant", "tool"]
 ROLES: tuple[Role, ...] = ("system", "user", "assistant", "tool")
@@ -104,6 +104,19 @@ def normalize(text: str) -> str:
 
 def read_conversations(path: Path) -> list[Conversation]:
     return read_jsonl(path)
+
+
+class ConversationFile:
+    """A file's conversations, read anew each time that one goes through them: one at a time in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return map(orjson.loads, read_lines(self.path))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in read_lines(self.path))
 
 
 def conversation_line(conversation: Conversation) -> bytes:
