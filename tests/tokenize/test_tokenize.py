@@ -24,6 +24,7 @@ from stages.lib.core.params import read_params
 from stages.lib.records.conversation import normalize
 from stages.lib.records.tokenized import IGNORE_INDEX, Examples, examples_of
 from stages.tokenize import __main__ as tokenize
+from stages.tokenize import batches, lengths
 from stages.tokenize.__main__ import TokenizeParams, cut, tokenize_split
 from stages.tokenize.batches import BatchTokenizer
 from stages.tokenize.rendered import render_some
@@ -231,6 +232,39 @@ def test_each_conversation_has_the_examples_that_it_would_have_alone(tokenizer):
     pairs, _ = tokenize_split(tokenizer, conversations, "train", params())
     alone = [(row["id"], example) for row in conversations for example in tokenize_conversation(tokenizer, row["messages"])]
     assert list(pairs) == alone
+
+
+class Row(dict):
+    """A conversation that tells how many of its kind there are."""
+
+    alive = 0
+
+    def __init__(self, conversation: dict) -> None:
+        super().__init__(conversation)
+        Row.alive += 1
+
+    def __del__(self) -> None:
+        Row.alive -= 1
+
+
+@pytest.mark.parametrize("too_long", ["drop", "cut"])
+@pytest.mark.parametrize("limit", [30, 1000])
+def test_conversations_are_held_for_a_while_only(chatml, monkeypatch, too_long, limit):
+    for module in (batches, lengths):
+        monkeypatch.setattr(module, "AT_ONCE", 5)
+    rows = make_conversations(300)
+    alive = []
+
+    def one_by_one() -> Iterator[dict]:
+        for row in rows:
+            alive.append(Row.alive)
+            yield Row(row)
+
+    asked = params(limit, too_long, identical_replies=1)
+    pairs, ledger = tokenize_split(chatml, one_by_one(), "train", asked)
+    assert max(alive) <= 130  # itertools.tee lets go of 57 at a time
+    whole_pairs, whole_ledger = tokenize_split(chatml, rows, "train", asked)
+    assert (list(pairs), ledger) == (list(whole_pairs), whole_ledger)
 
 
 # Examples as the model sees them

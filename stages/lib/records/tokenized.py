@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple, overload
 
@@ -62,14 +63,9 @@ class Examples(Sequence[tuple[str, Example]]):
 
     def predicted(self) -> np.ndarray:
         """Labels of each, but for the first token, which no example predicts: int64 (len,)."""
-        lengths = self.lengths()
-        filled = lengths > 0
-        firsts = np.frombuffer(self.borders, np.int64)[:-1][filled]
-        counted = np.frombuffer(self.labels, np.int32) != IGNORE_INDEX
-        counted[firsts] = False
-        numbers = np.zeros(len(self), np.int64)
-        numbers[filled] = np.add.reduceat(counted, firsts, dtype=np.int64) if len(firsts) else 0
-        return numbers
+        labels = np.frombuffer(self.labels, np.int32)
+        numbers = [np.count_nonzero(labels[first + 1 : end] != IGNORE_INDEX) for first, end in pairwise(self.borders)]
+        return np.array(numbers, np.int64)
 
 
 def examples_of(split: TokenizedSplit) -> Path:
