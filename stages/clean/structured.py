@@ -45,7 +45,7 @@ def clean_structured(text: str, steps: Sequence[Step]) -> tuple[str, set[str]]:
 
 
 def _clean_scalar(said: str, steps: Sequence[Step], changed_by: set[str], keys: set[str] | None) -> str:
-    """A text or a number as JSON, masked. `keys`: those before it, where it is one itself: two addresses, say, look alike then."""
+    """A text or a number as JSON, masked. `keys`: those before it, if it is one: two addresses, say, look alike then."""
     value = json.loads(said) if said[0] == '"' else said
     cleaned, names = clean_text(value, steps) if said[0] == '"' or said.lstrip("-").isdigit() else (value, set())
     if keys is not None:

@@ -205,7 +205,7 @@ def refuse_attached(values: Mapping[str, object], meanings: Mapping[str, Meaning
     for key, value in values.items():
         if key in ATTACHED and value and value == value and meanings.get(key) != "ignore":  # noqa: PLR0124  NaN
             raise ReprotuneError(
-                f"{whose} with {key!r}; only text can be read (in the source, `leave_out: {{{key}: \"*\"}}` leaves such ones out; "
+                f'{whose} with {key!r}; only text can be read (in the source, `leave_out: {{{key}: "*"}}` leaves such ones out; '
                 f"where no reply needs it, `marks: {{{key}: ignore}}`)"
             )
 

@@ -96,8 +96,8 @@ def refuse_lost(asked: Mapping[str, object], name: str, messages: list[Message],
             text = normalize(message["content"])
             if not any(text in one for one in told):
                 raise ReprotuneError(
-                    f"{name} holds a conversation of its own, in which {show(message['content'])} of {key} does not stand; if it is "
-                    f"whole without that, map `messages: {name}`, and `rejected`, in the source's `columns`"
+                    f"{name} holds a conversation of its own, in which {show(message['content'])} of {key} does not stand; if it "
+                    f"is whole without that, map `messages: {name}`, and `rejected`, in the source's `columns`"
                 )
 
 
