@@ -65,7 +65,7 @@ def find_near_duplicates(shingles: Shingles, left: np.ndarray, threshold: float)
 
 
 def ledger_row(verdict: Verdict, reason: str | None, duplicate_of: str | None, similarity: float | None) -> CleanedRow:
-    return {
+    row: CleanedRow = {
         "id": verdict.id,
         "fate": "dropped" if reason else "repaired" if verdict.repaired_by else "kept",
         "reason": reason,
@@ -77,6 +77,9 @@ def ledger_row(verdict: Verdict, reason: str | None, duplicate_of: str | None, s
         "messages_joined": verdict.counts.messages_joined,
         "messages_left_out": verdict.counts.messages_left_out,
     }
+    if verdict.rejected_left_out:
+        row["rejected_left_out"] = verdict.rejected_left_out
+    return row
 
 
 def ledger_rows(verdicts: list[Verdict], shingles: Shingles, params: CleanParams) -> Iterator[CleanedRow]:

@@ -51,6 +51,7 @@ class Verdict(NamedTuple):
     assistant_characters: int
     key: bytes  # of the normalised messages: 16 bytes, the same for exact duplicates
     line: bytes  # the cleaned conversation, serialised
+    rejected_left_out: int  # rejected conversations of which cleaning leaves no question or no reply
 
 
 class CleanedChunk(NamedTuple):
@@ -177,6 +178,7 @@ def clean_conversation(
     faults = [] if missing_side(mended.messages) else find_faults(mended.messages, params)
     reason = reason_to_go(mended, faults, language, params)
     normal = [] if reason else [normalize(reply_text(message)) for message in mended.messages]
+    finished = None if reason else finish(conversation, language, mended.messages, params, steps)
     verdict = Verdict(
         id=conversation["id"],
         reason=reason,
@@ -187,7 +189,8 @@ def clean_conversation(
         user_characters=characters_of("user", mended.messages),
         assistant_characters=characters_of("assistant", mended.messages),
         key=key_of(mended.messages, normal),
-        line=b"" if reason else conversation_line(finish(conversation, language, mended.messages, params, steps)),
+        line=conversation_line(finished) if finished else b"",
+        rejected_left_out=len(conversation.get("rejected", ())) - len(finished.get("rejected", ())) if finished else 0,
     )
     # What has nothing to learn from puts nobody out, and nobody it.
     return verdict, said_by(mended.messages, normal) if trained_positions(mended.messages) else []

@@ -10,38 +10,39 @@ def drop_loose_ends(messages: list[Message]) -> list[Message]:
     message in between stays in its place.
     """
     begin = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
-    system, turns = messages[:begin], messages[begin:]
-    while turns and turns[0]["role"] in ("assistant", "tool"):
-        turns = turns[1:]
-    while turns and turns[-1]["role"] != "assistant":
-        turns = turns[:-1]
-    return system + turns
+    first, end = begin, len(messages)
+    while first < end and messages[first]["role"] in ("assistant", "tool"):
+        first += 1
+    while end > first and messages[end - 1]["role"] != "assistant":
+        end -= 1
+    return messages if (first, end) == (begin, len(messages)) else messages[:begin] + messages[first:end]
 
 
 def join_sides(messages: list[Message]) -> list[Message]:
     """Several messages in a row from one side as one, a line feed between: chat templates want sides in turn."""
-    joined: list[Message] = []
+    runs: list[list[Message]] = []
     for message in messages:
-        if joined and can_join(joined[-1], message):
-            joined[-1] = join(joined[-1], message)
+        if runs and can_join(runs[-1], message):
+            runs[-1].append(message)
         else:
-            joined.append(message)
-    return joined
+            runs.append([message])
+    return messages if len(runs) == len(messages) else [join(run) if len(run) > 1 else run[0] for run in runs]
 
 
-def can_join(one: Message, other: Message) -> bool:
-    """Whether one message can say both: not where one is to be learned and the other is not, and nothing may change places.
+def can_join(run: list[Message], other: Message) -> bool:
+    """Whether one message can say all: not where one is to be learned and the other is not, and nothing may change places.
 
     A message writes its thoughts, then its text, then its calls.
     """
+    one = run[-1]  # calls stand in the last one only, or behind others' calls
     if one["role"] != other["role"] or one["role"] == "tool" or one.get("weight") != other.get("weight"):
         return False
     return "reasoning_content" not in other and not ("tool_calls" in one and other["content"])
 
 
-def join(one: Message, other: Message) -> Message:
-    joined: Message = {**one, "content": "\n".join(filter(None, [one["content"], other["content"]]))}
-    if calls := one.get("tool_calls", []) + other.get("tool_calls", []):
+def join(run: list[Message]) -> Message:
+    joined: Message = {**run[0], "content": "\n".join(filter(None, [message["content"] for message in run]))}
+    if calls := [call for message in run for call in message.get("tool_calls", [])]:
         joined["tool_calls"] = calls
     return joined
 

@@ -36,18 +36,28 @@ from stages.collect.messages import (
     MessageKeys,
     field_text,
     join_thoughts,
+    long_text,
     read_message,
     read_messages,
     read_plain_messages,
     refuse_pictures,
 )
 from stages.collect.order import Reading, find_reading, sort_positions
-from stages.collect.preferences import Replies, as_rank, read_rejected, read_replies, read_side, read_thumb, whole_rejected
+from stages.collect.preferences import (
+    Replies,
+    as_rank,
+    read_rejected,
+    read_replies,
+    read_side,
+    read_thumb,
+    refuse_lost,
+    whole_rejected,
+)
 from stages.collect.raw_conversation import RawConversation, numbers_of
 from stages.collect.readers import one_a_file, read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns, MappedSource, Source
-from stages.collect.tool_use import read_tools
+from stages.collect.tool_use import read_tools, refuse_lost_tools
 from stages.collect.transcripts import part_system, read_transcript
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
@@ -176,8 +186,12 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
         replies = Replies(_read_single(values, columns, keys), [])
     fields = _read_fields(values, columns, thumb)
     label, language, group, system = _with_defaults(fields, mapping)
+    if system and replies.messages[:1] == system:  # it stands in the list too
+        system = []
+    if columns.tools and fields.tools is None:
+        refuse_lost_tools(values, columns.tools, replies.messages)
     messages = _with_history(replies.messages, values, columns, keys)
-    refuse_pictures(values, messages)
+    refuse_pictures(values, messages, mapping.marks)
     if thumb is False or is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)]):
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)
@@ -231,10 +245,12 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: Mapping) ->
     reply = next((message for message in reversed(replies.messages) if message["role"] == "assistant"), None)
     if thoughts and reply:
         reply["reasoning_content"] = join_thoughts(thoughts, reply.get("reasoning_content", ""))
+    more = long_text(values, columns.input)
     if replies.whole:  # it holds what stands under `user` too
+        refuse_lost({user: values[user], str(columns.input): more}, assistant, replies.messages, keys)
         return replies, left_out
     prompt = read_side(values[user], user, "user", keys)
-    if more := field_text(values, columns.input):
+    if more:
         prompt[-1]["content"] += f"\n\n{more}"
     return replies._replace(messages=prompt + replies.messages), left_out
 
@@ -271,7 +287,7 @@ def _with_history(messages: list[Message], values: dict[str, object], columns: C
 def _read_fields(values: dict[str, object], columns: Columns, thumb: bool | None = None) -> Fields:
     """`thumb`: what the label says, if it says that: it is no topic then."""
     label = None if thumb is not None and columns.desirable is None else field_text(values, columns.label)
-    system, tools = field_text(values, columns.system), _read_tools(values, columns)
+    system, tools = long_text(values, columns.system), _read_tools(values, columns)
     if system and tools is None and columns.messages == "chat":
         system, tools = part_system(system)
     return Fields(label, field_text(values, columns.language), field_text(values, columns.group), system, tools)
@@ -427,7 +443,7 @@ def _read_turn(row: Row, mapping: Mapping) -> _Turn:
     keys = mapping.keys(columns)
     unsided = None if columns.role else {**values, keys.content: value_at(values, keys.content)}
     messages = _read_single(values if unsided is None else {**unsided, keys.role: "user"}, columns, keys)
-    refuse_pictures(values, messages)
+    refuse_pictures(values, messages, mapping.marks)
     found = values.get(PARENT)
     parent = None if found in NOTHING else str(found)
     return _Turn(order, row.place, messages, parent, _read_fields(values, columns), unsided)

@@ -138,7 +138,9 @@ def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], 
         if isinstance(row, Row):
             any_row = True
             unseen = unseen and unseen - row.values.keys()
-            wanted = wanted and wanted - row.values.keys() - keys_of_messages(row.values.values())
+            if wanted:
+                there = row.values.keys() | keys_of_messages(row.values.values())
+                wanted = {key for key in wanted if key not in there and key.partition(".")[0] not in there}
         yield row
     for names, what, place in ((unseen, "row", "columns"), (wanted, "row or message", "leave_out")):
         if any_row and names:

@@ -30,10 +30,15 @@ def reason_to_leave_out(values: Mapping[str, object], leave_out: Wanted) -> str 
     ('public is false', None)
     >>> reason_to_leave_out({"deleted_at": "2024-03-01"}, {"deleted_at": "*"}), reason_to_leave_out({}, {"deleted_at": "*"})
     ('deleted_at is 2024-03-01', None)
+    >>> reason_to_leave_out({"author": {"bot": True}}, {"author.bot": True})
+    'author.bot is true'
     """
     for key, wanted in leave_out.items():
-        if key in values and any(_is(values[key], one) for one in (wanted if isinstance(wanted, list) else [wanted])):
-            return f"{key} is {show(values[key]) if isinstance(values[key], (list, dict)) else plain_text(values[key])}"
+        value = values[key] if key in values else value_at(values, key)
+        if key not in values and value is None:
+            continue
+        if any(_is(value, one) for one in (wanted if isinstance(wanted, list) else [wanted])):
+            return f"{key} is {show(value) if isinstance(value, (list, dict)) else plain_text(value)}"
     return None
 
 

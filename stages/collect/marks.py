@@ -21,6 +21,35 @@ WORDS = frozenset([
     "exclude", "excluded", "backprop", "gradient",
 ])  # fmt: skip
 SWITCHES = {"0": False, "0.0": False, "false": False, "no": False, "1": True, "1.0": True, "true": True, "yes": True}
+# What people think of a reply, where a source says that a key of it is such a mark.
+UP = (
+    "thumbs up", "thumb up", "up", "upvote", "upvoted", "like", "liked", "good", "positive", "helpful", "👍", "+1", "赞", "点赞",
+    "好评", "满意", "有用",
+)  # fmt: skip
+DOWN = (
+    "thumbs down", "thumb down", "down", "downvote", "downvoted", "dislike", "disliked", "bad", "negative", "unhelpful",
+    "not helpful", "👎", "-1", "踩", "点踩", "差评", "不满意", "没用", "无用",
+)  # fmt: skip
+THUMBS = {**dict.fromkeys(UP, True), **dict.fromkeys(DOWN, False)}
+
+
+def read_switch(value: object) -> bool | None:
+    """
+    >>> read_switch("yes"), read_switch(0), read_switch("maybe")
+    (True, False, None)
+    """
+    return SWITCHES.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
+
+
+def read_thumb_word(value: object) -> bool | None:
+    """
+    >>> read_thumb_word("THUMBS_DOWN"), read_thumb_word("👍"), read_thumb_word(-1), read_thumb_word("five")
+    (False, True, False, None)
+    """
+    if not isinstance(value, (str, int, float)) or isinstance(value, bool):
+        return value if isinstance(value, bool) else None
+    plain = str(value).strip().lower()
+    return THUMBS.get(plain, THUMBS.get(plain.replace("_", " ").replace("-", " ").rstrip("🏻🏼🏽🏾🏿")))
 
 
 def is_marked_off(message: Mapping[str, object], meanings: Mapping[str, Meaning]) -> bool:
@@ -76,7 +105,9 @@ def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:
     meaning = meanings.get(key, KNOWN.get(key))
     if meaning == "ignore" or value is None or value in ("", [], {}) or value != value:  # noqa: PLR0124  NaN
         return False
-    switch = SWITCHES.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
+    switch = read_switch(value)
+    if switch is None and key in meanings:
+        switch = read_thumb_word(value)
     if switch is None and meaning is None and isinstance(value, str):
         return False  # a text under such a name, as mask_url has one, is no mark
     # Of 1 under `mask` nobody knows whether it stands for "masked out" or for "counts", as in a mask of the loss.

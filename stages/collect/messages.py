@@ -33,9 +33,17 @@ ROLE_NAMES: dict[str, Role] = {
     "tool_call": "assistant",
 }
 ANYBODY = "*"  # in a source's `roles`: each name that is not mapped
-REASONING_KEYS = ("reasoning_content", "reasoning", "thinking", "thoughts", "thought")
+REASONING_KEYS = (
+    "reasoning_content", "reasoning", "thinking", "thoughts", "thought", "chain_of_thought", "cot", "Complex_CoT", "think",
+    "thinking_content", "reasoning_text", "reasoning_trace", "thought_process", "thinking_trajectory", "scratchpad", "思维链",
+    "思考过程", "推理过程",
+)  # fmt: skip
 REPLY_KEYS = ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS)  # of a message, besides its role and content
-ATTACHED = ("image", "images", "picture", "pictures", "video", "videos", "audio", "audios")
+ATTACHED = frozenset(
+    name + ending
+    for name in ("image", "img", "picture", "photo", "video", "audio")
+    for ending in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files")
+)
 MARKER = re.compile("<(?:image|video|audio)>")
 NOTHING: tuple[object, ...] = (None, "", [], {})
 
@@ -47,6 +55,14 @@ def field_text(values: dict[str, object], name: str | None) -> str | None:
     ('3', None, None, None)
     """
     return as_text(values.get(name)) if name else None
+
+
+def long_text(values: Mapping[str, object], name: str | None) -> str | None:
+    """As `field_text`, of what the model reads: a list of texts, passages say, is one below the other."""
+    value = values.get(name) if name else None
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return "\n\n".join(stripped for part in value if (stripped := part.strip())) or None
+    return as_text(value)
 
 
 def as_text(value: object) -> str | None:
@@ -145,9 +161,7 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     if content is None and not calls:
         return None
     content = content or Content()
-    for key in ATTACHED:
-        if message.get(key) not in NOTHING:
-            raise ReprotuneError(f"a message with {key!r}; only text can be read")
+    refuse_attached(message, keys.marks, "a message")
     role = find_role(name, keys.roles)
     if role != "assistant" and (content.calls or (calls and role != "tool")):
         raise ReprotuneError(f"a call of a tool by the {role}; expected the assistant's (map its name in the source's `roles`)")
@@ -183,8 +197,23 @@ def join_thoughts(*thoughts: str) -> str:
     return "\n".join(dict.fromkeys(stripped for thought in thoughts if (stripped := thought.strip())))
 
 
-def refuse_pictures(values: Mapping[str, object], messages: list[Message]) -> None:
-    """Where texts have a place for what a key of their row holds: a picture, say."""
+def refuse_attached(values: Mapping[str, object], meanings: Mapping[str, Meaning], whose: str) -> None:
+    """Where a key names a picture, sound or film: the reply is about what nobody sees in the text.
+
+    `meanings`: the source's `marks`; "ignore" says that the replies do without it.
+    """
+    for key, value in values.items():
+        if key in ATTACHED and value and value == value and meanings.get(key) != "ignore":  # noqa: PLR0124  NaN
+            raise ReprotuneError(
+                f'{whose} with {key!r}; only text can be read (in the source, `leave_out: {{{key}: "*"}}` leaves such ones out; '
+                f"where no reply needs it, `marks: {{{key}: ignore}}`)"
+            )
+
+
+def refuse_pictures(values: Mapping[str, object], messages: list[Message], meanings: Mapping[str, Meaning]) -> None:
+    """Where a row has what only the eye or the ear takes in, in a key of its own."""
     attached = next((key for key in values if key in ATTACHED and values[key] not in NOTHING), None)
     if attached and (found := next(filter(None, (MARKER.search(message["content"]) for message in messages)), None)):
         raise ReprotuneError(f"the text holds {found[0]}, the place of what {attached!r} names; only text can be read")
+    if attached:
+        refuse_attached(values, meanings, "a row")

@@ -8,7 +8,7 @@ from stages.collect.messages import NOTHING, MessageKeys, as_text, read_message,
 from stages.collect.transcripts import read_transcript
 from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Message, Role
+from stages.lib.records.conversation import Message, Role, normalize
 
 TEXT_KEYS = ("text", "content", "response", "answer", "output", "completion", "value", "reply")
 LOW_IS_BEST = ("rank", "ranks", "ranking", "rankings")
@@ -79,6 +79,26 @@ def whole_rejected(messages: list[Message], rejected: list[list[Message]]) -> li
     while last and messages[last - 1]["role"] in ("assistant", "tool"):
         last -= 1
     return [other if _is_whole(other) else messages[:last] + other for other in rejected]
+
+
+def refuse_lost(asked: Mapping[str, object], name: str, messages: list[Message], keys: MessageKeys) -> None:
+    """Where a reply is a whole conversation: what stands beside it must stand in it too, or it would be lost.
+
+    `asked`: the question, and what is appended to it, by their names.
+
+    Raises:
+        ReprotuneError: one of them does not.
+    """
+    told = [normalize(message["content"]) for message in messages]
+    for key, value in asked.items():
+        read = [] if value in NOTHING or value != value else read_side(value, key, "user", keys)  # noqa: PLR0124  NaN
+        for message in read:
+            text = normalize(message["content"])
+            if not any(text in one for one in told):
+                raise ReprotuneError(
+                    f"{name} holds a conversation of its own, in which {show(message['content'])} of {key} does not stand; if it "
+                    f"is whole without that, map `messages: {name}`, and `rejected`, in the source's `columns`"
+                )
 
 
 def _is_whole(messages: list[Message]) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 
 import orjson
 
@@ -107,6 +108,16 @@ def read_tools(value: object) -> list[Tool] | None:
     except TypeError:
         raise ReprotuneError("what the assistant could call can't be written as JSON; is it nested too deeply?") from None
     return read if read or not tools else None
+
+
+def refuse_lost_tools(values: Mapping[str, object], name: str, messages: list[Message]) -> None:
+    """
+    Raises:
+        ReprotuneError: tools are called, and what stands where they should be described describes none.
+    """
+    value = values.get(name)
+    if value and value == value and any("tool_calls" in message for message in messages):  # noqa: PLR0124  NaN
+        raise ReprotuneError(f"{name} is {show(value)}, and tools are called; expected functions with their names and parameters")
 
 
 def _read_tool(tool: object) -> Tool | None:

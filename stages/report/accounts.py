@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from stages.lib.personal_data.kinds import MASKS
 from stages.lib.records.assignment import AssignedRow
 from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.conversation import SPLITS
@@ -37,7 +38,10 @@ def count_cleaned(ledger: Sequence[CleanedRow]) -> dict[str, int]:
     counts = {"collected": len(ledger), **{fate: fates[fate] for fate in ("kept", "repaired", "dropped")}}
     counts |= {name: sum(row[name] for row in ledger if row["fate"] != "dropped") for name in MESSAGES}
     counts |= prefixed("dropped", (row["reason"] for row in ledger if row["reason"]))
-    counts |= prefixed("repaired", (step for row in ledger for step in row["repaired_by"]))
+    for prefix, masks in (("repaired", False), ("masked", True)):
+        counts |= prefixed(prefix, (step for row in ledger for step in row["repaired_by"] if (step in MASKS) == masks))
+    if rejected := sum(row.get("rejected_left_out", 0) for row in ledger if row["fate"] != "dropped"):
+        counts["rejected_left_out"] = rejected
     return counts | prefixed("tagged", (tag for row in ledger for tag in row["tags"]))
 
 

@@ -5,7 +5,6 @@ who) is proposed, and said to be.
 """
 
 import argparse
-from collections import Counter
 from collections.abc import Sequence
 
 import orjson
@@ -18,6 +17,7 @@ from stages.collect.__main__ import Collected
 from stages.collect.sources import ANY_VALUE, Source
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader, read_params
+from stages.lib.records.conversation import Conversation
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
@@ -35,12 +35,14 @@ from tools.preview.description import (
     tell_unmapped,
     tell_what_to_do,
 )
-from tools.preview.examples import tell_first
+from tools.preview.examples import settings_needed, tell_first
+from tools.preview.feedback import tell_feedback
 from tools.preview.given import find_given, tell_kind_of_all
-from tools.preview.roles import check_stated, propose_for_many, propose_roles, role_names, speakers_of, tell_events
+from tools.preview.guesses import Stated, guess_rest
+from tools.preview.roles import check_stated, tell_events
 from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
-from tools.preview.unwanted import LeaveOut, count_unwanted, messages_of, propose_unwanted, tell_unwanted, without_unwanted
+from tools.preview.unwanted import LeaveOut, count_unwanted, messages_of, tell_unwanted
 
 MAY_SERVE_TWICE = {"label", "language", "group"}  # beside what the column is mapped to besides: a class is an answer too
 
@@ -106,8 +108,8 @@ def parse_values(pairs: Sequence[str]) -> LeaveOut:
     return values
 
 
-def print_conversations(rows: list[Collected], problems: list[str]) -> bool:
-    """How they read, what cleaning does to them, the problems, and the first of those that are kept; whether there is one."""
+def print_conversations(rows: list[Collected], problems: list[str]) -> list[Conversation]:
+    """How they read, what cleaning does to them, the problems, and the first of those that are kept, which are returned."""
     params = read_params("clean", CleanParams)
     chunk = clean_lines([row.line for row in rows], params)
     ledger = judge_all([chunk], params)
@@ -124,13 +126,15 @@ def print_conversations(rows: list[Collected], problems: list[str]) -> bool:
             from tools.preview.lengths import tell_lengths  # loads transformers
 
             print_all(tell_lengths([conversation for _, conversation in kept], tokenizer))
-    return bool(kept)
+    return [conversation for _, conversation in kept]
 
 
 def preview(options: argparse.Namespace) -> int:
     """Print it all; 1 if a person has to say first which columns or roles these are."""
     given, stated_columns = find_given(options.files), parse_pairs(options.columns, "--columns")
-    stated_roles, sources = parse_pairs(options.roles, "--roles"), read_params("collect", SourceNames).sources
+    roles, marks = parse_pairs(options.roles, "--roles"), parse_pairs(options.marks, "--marks")
+    stated = Stated(roles, options.begins, parse_values(options.leave_out), marks)
+    sources = read_params("collect", SourceNames).sources
     path, kind = given.path, tell_kind_of_all(given, options.format, options.encoding)
     target = destination(path)
     name = choose_name(path, target, options.name, sources)
@@ -141,32 +145,27 @@ def preview(options: argparse.Namespace) -> int:
     if proposal is None:
         print_all(tell_unmapped(path, sample))
         return 1
-    marks = parse_pairs(options.marks, "--marks")
-    begins = options.begins or proposal.begins
-    leave_out = parse_values(options.leave_out) or propose_unwanted(messages_of(sample, proposal.mapping), proposal.mapping.role)
-    print_all(tell_columns(sample, proposal, leave_out, marks))
-    print_all(tell_unwanted(count_unwanted(messages_of(sample, proposal.mapping), leave_out), bool(options.leave_out)))
+    guesses = guess_rest(sample, proposal.mapping, proposal.begins, stated)
+    print_all(tell_columns(sample, proposal, guesses.leave_out, guesses.marks))
+    print_all(tell_feedback(guesses.feedback, stated.marks, guesses.leave_out))
+    unwanted = count_unwanted(messages_of(sample, proposal.mapping), guesses.leave_out)
+    print_all(tell_unwanted(unwanted, bool(stated.leave_out)))
     if proposal.mapping.conversation:
         sample = without_last_conversation(sample, proposal.mapping.conversation)
-    said = without_unwanted(sample, proposal.mapping, leave_out)
-    names, openers = Counter[str](), Counter[str]()
-    if not begins:
-        names, openers = role_names(said, proposal.mapping)
-    speakers = speakers_of(said, proposal.mapping)
-    guess = propose_for_many(propose_roles(names, openers), speakers)
-    roles = guess.roles | stated_roles
-    notes = [*check_stated(stated_roles, names, sample), *tell_events(speakers, roles, proposal.mapping.role or "role")]
-    print_all(tell_roles(names, guess, stated_roles, notes))
-    told = (("columns", proposal.columns), ("begins", begins), ("leave_out", leave_out), ("marks", marks), ("roles", roles))
-    entry |= {key: value for key, value in told if value}
+    notes = [*check_stated(stated.roles, guesses.names, sample)]
+    notes += tell_events(guesses.speakers, guesses.roles, proposal.mapping.role or "role")
+    print_all(tell_roles(guesses.names, guesses.proposal, stated.roles, notes))
+    told = {"columns": proposal.columns, "begins": guesses.begins, "leave_out": guesses.leave_out, "marks": guesses.marks}
+    entry |= {key: value for key, value in (told | {"roles": guesses.roles}).items() if value}
     rows, others = convert(sample, check_entry(entry), name)
     unreadable = [row for row in others if row.fate == "unreadable"]
-    any_kept = print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
+    kept = print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
     if not rows:
-        print_all(tell_nothing_read(path, [one for one in guess.left if one not in stated_roles], unreadable))
-    elif any_kept:
-        print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources))))
-    return 0 if any_kept else 1
+        left = [one for one in guesses.proposal.left if one not in stated.roles]
+        print_all(tell_nothing_read(path, left, unreadable, proposal.mapping.role or "role"))
+    elif kept:
+        print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources)), settings_needed(kept)))
+    return 0 if kept else 1
 
 
 def main() -> int:

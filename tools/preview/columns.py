@@ -38,6 +38,8 @@ def propose_columns(sample: Sample) -> Proposal | None:
     """A list of messages if there is one, else a row a message, else a row a pair; None if the names tell nothing."""
     known = recognize_layout(sample.keys)
     if known and known.messages is None:
+        if (proposal := propose_thumbs(known, sample)) is not None:
+            return proposal
         what = "a pair" if known.user else "a message that names the one before it"
         return without_repeated_ids(Proposal(None, known, f"a row {what}, in a standard format that needs no mapping"), sample)
     if known and holds_talks(sample, known):
@@ -164,6 +166,16 @@ def propose_classes(sample: Sample) -> Proposal | None:
     if all(one.isdigit() for one in classes if one):
         how += f". The model learns to write these numbers ({classes[0]}, say): names of classes would mean more to it"
     return proposal._replace(how=how)
+
+
+def propose_thumbs(known: Columns, sample: Sample) -> Proposal | None:
+    """0 and 1 in the label of a prompt and its completion: whether people liked it, as KTO's files have it."""
+    is_kto = (known.user, known.assistant, known.label) == ("prompt", "completion", "label") and known.desirable is None
+    if not is_kto or {as_text(cell) for cell in sample.cells("label")} != {"0", "1"}:
+        return None
+    columns = {field: name for field, name in known if name is not None and field != "label"} | {"desirable": "label"}
+    how = "a row a pair; label holds 0 and 1: where it is 0, the reply is context, and not learned; a proposal"
+    return without_repeated_ids(Proposal(columns, Columns(**columns), how), sample)
 
 
 def without_repeated_ids(proposal: Proposal, sample: Sample) -> Proposal:

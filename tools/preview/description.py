@@ -11,28 +11,30 @@ from stages.clean.conversation import CleanedChunk
 from stages.clean.params import CleanParams
 from stages.collect.layouts import with_standard_fields
 from stages.collect.marks import is_mark, is_row_mark
-from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text
+from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_text
 from stages.collect.preferences import read_thumb
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns
-from stages.lib.personal_data.kinds import PERSONAL_DATA
+from stages.collect.tool_use import read_tools
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.personal_data.kinds import MASKS
 from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.conversation import ROLES, Conversation
 from tools.console import WIDTH, paragraph, plural, visible
 from tools.preview.chat_exports import lacks_conversation
-from tools.preview.columns import Proposal, tell_order
+from tools.preview.columns import Proposal, has_word, tell_order
 from tools.preview.file_kind import FileKind
 from tools.preview.given import Given
 from tools.preview.message_lists import lists_of_messages
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
 from tools.preview.source_entry import leads_out, yaml_entry
+from tools.preview.usual_names import USUAL_NAMES, key_of
 from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
-MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
 MARK = re.compile("(?:`marks: {|`)([^`{}]+): (train|mask|ignore)}?`")  # as collect advises it
-MEANINGS = {"train": "true or 1 is to be learned", "mask": "true or 1 is not", "ignore": "it is no mark: all is learned"}
+MEANINGS = {"train": "true or 1 is to be learned", "mask": "true or 1 is not", "ignore": "it means nothing: all is learned"}
 OF_THE_ROWS = re.compile("only text can be read|earlier turns|tool call|nested too deeply")  # which no mapping mends
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
@@ -92,8 +94,8 @@ def mapping_commands(path: Path) -> Iterator[str]:
     yield f"{command} conversation=COLUMN content=COLUMN --begins user   # where no role is named and sides take turns"
 
 
-def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[UnreadableRow]) -> Iterator[str]:
-    """What to type next, where that can mend it. `unknown`: the names of roles that nobody knows, the reason then."""
+def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[UnreadableRow], role: str) -> Iterator[str]:
+    """What to type next, where that can mend it. `unknown`: the names under the key `role` that nobody knows, the reason then."""
     [(reason, _)] = Counter(row.reason for row in unreadable).most_common(1) or [("no row is read", 0)]
     command = f"  python -m tools.preview {shlex.quote(str(path))}"
     meanings = MARK.findall(reason)
@@ -102,6 +104,8 @@ def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[Unreadabl
     if unknown:
         pairs = " ".join(f"{shlex.quote(name)}=ROLE" for name in unknown[:MOST_SHOWN])
         yield from ("Say who is who, or which column holds what, and look again:", "", visible(f"{command} --roles {pairs}"))
+        without = shlex.quote(f"{role}={unknown[0]}")
+        yield visible(f"{command} --leave-out {without}   # where it is no one's, such as an event of the program")
         yield from mapping_commands(path)
     elif meanings:
         yield from ("Say what the key means, and look again:", "")
@@ -145,8 +149,12 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if marks := [key for key in marks if key not in stated_marks]:
         yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
-    unused = [key for key in unused_keys(sample, proposal.mapping) if key not in leave_out]
+    unused = [key for key in unused_keys(sample, proposal.mapping) if key not in (*leave_out, *stated_marks)]
     yield from tell_unused("not used in the messages", unused)
+    for key in [
+        key for key in (*sample.keys, *unused) if key not in used and has_word(key_of(key), USUAL_NAMES["thought_words"])
+    ]:
+        yield from paragraph("", f"{key} may hold thoughts: under the name reasoning_content they would stand before the reply")
     for types in tell_types(sample, proposal.mapping):
         yield from paragraph("", types)
     yield from paragraph("layout", proposal.how)
@@ -167,6 +175,10 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
     """Columns with cells that are no text: as what they are read."""
     rest = ("messages", "order", "conversation", "role", "content", "history", "rejected", "tools")  # as what they are
     read = {field: str(name) for field, name in columns if name in sample.keys and field not in rest}
+    if (tools := with_standard_fields(columns, sample.keys).tools) in sample.keys:
+        cells = [cell for cell in sample.cells(str(tools)) if cell not in (None, "", [], {})]
+        if cells and not any(map(reads_as_tools, cells)):
+            yield f"{tools} describes nothing that the assistant could call, so that it is not used: {shorten_cell(cells[0])!r}"
     for field, name in read.items():
         cells = sample.cells(name)
         if field == "label" and columns.label != columns.assistant:
@@ -178,8 +190,16 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
         for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
             found = next((cell for cell in cells if isinstance(cell, kinds)), None)
             if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
-                yield f"{name} holds {what}, read as text: {shorten_cell(as_text(found))!r}"
+                text = long_text({name: found}, name) if field in ("input", "system") else as_text(found)
+                yield f"{name} holds {what}, read as text: {shorten_cell(text)!r}"
                 break
+
+
+def reads_as_tools(cell: object) -> bool:
+    try:
+        return bool(read_tools(cell))
+    except ReprotuneError:  # some of it is
+        return True
 
 
 def tell_unused(title: str, names: list[str]) -> Iterator[str]:
@@ -263,7 +283,10 @@ def tell_problems(unreadable: list[UnreadableRow], stopped: str | None, any_read
         yield visible(f"After these rows the file can't be read, which stops `dvc repro`:\n  {stopped}")
 
 
-def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, object], known: bool) -> Iterator[str]:
+def tell_what_to_do(
+    path: Path, target: Path, name: str, entry: dict[str, object], known: bool, settings: str | None
+) -> Iterator[str]:
+    """`settings`: what else must be set, or `dvc repro` stops."""
     yield ""
     if known:
         yield "params.yaml reads this file already. To read it as it was read here, let this stand under `collect.sources`:"
@@ -274,6 +297,9 @@ def tell_what_to_do(path: Path, target: Path, name: str, entry: dict[str, object
     yield ""
     if entry.get("outside"):
         yield visible(f"(`outside: true`, since {target} is a link that leads out of the project)")
+        yield ""
+    if settings:
+        yield from textwrap.wrap(f"There too, or `dvc repro` stops, since {settings}.", WIDTH)
         yield ""
     yield "and type:"
     yield ""

@@ -1,13 +1,14 @@
 """The first conversations as the model will see them, what it learns to write in brackets or green."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from stages.lib.chat_template import FormMisfit, TemplateMisfit, tokenize_conversation
+from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, tokenize_conversation
 from stages.lib.records.conversation import Conversation, is_trained, reply_text
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.tokenize.refusal import choices_for
+from stages.lib.tokenizer import TOKENIZER, load_tokenizer
+from stages.tokenize.refusal import choices_for, uses_tool
 from tools.console import visible
 from tools.preview.thoughts import tell_thoughts
 from tools.preview.wording import shorten
@@ -38,6 +39,24 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedToken
             yield f"  (left out of training: {misfit})"
         text = "".join(marked(piece, labelled, colour) for piece, labelled in pieces or plain(conversation))
         yield from (f"  {line}" for line in text.rstrip("\n").split("\n"))
+
+
+def settings_needed(conversations: Sequence[Conversation]) -> str | None:
+    """What must be set in params.yaml, since the chat template does not know all that they hold; None before it is there."""
+    kinds = {(holds_tools(one), any("reasoning_content" in message for message in one["messages"])) for one in conversations}
+    if kinds == {(False, False)} or not TOKENIZER.exists():
+        return None
+    tokenizer = load_tokenizer()
+    for uses_tools, has_thoughts in sorted(kinds - {(False, False)}):
+        try:
+            form_of(tokenizer, uses_tools=uses_tools, has_thoughts=has_thoughts)
+        except FormMisfit as misfit:
+            return f"{misfit}: {choices_for(conversations)}"
+    return None
+
+
+def holds_tools(conversation: Conversation) -> bool:
+    return bool(conversation.get("tools")) or any(map(uses_tool, conversation["messages"]))
 
 
 def rendered(conversation: Conversation, tokenizer: "PreTrainedTokenizerBase") -> Iterator[tuple[str, bool]]:

@@ -59,6 +59,17 @@ def name_of(value: object) -> str:
     return NOBODY if value is None or isinstance(value, (dict, list)) else plain_text(value).strip()
 
 
+def event_names(speakers: list[list[str]], roles: dict[str, str]) -> list[str]:
+    """Names of the system that write after the last reply in half of their conversations or more: events, and no instructions."""
+    told = ROLE_NAMES | roles
+    there, after = Counter[str](), Counter[str]()
+    for names in speakers:
+        last = max((place for place, name in enumerate(names) if told.get(name) == "assistant"), default=len(names))
+        there.update({name for name in names if told.get(name) == "system"})
+        after.update({name for name in names[last:] if told.get(name) == "system"})
+    return [name for name, number in after.items() if 2 * number >= there[name]]
+
+
 def tell_events(speakers: list[list[str]], roles: dict[str, str], key: str) -> Iterator[str]:
     """Where the system writes after the first question: that may be events of the program, and how to leave them out.
 

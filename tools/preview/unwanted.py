@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from stages.collect.lists import reason_to_leave_out
+from stages.collect.messages import ATTACHED
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
 from tools.console import paragraph
 from tools.preview.message_lists import list_of_messages, lists_of_messages
@@ -19,12 +20,27 @@ def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None) -
     rows = list(values)
     leave_out: LeaveOut = {}
     for key in dict.fromkeys(key for row in rows for key in row):
-        if key == role:
-            continue
         cells = [row.get(key) for row in rows]
+        if key == role:
+            if events := event_roles(cells):
+                leave_out[key] = events
+            continue
         if (wanted := unwanted_in(key_of(key), cells)) is not None:
             leave_out[key] = wanted
+        elif key in ATTACHED and 0 < 3 * sum(map(bool, cells)) <= len(cells):  # a few pictures among texts
+            leave_out[key] = ANY_VALUE
     return leave_out
+
+
+def event_roles(cells: list[object]) -> Scalar | list[Scalar] | None:
+    """Names under the key of who writes that are no one's, where others are.
+
+    >>> event_roles(["event", "customer", "event"]), event_roles(["event", "event"])
+    (['event'], None)
+    """
+    names = list(dict.fromkeys(cell for cell in cells if isinstance(cell, str)))
+    events: list[Scalar] = [name for name in names if key_of(name) in USUAL_NAMES["event_roles"]]
+    return events if events and len(events) < len(names) else None
 
 
 def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
@@ -51,8 +67,13 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
 
 
 def count_unwanted(values: Iterable[Mapping[str, object]], leave_out: LeaveOut) -> Counter[str]:
-    reasons = (reason_to_leave_out(one, leave_out) for one in values)
-    return Counter(reason for reason in reasons if reason)
+    counts: Counter[str] = Counter()
+    for one in values:
+        for key, wanted in leave_out.items():
+            if reason := reason_to_leave_out(one, {key: wanted}):
+                counts[f"{key} is something" if wanted == ANY_VALUE else reason] += 1
+                break
+    return counts
 
 
 def messages_of(sample: Sample, mapping: Columns) -> list[Mapping[str, object]]:

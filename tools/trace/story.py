@@ -7,17 +7,16 @@ from pydantic import ConfigDict
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import PARAMS, Section, read_params
-from stages.lib.personal_data.kinds import PERSONAL_DATA
+from stages.lib.personal_data.kinds import MASKS
 from stages.lib.records import cleaned, collected, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
 from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.collected import CollectedRow
+from stages.lib.records.conversation import Conversation
 from stages.lib.records.scores import EXAMPLES, perplexity
 from stages.lib.records.tokenize_ledger import TokenizedRow
 from tools.console import plural, visible
 from tools.trace.ledgers import AnyRow, find_row, read_rows, source_of
-
-MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
 
 
 class LockedTest(Section):
@@ -65,7 +64,22 @@ def tell_collect(id: str) -> tuple[list[str], bool]:
     for numbers, what in ((row.get("left_out_rows"), "rows"), (row.get("left_out_messages"), "messages of its list")):
         if numbers:
             said.append(f"without the {what} {', '.join(map(str, numbers))}, which the source's `leave_out` leaves out")
-    return said, True
+    collected_row = find_row(collected.conversations_of(source_of(id)), id, Conversation)
+    return said + (tell_special(collected_row) if collected_row else []), True
+
+
+def tell_special(conversation: Conversation) -> list[str]:
+    """What it holds besides texts of roles to learn from."""
+    messages = conversation["messages"]
+    unlearned, calls = (
+        sum(message.get("weight") == 0 for message in messages),
+        sum("tool_calls" in message for message in messages),
+    )
+    thoughts, rejected = sum("reasoning_content" in message for message in messages), len(conversation.get("rejected", ()))
+    said = [f"{plural(unlearned, 'reply')} not to learn: context, by a mark or a label of the source"] if unlearned else []
+    said += [f"{plural(calls, 'reply')} with calls of tools"] if calls else []
+    said += [f"{plural(thoughts, 'reply')} with thoughts"] if thoughts else []
+    return said + ([f"{plural(rejected, 'rejected reply')} beside it, never learned"] if rejected else [])
 
 
 def tell_clean(id: str) -> tuple[list[str], bool]:
@@ -95,7 +109,10 @@ def tell_messages(row: CleanedRow) -> list[str]:
     """What became of single messages, if anything did."""
     done = [f"{row['messages_joined']:,} joined to the one before"] if row["messages_joined"] else []
     done += [f"{row['messages_left_out']:,} left out"] if row["messages_left_out"] else []
-    return [f"of {row['messages']:,} messages {' and '.join(done)}"] if done else []
+    said = [f"of {row['messages']:,} messages {' and '.join(done)}"] if done else []
+    if number := row.get("rejected_left_out"):
+        said.append(f"without {plural(number, 'rejected reply')}, which cleaning left without a question or a reply")
+    return said
 
 
 def tell_original(id: str) -> list[str]:

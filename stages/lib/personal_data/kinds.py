@@ -28,6 +28,7 @@ PERSONAL_DATA: dict[Kind, Callable[[str], str]] = {
     "ip_address": mask_ip_addresses,
     "phone": mask_phone_numbers,
 }
+MASKS = (*PERSONAL_DATA, "presidio", "urls")  # steps of cleaning that put a mark in a text's place
 
 
 def is_personal(text: str) -> bool:

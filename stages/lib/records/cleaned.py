@@ -1,7 +1,7 @@
 """What clean writes: the conversations that stay, and a ledger of all that were collected."""
 
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 CLEANED = Path("data/cleaned.jsonl")
 LEDGER = Path("data/ledger/clean.jsonl")
@@ -12,7 +12,8 @@ class CleanedRow(TypedDict):
     """A row of the ledger: one collected conversation.
 
     `duplicate_of` and `similarity` (Jaccard index): of what stays in its place. `messages`: after cleaning, besides those that
-    were joined to others and those that were left out.
+    were joined to others and those that were left out. `rejected_left_out`: of the rejected conversations beside what is kept,
+    those that lack a side after cleaning.
     """
 
     id: str
@@ -25,3 +26,4 @@ class CleanedRow(TypedDict):
     messages: int
     messages_joined: int
     messages_left_out: int
+    rejected_left_out: NotRequired[int]
