@@ -11,8 +11,9 @@ ACTIVATE := . $(VENV)/bin/activate
 INSTALL := $(VENV)/bin/python requirements/install.py
 TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
 
-# Files side by side, a thread each. Which code the tests reach is measured where `test-all` is asked for: it doubles their time.
-PYTEST := python -m pytest -n logical --maxprocesses 4 --dist worksteal
+# Side by side, a thread each; Python keeps what it compiles. Which code the tests reach is measured where `test-all` is asked for:
+# it takes time. There the properties are tried on more examples too.
+PYTEST := PYTHONDONTWRITEBYTECODE= python -m pytest -n logical --maxprocesses 4 --dist worksteal
 MEASURED := $(if $(filter test-all,$(MAKECMDGOALS)),--cov --cov-report=)
 
 .PHONY: run env chat test test-all lint hooks bench constraints
@@ -36,7 +37,7 @@ test: $(VENV)/installed-dev
 	$(ACTIVATE) && $(PYTEST) $(MEASURED) -m "not slow"
 
 test-all: test
-	$(ACTIVATE) && coverage report --fail-under=95 && $(PYTEST) -m slow
+	$(ACTIVATE) && coverage report --fail-under=95 && $(PYTEST) --hypothesis-profile=thorough -m "slow or hypothesis"
 
 lint: $(VENV)/installed-dev
 	$(ACTIVATE) && ruff check . && ruff format --check . && mypy

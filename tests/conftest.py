@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Yaml12Loader
@@ -32,6 +33,18 @@ SPECIAL_TOKENS = [
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>",
     "<s>", "</s>", "[INST]", "[/INST]", "<bos>", "<eos>", "<start_of_turn>", "<end_of_turn>",
 ]  # fmt: skip
+
+
+# `make test` draws some examples for each property, `make test-all` as many as find what is rare: --hypothesis-profile=thorough.
+SLOW_MACHINE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("quick", max_examples=20, **SLOW_MACHINE)
+settings.register_profile("thorough", max_examples=100, **SLOW_MACHINE)
+settings.load_profile("quick")
+
+
+def examples(thorough: int) -> int:
+    """How many to draw: so many where it is to be thorough, a fifth of them in the profile for every day."""
+    return thorough * settings().max_examples // 100
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -61,15 +74,16 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
 
 @pytest.fixture(scope="session")
 def warm(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Environment variables under which `python -m` takes no time to load torch and its like: see warm_python.py."""
+    """Environment variables under which `python -m` and `dvc` take no time to load what they need: see warm_python.py."""
     tests = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 
     def make(folder: Path) -> None:
         folder.mkdir()
         server = [sys.executable, str(Path(__file__).with_name("warm_python.py"))]
         call = shlex.join([server[0], "-IS", server[1], "call", str(folder / "socket")])
-        (folder / "python").write_text(f'#!/bin/sh\nexec {call} "$@"\n', encoding="utf-8")
-        (folder / "python").chmod(0o755)
+        for name, arguments in (("python", '"$@"'), ("dvc", '-m dvc "$@"')):
+            (folder / name).write_text(f"#!/bin/sh\nexec {call} {arguments}\n", encoding="utf-8")
+            (folder / name).chmod(0o755)
         with (folder / "log").open("w") as log:
             started = subprocess.Popen(
                 [*server, "serve", str(folder / "socket"), str(tests)], cwd=folder, env=environment(), start_new_session=True,
@@ -182,7 +196,7 @@ def write_params(folder: Path, params: dict) -> None:
     (folder / "params.yaml").write_text(yaml.safe_dump(params, allow_unicode=True, sort_keys=False), encoding="utf-8")
 
 
-def make_project(folder: Path, model_folder: Path) -> Path:
+def make_project(folder: Path, model_folder: Path, **variables: str) -> Path:
     """A git and DVC project in `folder`: this repo's code and pipeline, tiny data, tiny params; nothing run yet."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in PROJECT_FILES:
@@ -207,7 +221,7 @@ def make_project(folder: Path, model_folder: Path) -> Path:
     run(["git", "init", "-q", "-b", "main"], folder)
     run(["git", "config", "user.name", "Test"], folder)
     run(["git", "config", "user.email", "test@example.org"], folder)
-    run(["dvc", "init", "-q"], folder)
+    run(["dvc", "init", "-q"], folder, **variables)
     shutil.copy(REPO / ".dvc" / "config", folder / ".dvc" / "config")
     shutil.copytree(REPO / ".dvc" / "plots", folder / ".dvc" / "plots")
     run(["git", "add", "-A", "-f", "."], folder)
@@ -216,11 +230,16 @@ def make_project(folder: Path, model_folder: Path) -> Path:
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of a user: this Python first on PATH, nothing of an outer `dvc repro` or `make test`."""
-    outer = ("DVC_ROOT", "DVC_STAGE", "PYTHONHASHSEED", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV")
+    """The environment of a user: this Python first on PATH, nothing of an outer `dvc repro` or `make test`.
+
+    Python keeps compiled code as it does by itself: a project's stages are compiled once, not at each start. DVC calls nobody.
+    """
+    outer = (
+        "DVC_ROOT", "DVC_STAGE", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VIRTUAL_ENV",
+    )  # fmt: skip
     inherited = {key: value for key, value in os.environ.items() if key not in outer}
     path = os.pathsep.join([str(Path(sys.executable).parent), inherited["PATH"]])
-    return inherited | {"PATH": path, "HF_HUB_OFFLINE": "1"} | extra
+    return inherited | {"PATH": path, "HF_HUB_OFFLINE": "1", "DVC_NO_ANALYTICS": "1"} | extra
 
 
 def run(command: list[str], folder: Path, check: bool = True, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -233,18 +252,24 @@ def run(command: list[str], folder: Path, check: bool = True, **extra: str) -> s
     return done
 
 
+@pytest.fixture(scope="session")
+def fresh_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, warm: dict[str, str]) -> Path:
+    """A tiny project, committed, nothing run yet. Copy it (`copy_project`), never write to it."""
+    return made_once(tmp_path_factory, "fresh_project", lambda folder: make_project(folder, tiny_model_folder, **warm))
+
+
 @pytest.fixture
-def project(tmp_path: Path, tiny_model_folder: Path) -> Path:
+def project(tmp_path: Path, fresh_project: Path) -> Path:
     """A fresh tiny project of the test's own, nothing run yet."""
-    return make_project(tmp_path / "project", tiny_model_folder)
+    return copy_project(fresh_project, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
-def finished_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, warm: dict[str, str]) -> Path:
+def finished_project(tmp_path_factory: pytest.TempPathFactory, fresh_project: Path, warm: dict[str, str]) -> Path:
     """A tiny project after its first `dvc repro`, committed. Copy it (`copy_project`), never write to it."""
 
     def make(folder: Path) -> None:
-        make_project(folder, tiny_model_folder)
+        copy_project(fresh_project, folder)
         run(["dvc", "repro", "-q"], folder, **warm)
         run(["git", "add", "dvc.lock", "metrics"], folder)
         run(["git", "commit", "-qm", "first run"], folder)

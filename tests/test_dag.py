@@ -472,12 +472,12 @@ def test_forced_again_elsewhere_gives_the_same_lock(finished_project: Path, tiny
 
 
 @pytest.fixture(scope="module")
-def pushed(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def pushed(finished_project: Path, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The finished project with a remote that has everything. Clone it."""
     folder = copy_project(finished_project, tmp_path_factory.mktemp("pushed") / "project")
-    run(["dvc", "remote", "add", "-d", "-q", "team", str(folder.parent / "remote")], folder)
+    run(["dvc", "remote", "add", "-d", "-q", "team", str(folder.parent / "remote")], folder, **warm)
     run(["git", "commit", "-qam", "a remote"], folder)
-    run(["dvc", "push", "-q"], folder)
+    run(["dvc", "push", "-q"], folder, **warm)
     return folder
 
 
@@ -487,9 +487,9 @@ def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(
     clone = tmp_path / "clone"
     run(["git", "clone", "-q", str(pushed), str(clone)], tmp_path)
     shutil.rmtree(clone / "tiny_model")  # its weights are nowhere: a stage that wanted them would fail, and so would base_model
-    dry = run(["dvc", "repro", "--dry", "--allow-missing"], clone)
+    dry = run(["dvc", "repro", "--dry", "--allow-missing"], clone, **warm)
     assert "Data and pipelines are up to date." in dry.stdout
-    run(["dvc", "pull", "-q"], clone)
+    run(["dvc", "pull", "-q"], clone, **warm)
     assert ran(run(["dvc", "repro", "--allow-missing"], clone, **warm).stdout) == []
     assert not (clone / ".base_models").exists()
     assert not list((pushed.parent / "remote").rglob("*.safetensors"))
@@ -502,13 +502,13 @@ def test_a_clone_reproduces_by_pulling_what_it_needs(pushed: Path, warm: dict[st
     assert ran(run(["dvc", "repro", "--pull", "--allow-missing"], clone, **warm).stdout) == ["evaluate", "report"]
 
 
-def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path) -> None:
+def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path, warm: dict[str, str]) -> None:
     """A .dvc file that git sees and DVC does not would be neither pushed nor restored, without a word."""
     raw = project / "data" / "raw" / "own.csv"
     raw.write_text("question,answer\na,b\n", encoding="utf-8")
-    run(["dvc", "add", "-q", "data/raw/own.csv"], project)
+    run(["dvc", "add", "-q", "data/raw/own.csv"], project, **warm)
     untracked = run(["git", "status", "--porcelain", "--untracked-files=all"], project).stdout.split("\n")
     assert [line for line in untracked if line.startswith("??")] == ["?? data/raw/own.csv.dvc"]
     raw.unlink()
-    run(["dvc", "checkout", "-q", "--allow-missing"], project)
+    run(["dvc", "checkout", "-q", "--allow-missing"], project, **warm)
     assert raw.exists()

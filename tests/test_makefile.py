@@ -34,7 +34,7 @@ def test_the_cpu_build_is_the_pinned_version() -> None:
     assert commands.index("whl/cpu") < commands.index("-r requirements.txt")
 
 
-@pytest.mark.parametrize(("target", "marks"), [("test", ["not slow"]), ("test-all", ["not slow", "slow"])])
+@pytest.mark.parametrize(("target", "marks"), [("test", ["not slow"]), ("test-all", ["not slow", "slow or hypothesis"])])
 def test_test_all_adds_the_slow_proofs_to_test(target: str, marks: list[str]) -> None:
     commands = re.findall(r"pytest (.*) -m \"?([a-z ]+?)\"?$", would_run(target), flags=re.MULTILINE)
     assert [mark for _, mark in commands] == marks

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import tiny_params
+from conftest import examples, tiny_params
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -99,7 +99,7 @@ def reply_text(number: int, turn: int, part: int) -> str:
     return f"reply {number}.{turn}.{part};"
 
 
-@settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(talks=TALKS, layout=st.sampled_from(list(LAYOUTS)))
 def test_no_text_is_learned_that_a_mark_excludes_and_none_is_lost_without_a_row(
     tokenizer: Any,

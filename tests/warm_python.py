@@ -3,7 +3,8 @@
     python warm_python.py serve SOCKET PROCESS    until that process is gone
     python warm_python.py call SOCKET -m ...      as `python -m ...`
 
-A child gets the caller's folder, arguments, environment and open files, and loads the project's own code anew.
+A child gets the caller's folder, arguments, environment and open files, and loads the project's own code anew. So `dvc`, which
+is `python -m dvc`, begins at once too.
 """
 
 import array
@@ -12,8 +13,14 @@ import os
 import socket
 import sys
 
-HEAVY = ["torch", "transformers", "peft", "datasets", "evaluate", "sacrebleu", "rouge_score", "pandas", "ftfy"]
-READ_AT_START = {"PYTHONHASHSEED", "PYTHONPATH", "PYTHONUTF8"}  # by the interpreter, before any fork
+HEAVY = [
+    "torch", "transformers", "peft", "datasets", "evaluate", "sacrebleu", "rouge_score", "pandas", "ftfy",
+    "dvc.cli.parser", "dvc.repo.artifacts", "dvc.repo.datasets", "dvc.repo.experiments", "dvc.repo.graph", "dvc.repo.plots",
+    "dvc.repo.push", "dvc.repo.reproduce", "dvc.repo.trie", "dvc.repo.worktree", "dvc.utils.strictyaml",
+    "dvc_data.index.checkout", "dvc_data.index.push", "dvc_data.hashfile.db.local", "dvc_data.hashfile.status",
+    "dulwich.worktree", "networkx",
+]  # fmt: skip
+READ_AT_START = {"PYTHONHASHSEED", "PYTHONUTF8"}  # by the interpreter, before any fork
 
 
 def call(address: str, arguments: list[str]) -> int:
@@ -91,7 +98,7 @@ if __name__ == "__main__":
 
     sys.path.pop(0)
     sys.argv[:] = serve(address, int(rest[0]))
-    sys.path.insert(0, os.getcwd())
+    sys.path[:0] = [os.getcwd(), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     status: object = None
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

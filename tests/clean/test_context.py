@@ -5,7 +5,7 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import REPO
+from conftest import REPO, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,7 +72,7 @@ def test_a_tag_that_no_export_writes_keeps_its_message(tag: str) -> None:
     assert wrapped_messages(exchange("<p>Is it open?</p>", f"<p>Until <{tag}>six.</p>")) == set()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(text=st.text(st.sampled_from(list("ab <>&;/p\n\"'=")), max_size=40), other=st.text(max_size=20))
 def test_plain_text_without_a_tag_or_an_entity_is_never_wrapped(text: str, other: str) -> None:
     found = wrapped_messages(exchange(text, other.replace("<", "").replace("&", "")))

@@ -11,7 +11,7 @@ from typing import Any
 
 import ftfy
 import pytest
-from conftest import REPO
+from conftest import REPO, examples
 from ftfy.badness import BADNESS_RE
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -68,7 +68,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=12).map(
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=examples(120))
 @given(text=TEXTS)
 @example(text="<pre>&lt;b&gt;x`</pre>")
 @example(text="<<b>b>x</b></b>")
@@ -121,7 +121,7 @@ def test_the_fast_path_agrees_with_ftfy_on_bytes_read_in_a_wrong_encoding(bytes_
     assert fix_unicode(text) == ftfy.fix_text(text, FTFY)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(
     text=st.text(
         st.one_of(
@@ -141,7 +141,7 @@ def test_chinese_japanese_and_korean_are_only_composed(text: str) -> None:
     assert fix_unicode(text) == unicodedata.normalize("NFC", text)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(text=st.text(st.sampled_from(sorted(COMMON_CHINESE) + list("，。“”！？ abc\n"))))
 def test_ordinary_chinese_is_no_gbk_mojibake(text: str) -> None:
     assert fix_gbk_mojibake(text) == text

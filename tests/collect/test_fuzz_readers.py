@@ -11,6 +11,7 @@ import orjson
 import pyarrow
 import pytest
 import yaml
+from conftest import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
@@ -32,7 +33,7 @@ COLUMNS = [
 FORMATS = st.fixed_dictionaries(
     {"format": st.sampled_from(["csv", "tsv", "json", "jsonl"]), "encoding": st.sampled_from(ENCODINGS)}
 )
-FUZZ = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(deadline=None, max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

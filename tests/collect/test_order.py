@@ -5,6 +5,7 @@ import time
 from datetime import datetime, timedelta
 
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ def in_order(*texts: str) -> list[str]:
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(moment=TIMES)
 def test_times_are_read_as_they_were_written(form: str, moment: datetime) -> None:
     found = read_time(moment.strftime(form), "dmy" if "%d.%m" in form else "mdy")
@@ -36,7 +37,7 @@ def test_times_are_read_as_they_were_written(form: str, moment: datetime) -> Non
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(moments=st.lists(TIMES, min_size=2, max_size=8, unique=True))
 def test_any_order_of_the_file_becomes_that_of_the_times(form: str, moments: list[datetime]) -> None:
     decided = [*moments, datetime(2024, 12, 31)]  # a day above 12

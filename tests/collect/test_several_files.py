@@ -156,7 +156,7 @@ def test_dvc_collects_a_folder_again_when_a_file_comes_and_no_other_source(proje
     params = tiny_params()
     params["collect"]["sources"]["more"] = {"format": "csv", "path": "data/raw/chats", "columns": PAIRS}
     write_params(project, params)
-    run(["dvc", "add", "-q", "data/raw/chats"], project)
+    run(["dvc", "add", "-q", "data/raw/chats"], project, **warm)
     run(["dvc", "repro", "-q", "collect@more", "collect@pairs"], project, **warm)
     write(str(project / "data/raw/chats/two.csv"), ["question", "answer"], ["r", "b"])
     said = run(["dvc", "repro", "collect@more", "collect@pairs"], project, **warm).stdout
@@ -171,8 +171,8 @@ def test_dvc_collects_a_folder_again_when_a_file_comes_and_no_other_source(proje
     assert 'expected a file or a folder, `path: data/raw/chats`, with the pattern beside it, `files: "*.csv"`' in done.stderr
 
 
-def test_a_file_in_a_folder_of_raw_files_is_ignored_by_git_and_kept_by_dvc(project: Path) -> None:
+def test_a_file_in_a_folder_of_raw_files_is_ignored_by_git_and_kept_by_dvc(project: Path, warm: dict[str, str]) -> None:
     write(str(project / "data/raw/chats/deep/one.csv"), ["question", "answer"], ["q", "a"])
-    run(["dvc", "add", "-q", "data/raw/chats/deep/one.csv"], project)
+    run(["dvc", "add", "-q", "data/raw/chats/deep/one.csv"], project, **warm)
     untracked = run(["git", "status", "--porcelain", "-uall"], project).stdout.splitlines()
     assert [line for line in untracked if line.startswith("??")] == ["?? data/raw/chats/deep/one.csv.dvc"]

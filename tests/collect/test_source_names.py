@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPO, run
+from conftest import REPO, copy_project, made_once, run
 
 from stages.collect import __main__ as collect
 from stages.collect.__main__ import CollectParams, name_of_source
@@ -95,10 +95,8 @@ def test_without_a_name_it_says_how_to_give_one(tmp_path: Path, monkeypatch: pyt
 # With DVC
 
 
-@pytest.fixture(scope="module")
-def collecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A DVC project of `sources` and `collect` alone, run once."""
-    folder = tmp_path_factory.mktemp("collecting")
+def make_collecting(folder: Path, warm: dict[str, str]) -> None:
+    folder.mkdir()
     pipeline = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     stages = {name: pipeline[name] for name in ("sources", "collect")}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}), encoding="utf-8")
@@ -108,9 +106,15 @@ def collecting(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "raw.jsonl").write_text(json.dumps({"messages": messages}) + "\n", encoding="utf-8")
     write_params(folder, "Good-1", "good")
     run(["git", "init", "-q"], folder)
-    run(["dvc", "init", "-q"], folder)
-    run(["dvc", "repro", "-q"], folder)
-    return folder
+    run(["dvc", "init", "-q"], folder, **warm)
+    run(["dvc", "repro", "-q"], folder, **warm)
+
+
+@pytest.fixture(scope="module")
+def collecting(tmp_path_factory: pytest.TempPathFactory, warm: dict[str, str]) -> Path:
+    """A DVC project of `sources` and `collect` alone, run once."""
+    made = made_once(tmp_path_factory, "collecting", lambda folder: make_collecting(folder, warm))
+    return copy_project(made, tmp_path_factory.mktemp("collecting") / "project")
 
 
 def test_dvc_runs_each_source_under_its_name(collecting: Path) -> None:
@@ -119,21 +123,23 @@ def test_dvc_runs_each_source_under_its_name(collecting: Path) -> None:
         assert (collecting / f"data/ledger/collect/{name}.jsonl").is_file()
 
 
-def test_dvc_runs_a_source_from_another_folder_too(collecting: Path) -> None:
+def test_dvc_runs_a_source_from_another_folder_too(collecting: Path, warm: dict[str, str]) -> None:
     out = collecting / "data/collected/good.jsonl"
     before = out.read_bytes()
     out.unlink()
-    run(["dvc", "repro", "--force", "../dvc.yaml:collect@good"], collecting / "stages")
+    run(["dvc", "repro", "--force", "../dvc.yaml:collect@good"], collecting / "stages", **warm)
     assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in HARMFUL])
-def test_dvc_executes_no_name_removes_nothing_by_it_and_the_rule_is_told(collecting: Path, name: str) -> None:
+def test_dvc_executes_no_name_removes_nothing_by_it_and_the_rule_is_told(
+    collecting: Path, warm: dict[str, str], name: str
+) -> None:
     precious = [collecting / "precious.jsonl", collecting / "data/precious.jsonl", collecting / "data/ledger/precious.jsonl"]
     for path in precious:
         path.write_text("mine\n", encoding="utf-8")
     write_params(collecting, "good", name)
-    done = run(["dvc", "repro"], collecting, check=False)
+    done = run(["dvc", "repro"], collecting, check=False, **warm)
     assert done.returncode != 0
     assert f"error: params.yaml: collect.sources: a source named {name!r}; {RULE}\n" in done.stderr
     assert not list(collecting.rglob("PWNED*"))

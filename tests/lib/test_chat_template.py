@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import REPO
+from conftest import REPO, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
@@ -152,7 +152,7 @@ def test_thoughts_are_learned_in_their_own_turn_and_gone_from_later_prompts(toke
     ]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=2, max_size=4))
 def test_any_text_survives_as_a_label(tokenizers, texts):
     texts = texts[: len(texts) // 2 * 2]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
@@ -13,7 +14,7 @@ from stages.lib.similarity.join import Joins, parities, similar_pairs
 # Four million buckets, the real number, are slow to set up for each example; further tests have them.
 @pytest.mark.parametrize(("bits", "rows", "products"), [(8, 512, 20_000_000), (8, 1, 1), (3, 1, 5), (20, 512, 7)])
 @pytest.mark.parametrize("threshold", [0.5, 0.7, 0.8, 1.0])
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(drawn=sets_and_sides())
 def test_the_pairs_found_are_those_of_brute_force(
     threshold: float, bits: int, rows: int, products: int, drawn: tuple[list[frozenset[int]], list[int], list[int]]
@@ -49,7 +50,7 @@ def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
     }
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(rows=st.lists(st.frozensets(st.integers(0, 2**32 - 1), max_size=400), max_size=6))
 def test_bits_differ_no_more_than_sets_and_about_as_much_where_these_are_small(rows: list[frozenset[int]]) -> None:
     bits = parities(sets_of(rows))

@@ -7,7 +7,7 @@ import string
 import time
 
 import pytest
-from conftest import REPO
+from conftest import REPO, examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -107,7 +107,7 @@ TEXTS = st.one_of(st.text(), st.lists(st.sampled_from(PIECES), max_size=10).map(
 
 
 @pytest.mark.parametrize("mask", [*PERSONAL_DATA.values(), mask_all])
-@settings(deadline=None, max_examples=120)
+@settings(deadline=None, max_examples=examples(120))
 @given(text=TEXTS)
 @example(text="13812345678-13912345678")
 @example(text="4111 1111 1111 1111 4111 1111 1111 1111")

@@ -5,6 +5,7 @@ import unicodedata
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -65,7 +66,7 @@ def test_the_slow_tokeniser_is_what_the_module_says() -> None:
     assert slow_tokens("It's 5€, 我 ok!👍🏽") == ["It", "s", "5", "€", "我", "ok", "👍", "🏽"]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(texts=st.lists(WRITTEN | MIXED, min_size=1, max_size=6), n=st.sampled_from([1, 2, 3, 8]))
 @example(texts=TEXTS, n=2)
 @example(texts=TEXTS, n=8)
@@ -84,7 +85,7 @@ def test_one_changed_character_is_seen_in_each_script(text: str) -> None:
     assert 0 < jaccard(shingle([text, changed]), np.array([[0, 1]]))[0] == slow_jaccard(text, changed) < 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(texts=st.lists(ANY | WRITTEN, max_size=8), n=st.sampled_from([2, 8]), order=st.randoms(use_true_random=False))
 def test_neither_the_other_texts_of_a_batch_nor_their_order_change_a_set(texts: list[str], n: int, order: random.Random) -> None:
     alone = [shingle([text], n).values.tolist() for text in texts]
@@ -94,7 +95,7 @@ def test_neither_the_other_texts_of_a_batch_nor_their_order_change_a_set(texts: 
     assert rows_of(shingle([texts[row] for row in shuffled], n)) == [alone[row] for row in shuffled]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(texts=st.lists(ANY, max_size=8))
 def test_values_ascend_without_repetition_and_offsets_count_them(texts: list[str]) -> None:
     sets = shingle(texts)
@@ -133,7 +134,7 @@ def test_texts_are_not_joined_over_their_border() -> None:
 SPOKEN = st.lists(st.tuples(st.sampled_from(["user", "assistant", ""]), MIXED), max_size=5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(dialogues=st.lists(SPOKEN, min_size=1, max_size=6), n=st.sampled_from([1, 2, 3, 8]))
 def test_a_dialogues_set_is_that_of_each_message_under_its_speaker(dialogues: list[list[tuple[str, str]]], n: int) -> None:
     slow = [{(speaker, gram) for speaker, text in dialogue for gram in slow_set(text, n)} for dialogue in dialogues]
@@ -168,7 +169,7 @@ def test_half_a_surrogate_pair_is_a_text_as_any_other() -> None:
     assert shingle(["a \ud800 b", "a b"]).sizes().tolist() == [1, 1]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(texts=st.lists(MIXED, min_size=1, max_size=8), data=st.data())
 def test_take_gives_the_sets_at_rows_in_any_order_and_more_than_once(texts: list[str], data: st.DataObject) -> None:
     sets = shingle(texts)
@@ -178,7 +179,7 @@ def test_take_gives_the_sets_at_rows_in_any_order_and_more_than_once(texts: list
     assert taken.values.dtype == np.uint32
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(texts=st.lists(MIXED, max_size=8), borders=st.lists(st.integers(0, 8), max_size=3).map(sorted))
 def test_concatenate_puts_batches_end_to_end(texts: list[str], borders: list[int]) -> None:
     whole = shingle(texts)

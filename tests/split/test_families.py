@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from similar_sets import SETS, alike, sets_of, sizes
 
@@ -21,7 +22,7 @@ def families_of(pairs: list[tuple[int, int]], number: int) -> set[frozenset[int]
 
 @pytest.mark.parametrize("at_once", [0, 3, 1 << 16])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7, 0.8])
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(rows=SETS)
 def test_families_are_those_of_all_pairs_that_are_alike(at_once: int, threshold: float, rows: list[frozenset[int]]) -> None:
     everything = list(range(len(rows)))

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
@@ -26,7 +27,7 @@ def test_sides_without_rows_or_tokens_are_like_nothing() -> None:
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 1.0])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(drawn=sets_and_sides())
 def test_the_nearest_is_the_one_of_highest_index_and_of_several_the_first_row(
     threshold: float, drawn: tuple[list[frozenset[int]], list[int], list[int]]
@@ -65,7 +66,7 @@ def test_of_many_that_are_alike_few_are_compared_to_find_the_nearest(monkeypatch
     }
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(drawn=sets_and_sides())
 def test_the_covered_share_is_that_of_n_grams_that_stand_in_any_of_the_others(
     drawn: tuple[list[frozenset[int]], list[int], list[int]],
@@ -101,7 +102,7 @@ def connected(pairs: list[list[int]], rows: Iterable[int]) -> set[frozenset[int]
     return {frozenset(rows) for rows in component.values() if len(rows) > 1}
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(group=HASHES, data=st.data())
 def test_groups_and_texts_that_cross_are_connected_whole_and_no_others(group: list[int], data: st.DataObject) -> None:
     number = len(group)
@@ -134,7 +135,7 @@ def test_what_has_no_group_does_not_share_it() -> None:
     assert sorted(crossings["group"][0].tolist()) == [4, 5]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(hashes=HASHES)
 def test_equal_pairs_connect_all_rows_of_a_hash_and_none_of_hash_zero(hashes: list[int]) -> None:
     expected = {frozenset(row for row, other in enumerate(hashes) if other == hash) for hash in set(hashes) - {0}}

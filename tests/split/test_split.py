@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPO, messages_key
+from conftest import REPO, examples, messages_key
 from conftest import run as run_command
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
@@ -91,7 +91,7 @@ SINGLE = st.lists(st.tuples(st.sampled_from([None, "a", "b"]), st.integers(1, 5)
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(rows=SINGLE, seed=st.integers(0, 9))
 def test_counts_are_exact_to_the_row_when_no_rows_belong_together(folder: Path, rows: list, seed: int) -> None:
     sizes = Counter(split_of(folder, rows, seed=seed).values())
@@ -106,7 +106,7 @@ def test_counts_follow_the_shares(folder: Path, shares: tuple[float, float, floa
     assert (sizes["validation"], sizes["test"]) == (round(total * shares[1]), round(total * shares[2]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(rows=ROWS)
 def test_every_id_is_in_exactly_one_split_and_groups_and_prompts_are_whole(folder: Path, rows: list) -> None:
     assignment = run_if_enough(folder, rows)
@@ -121,14 +121,14 @@ def test_every_id_is_in_exactly_one_split_and_groups_and_prompts_are_whole(folde
     assert all(len(places) == 1 for key, places in together.items() if key)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(rows=ROWS)
 def test_no_quota_is_overrun(folder: Path, rows: list) -> None:
     sizes = Counter(row["split"] for row in run_if_enough(folder, rows).values())
     assert max(sizes["validation"], sizes["test"]) <= round(0.1 * len(rows))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(rows=ROWS, seed=st.integers(0, 99))
 def test_the_order_of_the_rows_changes_nothing(folder: Path, rows: list, seed: int) -> None:
     assert run_if_enough(folder, rows) == run(folder, random.Random(seed).sample(rows, len(rows)))
@@ -206,7 +206,7 @@ def test_turns_and_lengths_are_put_into_classes() -> None:
     assert lengths == [f"under {number} characters" for number in ("16", "256", "256", "4,096")]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(sizes=st.dictionaries(st.sampled_from("abcdef"), st.integers(1, 300), min_size=1), data=st.data())
 def test_the_quotas_of_the_strata_add_up_and_each_is_near_its_share(sizes: dict[str, int], data: st.DataObject) -> None:
     total = sum(sizes.values())
@@ -522,7 +522,7 @@ def test_new_rows_that_join_old_groups_move_not_many_more(folder: Path, seed: in
     assert sum(before[id] != after[id] for id in before) <= 0.05 * 2000
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=60), data=st.data())
 def test_quotas_are_met_as_far_as_groups_permit_and_never_overrun(sizes: list[int], data: st.DataObject) -> None:
     group_of = [group for group, size in enumerate(sizes) for _ in range(size)]

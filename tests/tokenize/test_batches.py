@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import CHATML, REPO, SPECIAL_TOKENS, make_conversations
-from hypothesis import HealthCheck, given, settings
+from conftest import CHATML, REPO, SPECIAL_TOKENS, examples, make_conversations
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
@@ -96,7 +96,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
 
 
 BATCHES = st.lists(conversations(), min_size=1, max_size=5)
-SETTINGS = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+SETTINGS = settings(max_examples=examples(40))
 
 
 def wrap(backend: Tokenizer, **kwargs: Any) -> Any:

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import write_conversations
+from conftest import examples, write_conversations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,7 +94,7 @@ def test_collect_reads_back_what_was_written(monkeypatch: pytest.MonkeyPatch, te
     assert read_back("out/train.csv") == rows
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(texts=st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=12, max_size=24))
 def test_any_text_comes_back_and_ten_turns_stay_in_order(texts: list[str]) -> None:
     rows = [conversation("s/1", *texts)]
