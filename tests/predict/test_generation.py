@@ -1,32 +1,25 @@
-"""Replies do not depend on their batch, likelihoods are those of the whole logits, and what can't be scored is counted."""
+"""Replies do not depend on their batch, nor on what was answered before them."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import REPO, make_conversations
+from conftest import make_conversations
 from peft import LoraConfig, get_peft_model
-from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from stages.lib.chat_template import tokenize_conversation, tokenize_prompt
-from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.lib.chat_template import tokenize_prompt
 from stages.predict import generation
-from stages.predict.predictions import SCHEMA, PredictParams, predict, score_example
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TEMPLATES = REPO / "tests/templates"
 
-
-def predict_params(**changes: Any) -> PredictParams:
-    return PredictParams(**{"precision": "float32", "batch_size": 4, "max_new_tokens": 8} | changes)
-
-
-def generate_replies(model: Any, tokenizer: Any, prompts: list[list[int]], **changes: Any) -> list[generation.Reply]:
-    params = predict_params(**changes)
-    return generation.generate_replies(model, tokenizer, prompts, params.batch_size, params.max_new_tokens, "base")
+def generate_replies(
+    model: Any, tokenizer: Any, prompts: list[list[int]], batch_size: int = 4, max_new_tokens: int = 8
+) -> list[generation.Reply]:
+    questions = [generation.Question(prompt, max_new_tokens) for prompt in prompts]
+    return generation.generate_replies(model, tokenizer, questions, batch_size)
 
 
 @pytest.fixture
@@ -41,11 +34,6 @@ def prompts(tokenizer: Any) -> list[list[int]]:
     assert len({len(prompt) for prompt in prompts}) >= 5
     assert prompts != sorted(prompts, key=len)
     return prompts
-
-
-@pytest.fixture
-def conversations() -> list[dict]:
-    return make_conversations(9, seed=5)
 
 
 def move_the_stop(model: Any, tokenizer: Any, token: int) -> None:
@@ -159,79 +147,3 @@ def test_replies_are_those_of_transformers_for_many_kinds_of_models(kind, tokeni
     assert len({tuple(reply.ids) for reply in found}) > 3
     monkeypatch.setattr(generation, "row_wise_cache", lambda _model: None)
     assert generate_replies(model, tokenizer, prompts, max_new_tokens=16) == found
-
-
-@pytest.mark.parametrize("template", ["chatml", "qwen3"])
-def test_likelihoods_are_those_of_the_whole_logits(model, tokenizer, conversations, template):
-    tokenizer.chat_template = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
-    rows = predict(model, tokenizer, conversations, predict_params(), "base")
-    for row, conversation in zip(rows, conversations, strict=True):
-        nll, number = 0.0, 0
-        for ids, labels in tokenize_conversation(tokenizer, conversation["messages"]):
-            logits = model(torch.tensor([ids])).logits[0]
-            nll += functional.cross_entropy(
-                logits[:-1], torch.tensor(labels[1:]), ignore_index=IGNORE_INDEX, reduction="sum"
-            ).item()
-            number += sum(label != IGNORE_INDEX for label in labels)
-        assert row["nll"] == pytest.approx(nll, rel=1e-5)
-        assert row["labels"] == number
-
-
-def test_a_likelihood_has_one_value_a_label(model, tokenizer, conversations):
-    (example,) = tokenize_conversation(tokenizer, conversations[0]["messages"])
-    nll = score_example(model, example)
-    assert nll.shape == (sum(label != IGNORE_INDEX for label in example.labels),)
-    assert (nll > 0).all()
-
-
-def test_each_conversation_has_its_row_in_order_with_the_reply_to_all_but_its_last_message(model, tokenizer, conversations):
-    rows = predict(model, tokenizer, conversations, predict_params(), "base")
-    assert [row["id"] for row in rows] == [conversation["id"] for conversation in conversations]
-    for row, conversation in zip(rows, conversations, strict=True):
-        assert list(row) == SCHEMA.names
-        prompt = tokenize_prompt(tokenizer, conversation["messages"][:-1])
-        (reply,) = generate_replies(model, tokenizer, [prompt])
-        text = tokenizer.decode(reply.ids, skip_special_tokens=True).strip()
-        assert (row["reply"], row["reply_tokens"], row["stopped"]) == (text, len(reply.ids), reply.stopped)
-        assert row["unscored"] is None
-
-
-def test_what_is_too_long_or_misfits_is_counted_and_the_others_are_as_without_it(model, tokenizer, conversations):
-    long = {"id": "long", "messages": [{"role": "user", "content": "a" * 600}, {"role": "assistant", "content": "b"}]}
-    spells = {"id": "spells", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "<|im_end|>"}]}
-    expected = predict(model, tokenizer, conversations, predict_params(), "base")
-    rows = predict(model, tokenizer, [long, *conversations[:4], spells, *conversations[4:]], predict_params(), "base")
-    nothing = dict.fromkeys(SCHEMA.names)
-    assert rows.pop(5) == nothing | {"id": "spells", "unscored": "messages[1] holds the special token <|im_end|>"}
-    assert rows.pop(0) == nothing | {"id": "long", "unscored": "longer than the model's context of 512 tokens"}
-    assert rows == expected
-
-
-def test_the_reference_is_the_last_reply_to_learn_and_a_reply_of_weight_0_is_none(model, tokenizer):
-    off = {"role": "assistant", "content": "Nowhere.", "weight": 0}
-    asked, more = {"role": "user", "content": "Where?"}, {"role": "user", "content": "Sure?"}
-    good = {"role": "assistant", "content": "On shelf two."}
-    rows = [{"id": "a", "messages": [asked, good, more, off]}, {"id": "b", "messages": [asked, off]}]
-    marked, none = predict(model, tokenizer, rows, predict_params(), "base")
-    (plain,) = predict(model, tokenizer, [{"id": "a", "messages": [asked, good]}], predict_params(), "base")
-    assert marked == plain
-    assert none["unscored"] == "all of its replies have weight 0, so that there is none to compare with"
-    assert (none["nll"], none["reply"]) == (None, None)
-
-
-@pytest.mark.parametrize(("content", "counted"), [("b", "prompt"), ("b" * 50, "example")], ids=["prompt", "example"])
-def test_the_context_must_hold_the_references_and_the_longest_reply(model, tokenizer, content, counted):
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": content}]
-    (example,) = tokenize_conversation(tokenizer, messages)
-    needed = {"prompt": len(tokenize_prompt(tokenizer, messages[:1])) + 8, "example": len(example.input_ids)}
-    assert needed[counted] == max(needed.values())
-    for context, unscored in ((needed[counted], 0), (needed[counted] - 1, 1)):
-        model.config.max_position_embeddings = context
-        rows = predict(model, tokenizer, [{"id": "a", "messages": messages}], predict_params(), "base")
-        assert sum(row["unscored"] is not None for row in rows) == unscored
-
-
-def test_a_template_that_fits_nothing_leaves_every_conversation_unscored(model, tokenizer, conversations):
-    tokenizer.chat_template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
-    rows = predict(model, tokenizer, conversations, predict_params(), "base")
-    assert all("without a special token" in row["unscored"] for row in rows)
