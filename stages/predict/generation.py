@@ -208,10 +208,22 @@ def call_generate(model: Any, questions: Sequence[Question], stops: Set[int], pa
     model.generation_config = GenerationConfig(do_sample=False)  # a model's own may hold penalties, which also count padding
     batch = pad_left([question.prompt for question in questions], pad, model.device)
     room = max(question.room for question in questions)
-    generated = model.generate(**batch._asdict(), max_new_tokens=room, eos_token_id=sorted(stops), pad_token_id=pad)
+    broken_at = torch.full([len(questions)], room, device=model.device)
+
+    def watch(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step = ids.shape[1] - batch.input_ids.shape[1]
+        broken = ~scores.max(-1).values.isfinite()
+        broken_at[broken] = broken_at[broken].clamp(max=step)
+        return scores
+
+    options: dict[str, Any] = {"eos_token_id": sorted(stops), "pad_token_id": pad, "logits_processor": [watch]}
+    generated = model.generate(**batch._asdict(), max_new_tokens=room, **options)[:, batch.input_ids.shape[1] :]
     replies = []
-    for question, row in zip(questions, generated[:, batch.input_ids.shape[1] :].tolist(), strict=True):
+    for question, row, broken in zip(questions, generated.tolist(), broken_at.tolist(), strict=True):
         tokens = row[: question.room]
         end = next((at + 1 for at, token in enumerate(tokens) if token in stops), None)
-        replies.append(Reply(tokens[:end], stopped=end is not None))
+        if broken < (end or len(tokens)):
+            replies.append(Reply(tokens[:broken], stopped=False, broken=True))
+        else:
+            replies.append(Reply(tokens[:end], stopped=end is not None))
     return replies

@@ -180,12 +180,17 @@ class Predictor:
         for row, question in self.progress(wanted, "labels"):
             if isinstance(question, str):
                 continue
+            key = f"labels {row['turn']} {row['id']}"
+            if key in self.journal.done:
+                row["label_nll"] = self.journal.done[key]
+                continue
             conversation = conversation_of[row["id"]]
             labels = classes.tokenize_labels(
                 self.tokenizer, conversation["messages"][: row["turn"]], conversation.get("tools"), inputs.training.labels
             )
             if labels and len(question.prompt) + max(map(len, labels.values())) <= self.context:
                 row["label_nll"] = classes.score_labels(self.model, question.prompt, labels)
+                self.journal.put(key, row["label_nll"])
 
     def progress(self, things: Any, what: str) -> tqdm:
         return tqdm(things, desc=f"predict {self.name}: {what}", delay=2, disable=None)

@@ -1,13 +1,11 @@
 """Replies do not depend on their batch, nor on what was answered before them."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import make_conversations
 from peft import LoraConfig, get_peft_model
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from stages.lib.chat_template import tokenize_prompt
 from stages.predict import generation
@@ -20,11 +18,6 @@ def generate_replies(
 ) -> list[generation.Reply]:
     questions = [generation.Question(prompt, max_new_tokens) for prompt in prompts]
     return generation.generate_replies(model, tokenizer, questions, batch_size)
-
-
-@pytest.fixture
-def tokenizer(tiny_model_folder: Path) -> Any:
-    return AutoTokenizer.from_pretrained(tiny_model_folder)
 
 
 @pytest.fixture
@@ -113,6 +106,43 @@ def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts):
     assert rows[-1] < 10
 
 
+def test_the_next_prompts_take_the_place_of_replies_that_have_ended(model, tokenizer, prompts):
+    free = [reply.ids for reply in generate_replies(model, tokenizer, prompts)]
+    move_the_stop(model, tokenizer, next(ids[3] for ids in free if ids.index(ids[3]) == 3))
+    alone = [generate_replies(model, tokenizer, [prompt])[0] for prompt in prompts]
+    rows = count_rows(model)
+    assert generate_replies(model, tokenizer, prompts, batch_size=4) == alone
+    tokens = sum(len(reply.tokens) for reply in alone)
+    assert sum(rows) == tokens  # no row is computed for a reply that has ended, or not begun
+    assert sum(number >= 3 for number in rows) > len(rows) / 2
+    assert max(rows) <= 4
+
+
+def test_columns_that_are_padding_in_all_rows_go(model, tokenizer, prompts):
+    longest = max(map(len, prompts)) + 8
+    widths: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _module, _args, given: widths.append(given["attention_mask"].shape[1]), with_kwargs=True
+    )
+    generate_replies(model, tokenizer, sorted(prompts, key=len) * 4, batch_size=3)
+    assert max(widths) <= longest
+
+
+def test_each_reply_has_its_own_room(model, tokenizer, prompts, loop):
+    whole = generate_replies(model, tokenizer, prompts)
+    questions = [generation.Question(prompt, 1 + at % 8) for at, prompt in enumerate(prompts)]
+    replies = generation.generate_replies(model, tokenizer, questions, batch_size=4)
+    assert loop
+    assert [reply.ids for reply in replies] == [reply.ids[: 1 + at % 8] for at, reply in enumerate(whole)]
+
+
+def test_scores_that_are_no_numbers_break_a_reply_off(model, tokenizer, prompts, loop):
+    with torch.no_grad():
+        model.lm_head.weight[7] = torch.nan
+    assert loop
+    assert all(reply.broken for reply in generate_replies(model, tokenizer, prompts))
+
+
 def test_a_batch_ends_with_its_last_reply(model, tokenizer, prompts):
     (free,) = generate_replies(model, tokenizer, prompts[:1])
     move_the_stop(model, tokenizer, free.ids[2])
@@ -121,27 +151,8 @@ def test_a_batch_ends_with_its_last_reply(model, tokenizer, prompts):
     assert len(rows) == free.ids.index(free.ids[2]) + 1
 
 
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512, "pad_token_id": 0}
-CONFIGS = {
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
-    "mistral": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "sliding_window": 24},
-    "qwen3": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8},
-    "gemma2": SIZES
-    | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 24, "tie_word_embeddings": False},
-    "gpt_neox": SIZES | {"intermediate_size": 64},
-    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "pad_token_id": 0},
-}
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_replies_are_those_of_transformers_for_many_kinds_of_models(kind, tokenizer, prompts, monkeypatch):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **CONFIGS[kind])
-    model = AutoModelForCausalLM.from_config(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(10)
+def test_replies_are_those_of_transformers_for_many_kinds_of_models(model_of_kind, tokenizer, prompts, monkeypatch):
+    kind, model = model_of_kind
     assert (generation.row_wise_cache(model) is None) == (kind == "mamba")
     found = generate_replies(model, tokenizer, prompts, max_new_tokens=16)
     assert len({tuple(reply.ids) for reply in found}) > 3
