@@ -210,6 +210,8 @@ def make_project(folder: Path, model_folder: Path, **variables: str) -> Path:
     raw = folder / "data" / "raw"
     raw.mkdir(parents=True)
     shutil.copy(REPO / "data" / "no_locked_test.jsonl", folder / "data")
+    prompts = [{"id": f"en/{name}", "language": "en", "prompt": f"What is {name}?"} for name in ("rain", "bread")]
+    write_jsonl(folder / "data" / "retention.jsonl", prompts)
     rows = make_conversations(60)
     with (raw / "pairs.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

@@ -31,7 +31,7 @@ AFTER = {  # what runs after a stage's outs changed, the stage itself included; 
     "split": {"split", "tokenize", "train", "predict@base", "predict@tuned", "evaluate", "report"},
     "tokenize": {"tokenize", "train", "predict@tuned", "evaluate", "report"},
     "train": {"train", "predict@tuned", "evaluate", "report"},
-    "predict@base": {"predict@base", "evaluate", "report"},
+    "predict@base": {"predict@base", "predict@tuned", "evaluate", "report"},  # tuned scores base's replies to general prompts
     "predict@tuned": {"predict@tuned", "evaluate", "report"},
     "evaluate": {"evaluate", "report"},
     "report": {"report"},
@@ -263,6 +263,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),
     "records/tokenized.py": ("tokenize", "train", "predict"),
+    "scratch.py": ("train", "predict"),
     "scripts.py": ("clean", "split", "tokenize", "evaluate"),
     "similarity": ("clean", "split"),
     "template_forms.py": ("tokenize", "predict"),

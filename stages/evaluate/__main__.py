@@ -29,30 +29,59 @@ class EvaluateParams(Section):
 
 
 def read_examples() -> pd.DataFrame:
-    """One row a test conversation: what it is, and for each model nll, labels, reply, reply_tokens, stopped, unscored."""
+    """One row a test conversation: what it is, and for each model nll, labels, reply, reply_tokens, stopped, unscored.
+
+    Of several replies, the last one; the reference is the message in whose place it stands.
+    """
+    predicted = {model: of_conversations(pd.read_parquet(predictions_of(model))) for model in CONTENDERS}
+    replied = predicted[CONTENDERS[0]].set_index("id")["turn"]
     rows = []
     for conversation in read_conversations(conversations_of("test")):
-        texts = [reply_text(conversation["messages"][place]) for place in trained_positions(conversation["messages"])]
+        messages, id = conversation["messages"], conversation["id"]
+        texts = [reply_text(messages[place]) for place in trained_positions(messages)]
         rows.append(
             {
-                "id": conversation["id"],
+                "id": id,
                 "label": conversation["label"] or "(none)",
                 "language": conversation["language"],
                 "turns": len(texts),
-                "reference": texts[-1] if texts else "",
+                "reference": reply_text(messages[replied.get(id, -1)]) if texts else "",
                 "reference_bytes": sum(len(text.encode()) for text in texts),
             }
         )
     table = pd.DataFrame(rows)
     for model in CONTENDERS:
         path = predictions_of(model)
-        predictions = pd.read_parquet(path).set_index("id").add_prefix(f"{model}_")
+        predictions = predicted[model].drop(columns="turn").set_index("id").add_prefix(f"{model}_")
         if absent := sorted(set(table["id"]) - set(predictions.index)):
             raise ReprotuneError(
                 f"{path}: no prediction for {len(absent):,} test conversations, {absent[0]} first; run `dvc repro`"
             )
         table = table.join(predictions, on="id", validate="one_to_one")
     return table
+
+
+def of_conversations(predictions: pd.DataFrame) -> pd.DataFrame:
+    """A row a test conversation: likelihoods summed over its turns, the last reply, why either is missing."""
+    test = predictions[predictions["set"] == "test"]
+    rows = []
+    for id, turns in test.groupby("id", sort=False):
+        last = turns[turns["reply"].notna()].tail(1)
+        whole = turns["nll"].notna().all() and len(last)
+        reasons = [*turns["unscored"].dropna(), *turns["unanswered"].dropna()]
+        rows.append(
+            {
+                "id": id,
+                "turn": int(last["turn"].iloc[0]) if len(last) else int(turns["turn"].iloc[-1]),
+                "nll": turns["nll"].sum() if whole else None,
+                "labels": turns["labels"].sum() if whole else None,
+                "reply": last["reply"].iloc[0] if whole else None,
+                "reply_tokens": last["reply_tokens"].iloc[0] if whole else None,
+                "stopped": last["stopped"].iloc[0] if whole else None,
+                "unscored": None if whole else reasons[0],
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def bits_per_byte(nll: pd.Series, text_bytes: pd.Series) -> float:

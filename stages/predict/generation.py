@@ -1,10 +1,11 @@
-"""Greedy replies. A reply that has ended leaves its batch, so that the others do not wait for the longest one with it."""
+"""Greedy replies. One that has ended leaves its batch, and the next prompts take its place: no row waits for the longest one."""
 
-from collections.abc import Sequence, Set
+from collections import deque
+from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from tqdm import tqdm
+from torch.nn import functional
 from transformers import DynamicCache, GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
@@ -13,12 +14,26 @@ from stages.lib.chat_template import stop_token_id
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+REFILLED_AT = 0.75  # of the batch: prompts are read in several at once, which takes less time than one by one
+
+
+class Question(NamedTuple):
+    """What is replied to; `room`, the most tokens that the reply may take, its stop token included."""
+
+    prompt: list[int]
+    room: int
+
 
 class Reply(NamedTuple):
-    """`ids` without the stop token and what follows it."""
+    """`tokens` with the stop token, if it came. `broken`: the model's scores were no numbers."""
 
-    ids: list[int]
+    tokens: list[int]
     stopped: bool
+    broken: bool = False
+
+    @property
+    def ids(self) -> list[int]:
+        return self.tokens[:-1] if self.stopped else self.tokens
 
 
 class Padded(NamedTuple):
@@ -38,34 +53,45 @@ def pad_left(prompts: Sequence[list[int]], pad: int, device: torch.device) -> Pa
 def generate_replies(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    prompts: Sequence[list[int]],
+    questions: Sequence[Question],
     batch_size: int,
-    max_new_tokens: int,
-    name: str,
+    note: Callable[[int, Reply], None] = lambda _position, _reply: None,
 ) -> list[Reply]:
-    """The most likely tokens after each prompt, in the order of the prompts; batches hold prompts of like length."""
-    if not prompts:
+    """The most likely tokens after each prompt, in the order of the questions; `note` gets each as it ends."""
+    if not questions:
         return []  # perhaps since the template fits nothing; then it has no stop token either
     stops = {stop_token_id(tokenizer), tokenizer.eos_token_id} - {None}
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops)
-    by_length = sorted(range(len(prompts)), key=lambda position: (len(prompts[position]), position))
+    by_length = sorted(range(len(questions)), key=lambda position: (len(questions[position].prompt), position))
     replies: dict[int, Reply] = {}
-    for start in tqdm(range(0, len(prompts), batch_size), desc=f"predict {name}: replies", delay=2, disable=None):
-        positions = by_length[start : start + batch_size]
-        batch = pad_left([prompts[position] for position in positions], pad, model.device)
-        tokens = generate(model, batch, stops, pad, max_new_tokens)
-        for position, row in zip(positions, tokens, strict=True):
-            end = next((at for at, token in enumerate(row) if token in stops), None)
-            replies[position] = Reply(row[:end], stopped=end is not None)
-    return [replies[position] for position in range(len(prompts))]
+
+    def end(position: int, reply: Reply) -> None:
+        replies[by_length[position]] = reply
+        note(by_length[position], reply)
+
+    generate(model, [questions[position] for position in by_length], stops, pad, batch_size, end)
+    return [replies[position] for position in range(len(questions))]
 
 
 @torch.inference_mode()
-def generate(model: "PreTrainedModel", batch: Padded, stops: Set[int], pad: int, max_new_tokens: int) -> list[list[int]]:
-    """The tokens after each row, up to and with the first of `stops`; what follows that means nothing."""
-    if (cache := row_wise_cache(model)) is not None:
-        return continue_rows(model, batch, cache, stops, max_new_tokens)
-    return call_generate(model, batch, stops, pad, max_new_tokens)
+def generate(
+    model: "PreTrainedModel",
+    questions: Sequence[Question],
+    stops: Set[int],
+    pad: int,
+    batch_size: int,
+    end: Callable[[int, Reply], None],
+) -> None:
+    """Reply to the questions in order, `batch_size` at once."""
+    cache = row_wise_cache(model)
+    at_once = len(questions) if cache is not None and can_grow(cache) else batch_size
+    for start in range(0, len(questions), at_once):
+        some = questions[start : start + at_once]
+        if cache is None:
+            for position, reply in enumerate(call_generate(model, some, stops, pad)):
+                end(start + position, reply)
+        else:
+            Rows(model, stops, pad, end).run(list(enumerate(some, start)), batch_size)
 
 
 def row_wise_cache(model: "PreTrainedModel") -> DynamicCache | None:
@@ -78,35 +104,126 @@ def row_wise_cache(model: "PreTrainedModel") -> DynamicCache | None:
     return cache if {type(layer) for layer in cache.layers} <= {DynamicLayer, DynamicSlidingWindowLayer} else None
 
 
-def continue_rows(
-    model: "PreTrainedModel", batch: Padded, cache: DynamicCache, stops: Set[int], max_new_tokens: int
-) -> list[list[int]]:
-    """Row by row the same as `call_generate`."""
-    ids, mask = batch
-    replies: list[list[int]] = [[] for _ in ids]
-    going = list(range(len(ids)))  # rows of `replies` that those of the batch belong to
-    for _ in range(max_new_tokens):
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+def can_grow(cache: DynamicCache) -> bool:
+    """Whether rows can be put in: a layer with a window counts the tokens that it has seen for all rows alike."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
+class Rows:
+    """The replies in work: row by row what `call_generate` gives. `mask` (B, T), `ids` (B, 1), the last token of each."""
+
+    def __init__(self, model: Any, stops: Set[int], pad: int, end: Callable[[int, Reply], None]) -> None:
+        self.model, self.stops, self.pad, self.end = model, stops, pad, end
+        self.positions: list[int] = []  # of each row, its question's
+        self.replies: list[list[int]] = []
+        self.rooms: list[int] = []
+        self.cache: Any = None
+        self.mask = self.ids = torch.empty(0, dtype=torch.long)
+
+    def run(self, questions: Sequence[tuple[int, Question]], batch_size: int) -> None:
+        """`questions` with their positions."""
+        waiting = deque(questions)
+        while waiting or self.positions:
+            if waiting and len(self.positions) <= REFILLED_AT * batch_size:
+                self.admit([waiting.popleft() for _ in range(min(len(waiting), batch_size - len(self.positions)))])
+            if self.positions:
+                self.step()
+
+    def admit(self, questions: Sequence[tuple[int, Question]]) -> None:
+        """Read the prompts, take their first tokens, and put them beside the rows in work."""
+        before = self.positions, self.replies, self.rooms, self.cache, self.mask, self.ids
+        self.cache = row_wise_cache(self.model)
+        self.positions = [position for position, _ in questions]
+        self.replies, self.rooms = [[] for _ in questions], [question.room for _, question in questions]
+        batch = pad_left([question.prompt for _, question in questions], self.pad, self.model.device)
+        self.mask = batch.attention_mask
+        self.forward(batch.input_ids)
+        if before[0] and self.positions:
+            self.join(*before)
+        elif before[0]:
+            self.positions, self.replies, self.rooms, self.cache, self.mask, self.ids = before
+
+    def join(
+        self, positions: list[int], replies: list[list[int]], rooms: list[int], cache: Any, mask: torch.Tensor, ids: torch.Tensor
+    ) -> None:
+        """Put earlier rows before these; the columns that are padding in all of them go."""
+        width = int(max(mask.sum(-1).max(), self.mask.sum(-1).max()))
+        for layer, other in zip(self.cache.layers, cache.layers, strict=True):
+            # A cache holds no last token yet: it comes with the next step.
+            layer.keys = torch.cat([to_width(other.keys, width - 1), to_width(layer.keys, width - 1)])
+            layer.values = torch.cat([to_width(other.values, width - 1), to_width(layer.values, width - 1)])
+        self.mask = torch.cat([to_width(mask, width, -1), to_width(self.mask, width, -1)])
+        self.ids = torch.cat([ids, self.ids])
+        self.positions, self.replies, self.rooms = positions + self.positions, replies + self.replies, rooms + self.rooms
+
+    def step(self) -> None:
+        self.forward(self.ids)
+
+    def forward(self, ids: torch.Tensor) -> None:
+        """Read `ids` (B, T), the last columns of the mask, add each row's next token, and let those go that end with it."""
+        places = (self.mask.cumsum(-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
+        logits = self.model(
+            input_ids=ids,
+            attention_mask=self.mask,
+            position_ids=places,
+            past_key_values=self.cache,
+            use_cache=True,
+            logits_to_keep=1,
         ).logits
-        ids = logits[:, -1:].float().argmax(-1)
-        tokens = ids[:, 0].tolist()
-        for row, token in zip(going, tokens, strict=True):
-            replies[row].append(token)
-        stay = [at for at, token in enumerate(tokens) if token not in stops]
-        if not stay:
-            break
-        if len(stay) < len(going):
-            kept = torch.tensor(stay, device=ids.device)
-            cache.batch_select_indices(kept)
-            ids, mask, going = ids[kept], mask[kept], [going[at] for at in stay]
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=-1)
-    return replies
+        scores, self.ids = logits[:, -1:].float().max(-1)
+        broken = (~scores[:, 0].isfinite()).tolist()
+        stay = []
+        for row, token in enumerate(self.ids[:, 0].tolist()):
+            reply = self.replies[row]
+            if broken[row]:
+                self.end(self.positions[row], Reply(reply, stopped=False, broken=True))
+                continue
+            reply.append(token)
+            if token in self.stops or len(reply) == self.rooms[row]:
+                self.end(self.positions[row], Reply(reply, token in self.stops))
+            else:
+                stay.append(row)
+        self.keep(stay)
+        self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=-1)
+
+    def keep(self, stay: list[int]) -> None:
+        if len(stay) < len(self.positions):
+            kept = torch.tensor(stay, device=self.ids.device, dtype=torch.long)
+            self.cache.batch_select_indices(kept)
+            self.ids, self.mask = self.ids[kept], self.mask[kept]
+            self.positions = [self.positions[row] for row in stay]
+            self.replies, self.rooms = [self.replies[row] for row in stay], [self.rooms[row] for row in stay]
 
 
-def call_generate(model: Any, batch: Padded, stops: Set[int], pad: int, max_new_tokens: int) -> list[list[int]]:
+def to_width(tensor: torch.Tensor, width: int, axis: int = -2) -> torch.Tensor:
+    """With zeros before it or without its first ones, so that `axis` has `width`."""
+    missing = width - tensor.shape[axis]
+    if missing <= 0:
+        return tensor.narrow(axis, -missing, width)
+    return functional.pad(tensor, (0, 0) * (-1 - axis) + (missing, 0))
+
+
+def call_generate(model: Any, questions: Sequence[Question], stops: Set[int], pad: int) -> list[Reply]:
     """transformers' own loop: right for any model, and each row waits for the longest reply."""
     model.generation_config = GenerationConfig(do_sample=False)  # a model's own may hold penalties, which also count padding
-    generated = model.generate(**batch._asdict(), max_new_tokens=max_new_tokens, eos_token_id=sorted(stops), pad_token_id=pad)
-    return generated[:, batch.input_ids.shape[1] :].tolist()
+    batch = pad_left([question.prompt for question in questions], pad, model.device)
+    room = max(question.room for question in questions)
+    broken_at = torch.full([len(questions)], room, device=model.device)
+
+    def watch(ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        step = ids.shape[1] - batch.input_ids.shape[1]
+        broken = ~scores.max(-1).values.isfinite()
+        broken_at[broken] = broken_at[broken].clamp(max=step)
+        return scores
+
+    options: dict[str, Any] = {"eos_token_id": sorted(stops), "pad_token_id": pad, "logits_processor": [watch]}
+    generated = model.generate(**batch._asdict(), max_new_tokens=room, **options)[:, batch.input_ids.shape[1] :]
+    replies = []
+    for question, row, broken in zip(questions, generated.tolist(), broken_at.tolist(), strict=True):
+        tokens = row[: question.room]
+        end = next((at + 1 for at, token in enumerate(tokens) if token in stops), None)
+        if broken < (end or len(tokens)):
+            replies.append(Reply(tokens[:broken], stopped=False, broken=True))
+        else:
+            replies.append(Reply(tokens[:end], stopped=end is not None))
+    return replies

@@ -27,7 +27,7 @@ from stages.lib.base_model.source import BaseModelParams
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import SECTIONS, Section, Yaml12Loader, read_params
 from stages.lib.records.collected import NAME_RULE
-from stages.predict.predictions import PredictParams
+from stages.predict.params import PredictParams
 from stages.report.__main__ import ReportParams
 from stages.split.__main__ import SplitParams
 from stages.tokenize.__main__ import TokenizeParams

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sacrebleu
 import yaml
@@ -17,7 +19,7 @@ from stages.evaluate.text_metrics import Bleu, ChrF, RougeL, bleu_tokenizer, cou
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 from stages.lib.records.conversation import conversations_of
-from stages.lib.records.predictions import predictions_of
+from stages.lib.records.predictions import SCHEMA, blank, predictions_of
 
 PARAMS = EvaluateParams(seed=0, resamples=200, confidence=0.95, rouge_max_words=500)
 ENGLISH = ["The train to Bern leaves at nine.", "I would like to pay my invoice, please.", "A robot is a machine that can move."]
@@ -221,11 +223,12 @@ def evaluate_folder(folder: Path, rows: list[dict]) -> dict:
         for model, table in predictions.items():
             nll, labels, reply = row[model] or (None, None, None)
             stopped, reason = (None, "too long") if reply is None else (len(reply) < 20, None)
-            table.append({"id": id, "nll": nll, "labels": labels, "reply": reply, "stopped": stopped, "unscored": reason})
+            row_of = blank("test", id, 1) | {"nll": nll, "labels": labels, "reply": reply, "stopped": stopped, "unscored": reason}
+            table.append(row_of)
     write_conversations(folder / conversations_of("test"), conversations)
     (folder / "data/predictions").mkdir(parents=True)
     for model, table in predictions.items():
-        pd.DataFrame(table).to_parquet(folder / predictions_of(model), index=False)
+        pq.write_table(pa.Table.from_pylist(table, SCHEMA), folder / predictions_of(model))
     (folder / evaluate.EXAMPLES).parent.mkdir(parents=True)
     with contextlib.chdir(folder):
         evaluate.main()
@@ -274,6 +277,6 @@ def test_with_no_scored_row_at_all_the_reason_is_named(tmp_path: Path) -> None:
 def test_predictions_of_another_test_set_are_an_error_that_says_so(tmp_path: Path) -> None:
     evaluate_folder(tmp_path, ROWS)
     path = tmp_path / predictions_of("tuned")
-    pd.read_parquet(path).iloc[1:].to_parquet(path, index=False)
+    pq.write_table(pq.read_table(path)[1:], path)
     with contextlib.chdir(tmp_path), pytest.raises(ReprotuneError, match=r"data/predictions/tuned\.parquet.*pairs/0"):
         evaluate.main()

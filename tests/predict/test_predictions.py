@@ -1,237 +1,259 @@
-"""Replies do not depend on their batch, likelihoods are those of the whole logits, and what can't be scored is counted."""
+"""Each message to learn has its row; likelihoods and replies are apart, so that one failing does not take the other."""
 
-from pathlib import Path
+import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from conftest import REPO, make_conversations
-from peft import LoraConfig, get_peft_model
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from stages.lib.chat_template import tokenize_conversation, tokenize_prompt
+from stages.lib.records.conversation import trained_positions
+from stages.lib.records.predictions import SCHEMA
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.predict import generation
-from stages.predict.predictions import SCHEMA, PredictParams, predict, score_example
+from stages.predict import likelihood
+from stages.predict.generation import Question, generate_replies
+from stages.predict.journal import Journal
+from stages.predict.predictions import choose_turns
+from stages.predict.retention import RetentionPrompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 TEMPLATES = REPO / "tests/templates"
+ASKED = {"role": "user", "content": "Where?"}
+GOOD = {"role": "assistant", "content": "On shelf two."}
 
 
-def predict_params(**changes: Any) -> PredictParams:
-    return PredictParams(**{"precision": "float32", "batch_size": 4, "max_new_tokens": 8} | changes)
-
-
-def generate_replies(model: Any, tokenizer: Any, prompts: list[list[int]], **changes: Any) -> list[generation.Reply]:
-    params = predict_params(**changes)
-    return generation.generate_replies(model, tokenizer, prompts, params.batch_size, params.max_new_tokens, "base")
-
-
-@pytest.fixture
-def tokenizer(tiny_model_folder: Path) -> Any:
-    return AutoTokenizer.from_pretrained(tiny_model_folder)
-
-
-@pytest.fixture
-def prompts(tokenizer: Any) -> list[list[int]]:
-    """Ten prompts of many lengths, in no order of length."""
-    prompts = [tokenize_prompt(tokenizer, row["messages"][:-1]) for row in make_conversations(10, seed=3)]
-    assert len({len(prompt) for prompt in prompts}) >= 5
-    assert prompts != sorted(prompts, key=len)
-    return prompts
-
-
-@pytest.fixture
-def conversations() -> list[dict]:
-    return make_conversations(9, seed=5)
-
-
-def move_the_stop(model: Any, tokenizer: Any, token: int) -> None:
-    """Make the model say the stop token where it said `token`."""
-    stop = tokenizer.convert_tokens_to_ids("<|im_end|>")
-    with torch.no_grad():
-        model.lm_head.weight[[token, stop]] = model.lm_head.weight[[stop, token]]
-
-
-@pytest.fixture(params=["ours", "transformers"])
-def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Replies by our own loop, and by transformers', which takes the models that ours does not know."""
-    if request.param == "transformers":
-        monkeypatch.setattr(generation, "row_wise_cache", lambda _model: None)
-    return request.param
-
-
-@pytest.mark.usefixtures("loop")
-@pytest.mark.parametrize("pad", ["<|im_end|>", "<|endoftext|>", None])
-def test_replies_in_batches_are_the_replies_one_by_one_in_the_order_of_the_prompts(model, tokenizer, prompts, pad):
-    tokenizer.pad_token = pad
-    alone = [generate_replies(model, tokenizer, [prompt])[0] for prompt in prompts]
-    assert len({tuple(reply.ids) for reply in alone}) > 5, "the prompts should have replies of their own"
-    assert generate_replies(model, tokenizer, prompts) == alone
-
-
-@pytest.mark.usefixtures("loop")
-def test_a_reply_is_the_most_likely_token_after_each_prefix(model, tokenizer, prompts):
-    for prompt, reply in zip(prompts[:3], generate_replies(model, tokenizer, prompts[:3]), strict=True):
-        assert len(reply.ids) == 8
-        for length in range(8):
-            logits = model(torch.tensor([prompt + reply.ids[:length]])).logits[0, -1]
-            assert reply.ids[length] == logits.argmax()
-
-
-@pytest.mark.usefixtures("loop")
-@pytest.mark.parametrize("eos", ["<|im_end|>", "<|endoftext|>"])
-def test_a_reply_stops_at_the_template_s_stop_token_and_leaves_it_out(model, tokenizer, prompts, eos):
-    tokenizer.eos_token = eos  # a template may end replies with another token than the tokenizer's eos
-    free = [reply.ids for reply in generate_replies(model, tokenizer, prompts)]
-    assert all(len(ids) == 8 for ids in free)
-    token = next(ids[3] for ids in free if ids.index(ids[3]) == 3)
-    move_the_stop(model, tokenizer, token)
-    replies = generate_replies(model, tokenizer, prompts)
-    assert [reply.ids for reply in replies] == [ids[: ids.index(token)] if token in ids else ids for ids in free]
-    assert [reply.stopped for reply in replies] == [token in ids for ids in free]
-    assert 0 < sum(reply.stopped for reply in replies) < len(replies)
-
-
-@pytest.mark.usefixtures("loop")
-@pytest.mark.parametrize("adapted", [False, True])
-@pytest.mark.parametrize(
-    "option", [{"repetition_penalty": 5.0}, {"no_repeat_ngram_size": 1}, {"num_beams": 2}, {"do_sample": True}], ids=str
-)
-def test_generation_options_that_come_with_a_model_change_no_greedy_reply(model, tokenizer, prompts, option, adapted):
-    greedy = generate_replies(model, tokenizer, prompts, max_new_tokens=8)
-    model.generation_config.update(**option)
-    if adapted:
-        model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", target_modules=["q_proj"])).eval()
-    assert generate_replies(model, tokenizer, prompts, max_new_tokens=8) == greedy
-
-
-def count_rows(model: Any) -> list[int]:
-    """Rows of each call of the model from now on."""
-    rows: list[int] = []
-    model.register_forward_pre_hook(lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True)
-    return rows
-
-
-def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts):
-    free = [reply.ids for reply in generate_replies(model, tokenizer, prompts, batch_size=10)]
-    move_the_stop(model, tokenizer, next(ids[3] for ids in free if ids.index(ids[3]) == 3))
-    rows = count_rows(model)
-    replies = generate_replies(model, tokenizer, prompts, batch_size=10)
-    lengths = [len(reply.ids) + reply.stopped for reply in replies]
-    assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]
-    assert rows[-1] < 10
-
-
-def test_a_batch_ends_with_its_last_reply(model, tokenizer, prompts):
-    (free,) = generate_replies(model, tokenizer, prompts[:1])
-    move_the_stop(model, tokenizer, free.ids[2])
-    rows = count_rows(model)
-    generate_replies(model, tokenizer, prompts[:1], max_new_tokens=50)
-    assert len(rows) == free.ids.index(free.ids[2]) + 1
-
-
-SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512, "pad_token_id": 0}
-CONFIGS = {
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 512},
-    "mistral": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "sliding_window": 24},
-    "qwen3": SIZES | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8},
-    "gemma2": SIZES
-    | {"intermediate_size": 64, "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 24, "tie_word_embeddings": False},
-    "gpt_neox": SIZES | {"intermediate_size": 64},
-    "mamba": {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4, "pad_token_id": 0},
-}
-
-
-@pytest.mark.parametrize("kind", CONFIGS)
-def test_replies_are_those_of_transformers_for_many_kinds_of_models(kind, tokenizer, prompts, monkeypatch):
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **CONFIGS[kind])
-    model = AutoModelForCausalLM.from_config(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.mul_(10)
-    assert (generation.row_wise_cache(model) is None) == (kind == "mamba")
-    found = generate_replies(model, tokenizer, prompts, max_new_tokens=16)
-    assert len({tuple(reply.ids) for reply in found}) > 3
-    monkeypatch.setattr(generation, "row_wise_cache", lambda _model: None)
-    assert generate_replies(model, tokenizer, prompts, max_new_tokens=16) == found
+def conversation(*messages: dict, id: str = "a") -> dict:
+    return {"id": id, "label": None, "language": "en", "group": None, "messages": list(messages)}
 
 
 @pytest.mark.parametrize("template", ["chatml", "qwen3"])
-def test_likelihoods_are_those_of_the_whole_logits(model, tokenizer, conversations, template):
-    tokenizer.chat_template = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
-    rows = predict(model, tokenizer, conversations, predict_params(), "base")
-    for row, conversation in zip(rows, conversations, strict=True):
-        nll, number = 0.0, 0
-        for ids, labels in tokenize_conversation(tokenizer, conversation["messages"]):
-            logits = model(torch.tensor([ids])).logits[0]
-            nll += functional.cross_entropy(
-                logits[:-1], torch.tensor(labels[1:]), ignore_index=IGNORE_INDEX, reduction="sum"
-            ).item()
-            number += sum(label != IGNORE_INDEX for label in labels)
-        assert row["nll"] == pytest.approx(nll, rel=1e-5)
-        assert row["labels"] == number
+def test_likelihoods_are_those_of_the_whole_logits_turn_by_turn(model, tokenizer, conversations, predict, monkeypatch, template):
+    monkeypatch.setattr(tokenizer, "chat_template", (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8"))
+    rows = predict(conversations)
+    for one in conversations:
+        whole = tokenize_conversation(tokenizer, one["messages"])
+        total = sum(label != IGNORE_INDEX for example in whole for label in example.labels)
+        assert sum(row["labels"] for row in rows if row["id"] == one["id"]) == total
+        for turn in trained_positions(one["messages"]):
+            *_, (ids, labels) = tokenize_conversation(tokenizer, one["messages"][: turn + 1])
+            start = len(labels) - labels[::-1].index(IGNORE_INDEX)
+            logits = model(torch.tensor([ids])).logits[0, start - 1 : -1]
+            reply = torch.tensor(ids[start:])
+            [row] = [row for row in rows if (row["id"], row["turn"]) == (one["id"], turn)]
+            assert row["nll"] == pytest.approx(functional.cross_entropy(logits, reply, reduction="sum").item(), rel=1e-5)
+            assert row["labels"] == len(reply)
+            same = (logits.argmax(-1) == reply).tolist()
+            assert row["verbatim"] == [*same, False].index(False)
 
 
-def test_a_likelihood_has_one_value_a_label(model, tokenizer, conversations):
-    (example,) = tokenize_conversation(tokenizer, conversations[0]["messages"])
-    nll = score_example(model, example)
-    assert nll.shape == (sum(label != IGNORE_INDEX for label in example.labels),)
-    assert (nll > 0).all()
+def test_labels_of_replies_that_adjoin_are_told_apart(tokenizer, monkeypatch):
+    template = (
+        "{% for message in messages %}{{ message.content }}{% if message.role == 'assistant' %}<|im_end|>{% endif %}{% endfor %}"
+    )
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    messages = [ASKED, GOOD, {"role": "assistant", "content": "Or not."}]
+    examples = tokenize_conversation(tokenizer, messages)
+    first, second = (len(tokenizer(text)["input_ids"]) + 1 for text in ("On shelf two.", "Or not."))
+    assert likelihood.count_labels(tokenizer, messages, None, examples) == [first, second]
 
 
-def test_each_conversation_has_its_row_in_order_with_the_reply_to_all_but_its_last_message(model, tokenizer, conversations):
-    rows = predict(model, tokenizer, conversations, predict_params(), "base")
-    assert [row["id"] for row in rows] == [conversation["id"] for conversation in conversations]
-    for row, conversation in zip(rows, conversations, strict=True):
+def test_verbatim_counts_the_first_tokens_that_greedy_decoding_gives(model, tokenizer):
+    prompt = tokenize_prompt(tokenizer, [ASKED])
+    [reply] = generate_replies(model, tokenizer, [Question(prompt, 6)], 1)
+    assert likelihood.score_continuation(model, prompt, reply.tokens).verbatim == 6
+    other = [*reply.tokens[:3], reply.tokens[3] - 1, *reply.tokens[4:]]
+    assert likelihood.score_continuation(model, prompt, other).verbatim == 3
+
+
+def test_each_message_to_learn_has_its_row_in_order_and_each_chosen_turn_its_reply(model, tokenizer, conversations, predict):
+    rows = predict(conversations)
+    turns = [(one["id"], turn) for one in conversations for turn in trained_positions(one["messages"])]
+    assert [(row["id"], row["turn"]) for row in rows] == turns
+    messages_of = {one["id"]: one["messages"] for one in conversations}
+    for row in rows:
         assert list(row) == SCHEMA.names
-        prompt = tokenize_prompt(tokenizer, conversation["messages"][:-1])
-        (reply,) = generate_replies(model, tokenizer, [prompt])
-        text = tokenizer.decode(reply.ids, skip_special_tokens=True).strip()
+        [reply] = generate_replies(
+            model, tokenizer, [Question(tokenize_prompt(tokenizer, messages_of[row["id"]][: row["turn"]]), 8)], 1
+        )
+        text = tokenizer.decode(reply.ids).strip()
         assert (row["reply"], row["reply_tokens"], row["stopped"]) == (text, len(reply.ids), reply.stopped)
-        assert row["unscored"] is None
+        assert (row["unscored"], row["unanswered"], row["room"]) == (None, None, 8)
 
 
-def test_what_is_too_long_or_misfits_is_counted_and_the_others_are_as_without_it(model, tokenizer, conversations):
-    long = {"id": "long", "messages": [{"role": "user", "content": "a" * 600}, {"role": "assistant", "content": "b"}]}
-    spells = {"id": "spells", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "<|im_end|>"}]}
-    expected = predict(model, tokenizer, conversations, predict_params(), "base")
-    rows = predict(model, tokenizer, [long, *conversations[:4], spells, *conversations[4:]], predict_params(), "base")
-    nothing = dict.fromkeys(SCHEMA.names)
-    assert rows.pop(5) == nothing | {"id": "spells", "unscored": "messages[1] holds the special token <|im_end|>"}
-    assert rows.pop(0) == nothing | {"id": "long", "unscored": "longer than the model's context of 512 tokens"}
-    assert rows == expected
+def test_of_many_turns_some_are_replied_to_and_all_are_scored(predict):
+    long = conversation(*[ASKED, GOOD] * 6)
+    rows = predict([long])
+    assert [row["turn"] for row in rows] == [1, 3, 5, 7, 9, 11]
+    assert all(row["nll"] for row in rows)
+    replied = [row["turn"] for row in rows if row["reply"] is not None]
+    assert replied == choose_turns(long, 3, seed=0)
+    assert len(replied) == 3
 
 
-def test_the_reference_is_the_last_reply_to_learn_and_a_reply_of_weight_0_is_none(model, tokenizer):
-    off = {"role": "assistant", "content": "Nowhere.", "weight": 0}
-    asked, more = {"role": "user", "content": "Where?"}, {"role": "user", "content": "Sure?"}
-    good = {"role": "assistant", "content": "On shelf two."}
-    rows = [{"id": "a", "messages": [asked, good, more, off]}, {"id": "b", "messages": [asked, off]}]
-    marked, none = predict(model, tokenizer, rows, predict_params(), "base")
-    (plain,) = predict(model, tokenizer, [{"id": "a", "messages": [asked, good]}], predict_params(), "base")
-    assert marked == plain
-    assert none["unscored"] == "all of its replies have weight 0, so that there is none to compare with"
-    assert (none["nll"], none["reply"]) == (None, None)
+def test_the_turns_are_chosen_by_the_seed_and_the_id_alone_and_all_alike():
+    rows = [conversation(*[ASKED, GOOD] * 4, id=str(number)) for number in range(400)]
+    chosen = [tuple(choose_turns(row, 1, seed=0)) for row in rows]
+    assert chosen == [tuple(choose_turns(row, 1, seed=0)) for row in rows]
+    assert chosen != [tuple(choose_turns(row, 1, seed=1)) for row in rows]
+    assert all(70 < chosen.count((turn,)) < 130 for turn in (1, 3, 5, 7))
+    assert choose_turns(rows[0], 9, seed=0) == [1, 3, 5, 7]
 
 
-@pytest.mark.parametrize(("content", "counted"), [("b", "prompt"), ("b" * 50, "example")], ids=["prompt", "example"])
-def test_the_context_must_hold_the_references_and_the_longest_reply(model, tokenizer, content, counted):
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": content}]
-    (example,) = tokenize_conversation(tokenizer, messages)
-    needed = {"prompt": len(tokenize_prompt(tokenizer, messages[:1])) + 8, "example": len(example.input_ids)}
-    assert needed[counted] == max(needed.values())
-    for context, unscored in ((needed[counted], 0), (needed[counted] - 1, 1)):
+# --- What fails takes nothing with it -----------------------------------------------------------------------------------
+
+
+def test_what_has_no_room_or_misfits_is_told_and_the_others_are_as_without_it(conversations, predict):
+    long = conversation({"role": "user", "content": "a" * 600}, GOOD, id="long")
+    spells = conversation({"role": "user", "content": "<|im_start|>"}, GOOD, id="spells")
+    expected = predict(conversations)
+    rows = predict([long, *conversations[:4], spells, *conversations[4:]], name="more")
+    found = {row["id"]: row for row in rows if row["id"] in ("long", "spells")}
+    assert [row for row in rows if row["id"] not in found] == expected
+    assert found["long"]["unscored"] == "longer than the model's context of 512 tokens"
+    assert "leaves a reply no room in the model's context of 512" in found["long"]["unanswered"]
+    for reason in ("unscored", "unanswered"):
+        assert found["spells"][reason] == "messages[0] holds the special token <|im_start|>"
+
+
+def test_a_reference_that_cannot_be_scored_takes_no_reply_with_it(predict):
+    for content, reason in (("<|im_end|>", "special token"), ("b" * 600, "context of 512")):
+        [row] = predict([conversation(ASKED, {"role": "assistant", "content": content}, id=content)])
+        assert reason in row["unscored"]
+        assert (row["nll"], row["labels"], row["verbatim"]) == (None, None, None)
+        assert row["reply"] is not None
+        assert row["unanswered"] is None
+
+
+def test_a_prompt_that_leaves_less_room_than_the_longest_reply_keeps_its_likelihood(model, tokenizer, predict):
+    one = conversation(ASKED, {"role": "assistant", "content": "b"})
+    length = len(tokenize_prompt(tokenizer, [ASKED]))
+    for context, room in ((length + 8, 8), (length + 3, 3)):
         model.config.max_position_embeddings = context
-        rows = predict(model, tokenizer, [{"id": "a", "messages": messages}], predict_params(), "base")
-        assert sum(row["unscored"] is not None for row in rows) == unscored
+        [row] = predict([one], name=str(context))
+        assert row["nll"] is not None
+        assert (row["room"], row["reply_tokens"], row["stopped"], row["unanswered"]) == (room, room, False, None)
+    model.config.max_position_embeddings = length
+    [row] = predict([one], name="full")
+    assert (row["reply"], row["room"]) == (None, None)
+    assert row["unanswered"] == f"its prompt of {length} tokens leaves a reply no room in the model's context of {length}"
 
 
-def test_a_template_that_fits_nothing_leaves_every_conversation_unscored(model, tokenizer, conversations):
-    tokenizer.chat_template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
-    rows = predict(model, tokenizer, conversations, predict_params(), "base")
-    assert all("without a special token" in row["unscored"] for row in rows)
+def test_a_conversation_without_a_message_to_learn_says_so(predict):
+    off = {"role": "assistant", "content": "Nowhere.", "weight": 0}
+    marked, none = predict([conversation(ASKED, GOOD, ASKED, off), conversation(ASKED, off, id="b")])
+    [plain] = predict([conversation(ASKED, GOOD)], name="plain")
+    assert marked == plain
+    assert (none["turn"], none["nll"], none["reply"], none["unanswered"]) == (-1, None, None, None)
+    assert none["unscored"] == "all of its replies have weight 0, so that there is none to compare with"
+
+
+def test_a_template_that_fits_nothing_leaves_a_reason_everywhere(tokenizer, conversations, predict, monkeypatch):
+    template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
+    monkeypatch.setattr(tokenizer, "chat_template", template)
+    for row in predict(conversations):
+        assert "without a special token" in row["unscored"]
+        assert "without a special token" in row["unanswered"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_scores_that_are_no_numbers_are_a_reason_and_no_number(model, conversations, predict, value):
+    with torch.no_grad():
+        model.lm_head.weight[7] = value
+    for row in predict(conversations[:2]):
+        assert (row["nll"], row["labels"], row["reply"]) == (None, None, None)
+        assert "float32" in row["unscored"]
+        assert "float32" in row["unanswered"]
+
+
+def test_a_special_token_within_a_reply_stays_in_its_text(model, tokenizer, predict):
+    one = conversation(ASKED, GOOD)
+    [plain] = predict([one])
+    [reply] = generate_replies(model, tokenizer, [Question(tokenize_prompt(tokenizer, [ASKED]), 8)], 1)
+    said, special = reply.ids[2], tokenizer.convert_tokens_to_ids("[INST]")
+    with torch.no_grad():
+        model.lm_head.weight[[said, special]] = model.lm_head.weight[[special, said]]
+    [row] = predict([one], name="swapped")
+    assert "[INST]" in row["reply"]
+    assert "[INST]" not in plain["reply"]
+
+
+# --- General prompts ----------------------------------------------------------------------------------------------------
+
+PROMPTS = [RetentionPrompt(id=f"en/{name}", language="en", prompt=f"What is {name}?") for name in ("rain", "bread", "a robot")]
+
+
+def test_general_prompts_are_replied_to_and_base_s_replies_scored(model, tokenizer, predict):
+    base = predict([], retention=PROMPTS)
+    assert [(row["set"], row["id"]) for row in base] == [("retention", prompt.id) for prompt in PROMPTS]
+    replies = {row["id"]: row["reply_ids"] for row in base}
+    for row, prompt in zip(base, PROMPTS, strict=True):
+        assert row["verbatim"] == row["labels"] == len(row["reply_ids"])  # greedy, so each token is the most likely one
+        score = likelihood.score_continuation(model, tokenize_prompt(tokenizer, prompt.messages), row["reply_ids"])
+        assert row["nll"] == pytest.approx(score.nll)
+    with torch.no_grad():
+        model.lm_head.weight.mul_(0.5)
+        model.model.layers[0].mlp.up_proj.weight.mul_(0.2)
+    tuned = predict([], name="tuned", retention=PROMPTS, base_replies=replies)
+    for row, other, prompt in zip(tuned, base, PROMPTS, strict=True):
+        score = likelihood.score_continuation(model, tokenize_prompt(tokenizer, prompt.messages), other["reply_ids"])
+        assert row["nll"] == pytest.approx(score.nll)
+        assert row["labels"] == other["labels"]
+        assert row["nll"] != other["nll"]
+    missing = predict([], name="missing", retention=PROMPTS, base_replies={PROMPTS[1].id: replies[PROMPTS[1].id]})
+    assert [row["unscored"] is None for row in missing] == [False, True, False]
+
+
+def test_a_general_prompt_that_misfits_is_told(predict):
+    [row] = predict([], retention=[RetentionPrompt(id="a", language="en", prompt="<|im_start|>")])
+    assert row["unscored"] == row["unanswered"] == "messages[0] holds the special token <|im_start|>"
+
+
+# --- After a kill -------------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.fixture
+def stop_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let a run end after so many results, in the middle of the next one."""
+    put = Journal.put
+
+    def stop_after(results: int) -> None:
+        def put_some(journal: Journal, key: str, value: Any) -> None:
+            nonlocal results
+            if results == 0:
+                journal.file.write(b'["reply te')
+                raise Killed
+            results -= 1
+            put(journal, key, value)
+
+        monkeypatch.setattr(Journal, "put", put_some)
+
+    return stop_after
+
+
+@pytest.mark.parametrize("results", [3, 14, 25])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_killed_run_goes_on_with_what_it_had_not_done(model, predict, monkeypatch, stop_after, results, dtype):
+    model.to(dtype)
+    test = make_conversations(16, seed=6)
+    params = {"batch_size": 2}  # in bfloat16 segments of 8 replies
+    expected = predict(test, name="whole", retention=PROMPTS, params=params)
+    wanted = sum(row["reply"] is not None for row in expected)
+    assert wanted > 16
+    stop_after(results)
+    with pytest.raises(Killed):
+        predict(test, name="killed", retention=PROMPTS, params=params)
+    monkeypatch.undo()
+    asked = []
+    generate = generate_replies
+    monkeypatch.setattr("stages.predict.predictions.generate_replies", lambda *given: asked.extend(given[2]) or generate(*given))
+    assert predict(test, name="killed", retention=PROMPTS, params=params) == expected
+    done = max(0, results - len(test))
+    assert len(asked) == wanted - (done if dtype is torch.float32 else done // 8 * 8)

@@ -24,7 +24,7 @@ from stages.lib.records import tokenize_ledger
 from stages.lib.records.conversation import conversations_of, read_conversations
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, FileHash, write_pin
 from stages.lib.records.predictions import FOLDER as PREDICTIONS
-from stages.predict.predictions import SCHEMA
+from stages.lib.records.predictions import SCHEMA, blank
 from stages.report import __main__ as report
 from stages.report import accounts
 from stages.report.names import shown_label
@@ -106,7 +106,7 @@ def write_predictions() -> None:
             one = {"nll": nll, "labels": 10, "reply": message["content"], "reply_tokens": 5, "stopped": True}
             if row["id"] in unscored:
                 one = {"unscored": "messages[0] holds geheim"}
-            rows.append(dict.fromkeys(SCHEMA.names) | {"id": row["id"]} | one)
+            rows.append(blank("test", row["id"], len(row["messages"]) - 1) | one)
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), PREDICTIONS / f"{model}.parquet")
 
 

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stages.base_model import __main__ as base_model
+from stages.lib import scratch
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import Example, examples_of, write_examples
@@ -230,9 +231,9 @@ def test_a_killed_run_goes_on_unless_code_that_it_runs_was_edited(file: str, goe
 
 def test_a_run_waits_for_the_one_that_holds_its_folder_also_where_that_one_removed_the_lock(tmp_path: Path, capsys: Any) -> None:
     path = tmp_path / "run.lock"
-    first = checkpoints.hold(path)
+    first = scratch.hold(path, "train")
     with ThreadPoolExecutor(1) as pool:
-        second = pool.submit(checkpoints.hold, path)
+        second = pool.submit(scratch.hold, path, "train")
         time.sleep(0.2)
         assert not second.done()
         path.unlink()

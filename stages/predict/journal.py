@@ -1,0 +1,40 @@
+"""What a killed run had done, so that the next one goes on from there: a line a conversation or reply, in the scratch folder."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+
+class Journal:
+    """Values by key, each written as it is put."""
+
+    def __init__(self, path: Path) -> None:
+        self.done: dict[str, Any] = {}
+        whole = 0
+        if path.exists():
+            for line in path.read_bytes().splitlines(keepends=True):
+                if not line.endswith(b"\n"):  # the kill came in the middle of it
+                    break
+                key, value = orjson.loads(line)
+                self.done[key] = value
+                whole += len(line)
+        self.file = path.open("ab")
+        os.truncate(path, whole)
+
+    def put(self, key: str, value: Any) -> None:
+        self.done[key] = value
+        self.file.write(orjson.dumps([key, value], default=list, option=orjson.OPT_APPEND_NEWLINE))
+        self.file.flush()
+
+
+@contextmanager
+def open_journal(folder: Path) -> Iterator[Journal]:
+    journal = Journal(folder / "done.jsonl")
+    try:
+        yield journal
+    finally:
+        journal.file.close()
