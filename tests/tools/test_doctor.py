@@ -26,7 +26,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / RAW).write_text("question,answer\n", encoding="utf-8")
     commands = """
         git init -q -b main / git config user.name Test / git config user.email t@example.org / dvc init -q
-        dvc remote add -q --default team ../team / dvc remote modify team verify true / dvc add -q {raw} / dvc repro -q / dvc push -q
+        dvc remote add -q --default team ../team / dvc remote modify team verify true
+        dvc add -q {raw} / dvc repro -q / dvc push -q
         git add . / git commit -qm start"""
     for command in commands.format(raw=RAW).replace("\n", " / ").strip(" /").split(" / "):
         run(command.split(), folder)
