@@ -59,6 +59,7 @@ ifeq ($(TORCH),cpu)
 endif
 	@$(INSTALL) -r requirements.txt
 	@$(VENV)/bin/python -m tools.draw --script $(VENV)/vega.js
+	@if git rev-parse --git-dir > /dev/null 2>&1; then $(VENV)/bin/python -m tools.merge_lock --install; fi
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt

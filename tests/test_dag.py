@@ -513,3 +513,10 @@ def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path, warm: dict[
     raw.unlink()
     run(["dvc", "checkout", "-q", "--allow-missing"], project, **warm)
     assert raw.exists()
+
+
+def test_the_lock_names_no_stage_that_is_gone() -> None:
+    """DVC leaves the entry of a stage that was renamed, for good."""
+    defined = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    locked = yaml.safe_load((REPO / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+    assert {name.partition("@")[0] for name in locked} == set(defined)

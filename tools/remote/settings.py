@@ -1,0 +1,109 @@
+"""A remote in DVC's files: its address in .dvc/config, which git tracks, credentials in .dvc/config.local, which it does not."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from configobj import ConfigObj
+from dvc.config import Config, ConfigError
+
+from stages.lib.core.errors import ReprotuneError
+
+REPO_CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+# The schemes of addresses, with the plug-in of DVC that knows each.
+PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure", "oss": "dvc-oss"}
+SECRETS = re.compile("password|passphrase|secret|token|key_id|account_key|connection_string|credential")
+
+
+class Remote(NamedTuple):
+    """`url`: an absolute folder, or scheme://..."""
+
+    name: str
+    url: str
+
+    @property
+    def folder(self) -> Path | None:
+        return None if "://" in self.url else Path(self.url)
+
+
+def read_remote(name: str, url: str) -> Remote:
+    """
+    Raises:
+        ReprotuneError: a name or address that can't be.
+    """
+    if not NAME.fullmatch(name):
+        raise ReprotuneError(f"{name!r} can't name a remote: small letters, digits, - and _")
+    scheme = url.partition("://")[0] if "://" in url else None
+    if scheme is None:
+        return Remote(name, str(Path(url).expanduser().resolve()))
+    if scheme not in PLUGINS:
+        raise ReprotuneError(f"{url}: an address begins with a folder's name, or with {', '.join(f'{s}://' for s in PLUGINS)}")
+    if urlsplit(url).password or "?" in url:
+        raise ReprotuneError(
+            "an address with a password or key in it would stand in .dvc/config, which git tracks: leave it out, and add "
+            "`--set password=...`, which goes to .dvc/config.local"
+        )
+    return Remote(name, url)
+
+
+def check_plugin(remote: Remote) -> None:
+    """
+    Raises:
+        ReprotuneError: DVC lacks what it needs for this address.
+    """
+    scheme = "" if remote.folder else urlsplit(remote.url).scheme
+    if scheme and find_spec(PLUGINS[scheme].replace("-", "_")) is None:
+        raise ReprotuneError(f"{remote.url} needs {PLUGINS[scheme]}: `make env REMOTES={scheme}` installs it")
+
+
+def read_options(pairs: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """NAME=VALUE pairs: what git may know, and what it may not.
+
+    >>> read_options(["region=eu-west-1", "secret_access_key=x=y"])
+    ({'region': 'eu-west-1'}, {'secret_access_key': 'x=y'})
+    """
+    options = dict(pair.partition("=")[::2] for pair in pairs)
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise ReprotuneError(f"--set {wrong[0]}: expected NAME=VALUE, such as --set region=eu-west-1")
+    hidden = {name for name in options if SECRETS.search(name)}
+    return {n: v for n, v in options.items() if n not in hidden}, {n: v for n, v in options.items() if n in hidden}
+
+
+def write_remote(remote: Remote, options: dict[str, str], secrets: dict[str, str]) -> None:
+    """Into DVC's own files, with `verify`, and as the default where there is none.
+
+    Raises:
+        ReprotuneError: DVC refuses an option.
+    """
+    shared = {"shared": "group"} if remote.folder else {}
+    _edit(REPO_CONFIG, remote.name, {"url": remote.url, "verify": "true", **shared, **options}, default=True)
+    if secrets:
+        _edit(LOCAL_CONFIG, remote.name, secrets)
+
+
+def _edit(path: Path, name: str, section: dict[str, str], default: bool = False) -> None:
+    """`dvc remote add` would write ASCII alone, whatever a folder's name; DVC reads UTF-8."""
+    before = path.read_bytes() if path.exists() else None
+    file = ConfigObj(str(path), encoding="utf-8", default_encoding="utf-8", indent_type="    ")
+    file.setdefault(f'remote "{name}"', {}).update(section)
+    if default:
+        file.setdefault("core", {}).setdefault("remote", name)
+    file.write()
+    try:
+        Config(str(path.parent)).load()
+    except ConfigError as error:
+        path.write_bytes(before) if before is not None else path.unlink()
+        raise ReprotuneError(f"remote {name}: DVC does not take these settings: {error}") from None
+
+
+def names_of_remotes() -> list[str]:
+    """
+    Raises:
+        ReprotuneError: this is no project of DVC.
+    """
+    if not REPO_CONFIG.is_file():
+        raise ReprotuneError("no .dvc/config here: run it in the project's folder")
+    return list(Config(str(REPO_CONFIG.parent))["remote"])

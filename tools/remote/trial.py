@@ -1,0 +1,49 @@
+"""Does a remote hold what it is given? One small object is written, read and deleted, by DVC's own connection to it."""
+
+import secrets
+from typing import Any
+
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from stages.lib.core.errors import ReprotuneError
+from tools.remote.settings import PLUGINS
+
+
+def try_remote(name: str) -> str:
+    """
+    Raises:
+        ReprotuneError: what failed, in the words of the library that failed.
+    """
+    try:
+        with Repo() as repo:
+            remote = repo.cloud.get_remote(name)
+            fs, folder = remote.fs, remote.path
+    except (DvcException, ImportError) as error:
+        raise ReprotuneError(f"remote {name}: {explain(error)}") from None
+    path = fs.join(folder, f".written-by-tools.remote-{secrets.token_hex(8)}")
+    content = secrets.token_bytes(32)
+    step = "write"
+    try:
+        fs.makedirs(folder, exist_ok=True)
+        fs.pipe_file(path, content)
+        step = "read"
+        same = fs.cat_file(path) == content
+        step = "delete"
+        fs.rm_file(path)
+    except Exception as error:  # each kind of remote raises errors of its own library: all end here, as a sentence
+        raise ReprotuneError(f"remote {name}: can't {step} {path}: {explain(error)}") from None
+    if not same:
+        raise ReprotuneError(f"remote {name}: {path} came back with other bytes than were written")
+    return f"remote {name}: wrote, read and deleted an object in {folder}"
+
+
+def explain(error: Any) -> str:
+    """The error's own words, with the cause at its root; a plug-in that is missing has its remedy."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split()) or type(error).__name__
+    for scheme, plugin in PLUGINS.items():
+        if plugin in text or plugin.replace("-", "_") in text:
+            return f"{plugin} is not installed; `make env REMOTES={scheme}` adds it"
+    return text
