@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from transformers import AutoModelForCausalLM
 
+from stages.lib.base_model.source import choose_class
 from stages.lib.core.errors import ReprotuneError
 from stages.train.methods import add_adapter
 from stages.train.params import Method, TrainParams
@@ -67,7 +67,7 @@ def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote
     """
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            model = choose_class(config, trust_remote_code).from_config(config, trust_remote_code=trust_remote_code)
             linears = {id(module) for module in model.modules() if isinstance(module, torch.nn.Linear)}
             parameters, head = count(model), model.get_output_embeddings()
             if params.method != "full":

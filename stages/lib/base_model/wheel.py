@@ -70,9 +70,12 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
 
     logging.disable_progress_bar()
     options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, **options
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, output_loading_info=True, **options
     )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):
+        raise ReprotuneError(f"base_model: {gguf.name} lacks {missing[0]}, which would be drawn at random; take another file")
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, **options).save_pretrained(folder)
     for name in ("config.json", "generation_config.json"):  # which version wrote them is no part of the model

@@ -47,7 +47,7 @@ def _write_peft(model: Any, tensors: dict[str, "Tensor"]) -> None:
     model.save_pretrained(ADAPTER, state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
     config = read_json(ADAPTER / "adapter_config.json")
-    config = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
+    config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}  # they were sets
     pin = read_base_pin()
     base = {
         "base_model_name_or_path": pin.path if pin.source == "path" else pin.name,
