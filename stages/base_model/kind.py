@@ -27,6 +27,7 @@ OTHER_KINDS = {
 }
 CAUSAL_WITHOUT_SAYING = ("gpt_neox", "gpt_neox_japanese")  # decoders, whatever their config's `is_decoder` is
 NEVER_CAUSAL = ("xlnet", "xlm")  # they see what comes after
+WITHOUT_GRADIENTS = ("reformer",)  # reversible layers, through which no gradient reaches an adapter
 WAY_OUT = "choose a decoder that writes text, such as Llama, Qwen or Mistral"
 
 
@@ -49,6 +50,8 @@ def check_kind(folder: Path, trust_remote_code: bool) -> "PreTrainedConfig":
         raise ReprotuneError(
             f"base_model: {folder} holds a model that sees the tokens it is to predict ({config.model_type}); {WAY_OUT}"
         )
+    if config.model_type in WITHOUT_GRADIENTS:
+        raise ReprotuneError(f"base_model: {folder} holds a model whose layers pass on no gradient ({config.model_type}); {WAY_OUT}")
     if choose_class(config, trust_remote_code) is None:
         raise ReprotuneError(
             f"base_model: {folder} holds {architecture or config.model_type}, of which transformers makes no model that "

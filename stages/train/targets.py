@@ -94,6 +94,8 @@ def find_experts(model: Any) -> list[str]:
 
 def tell_unadapted(model: Any, modules: str | list[str]) -> str:
     """What of a model with an adapter has none though one might think so; empty, or a sentence's part that begins with "; "."""
+    if not hasattr(model, "peft_config"):
+        return ""
     base = model.get_base_model()
     wrapped = {name for name, module in base.named_modules() if isinstance(module, LoraLayer)}
     named: Modules = {name: module for name, module in base.named_modules() if ".lora_" not in name}

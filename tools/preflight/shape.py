@@ -10,6 +10,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.train.methods import add_adapter
 from stages.train.params import Method, TrainParams
 from stages.train.quick_layers import is_rms_norm, looks_gated, looks_like_norm
+from stages.train.targets import tell_unadapted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -56,6 +57,7 @@ class Shape(NamedTuple):
     keys: int  # features of all key heads
     head_has_bias: bool
     layers: tuple[Layer, ...]
+    unadapted: str  # what has no adapter though one might think so
 
 
 def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote_code: bool = False) -> Shape:
@@ -94,6 +96,7 @@ def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote
         keys=keys,
         head_has_bias=getattr(head, "bias", None) is not None,
         layers=described,
+        unadapted=tell_unadapted(model, params.target_modules),
     )
 
 

