@@ -22,6 +22,7 @@ from stages.train.params import TrainParams
 from stages.train.preparation import prepare_trainer
 from stages.train.ranks import Ranks, join, processes_wanted, start_processes
 from stages.train.run import run_trainer
+from stages.train.targets import tell_unadapted
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def train(params: TrainParams, hardware: Hardware, ranks: Ranks) -> None:
             write_adapter(trainer.model, outcome.tensors)
             write_jsonl(LOSS_HISTORY, outcome.history)
             write_json(ENVIRONMENT, environment | {"packed_documents": trainer.nll is packed_nll})
-            print(describe(params, hardware, outcome))
+            print(describe(params, hardware, outcome) + tell_unadapted(trainer.model, params.target_modules))
 
 
 def describe(params: TrainParams, hardware: Hardware, outcome: Outcome) -> str:

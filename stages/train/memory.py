@@ -3,9 +3,9 @@
 import os
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from stages.lib.base_model.pin import pinned_folder, read_base_pin
+from stages.lib.base_model.source import choose_class, load_config
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.train.params import Method
@@ -36,10 +36,10 @@ def check_memory(method: Method, hardware: Hardware, processes: int) -> None:
 def count_parameters() -> int | None:
     """Of the base model, tied ones once; None for a model that can't be built without storage."""
     trusted = read_base_pin().trust_remote_code
-    config = AutoConfig.from_pretrained(pinned_folder(), local_files_only=True, trust_remote_code=trusted)
+    config = load_config(pinned_folder(), trusted, local_files_only=True)
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trusted)
+            model = choose_class(config, trusted).from_config(config, trust_remote_code=trusted)
     except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
     return sum(parameter.numel() for parameter in model.parameters())

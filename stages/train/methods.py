@@ -1,7 +1,6 @@
 """What trains: adapters on the base model's linear layers (LoRA, DoRA, on 4-bit weights QLoRA), or the whole model."""
 
 import importlib.util
-import re
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from transformers import PreTrainedModel
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ignore_renaming
 from stages.train.params import Method, TrainParams
+from stages.train.targets import find_targets
 
 Model = PreTrainedModel | PeftModel
 
@@ -26,31 +26,13 @@ def check_installed_for(method: Method) -> None:
         )
 
 
-def check_targets(model: torch.nn.Module, targets: str | list[str]) -> None:
-    """peft minds only if none of a list is found.
-
-    Raises:
-        ReprotuneError: the model has no such layer.
-    """
-    names = [name for name, _ in model.named_modules()]
-    for target in targets if isinstance(targets, list) else []:
-        if not any(name == target or name.endswith(f".{target}") for name in names):
-            linear = sorted(
-                {name.rpartition(".")[2] for name, module in model.named_modules() if isinstance(module, torch.nn.Linear)}
-            )
-            raise ReprotuneError(
-                f"params.yaml: train.target_modules: the base model has no layer {target!r}; its linear layers: "
-                + ", ".join(linear)
-            )
-
-
 def add_adapter(model: Model, params: TrainParams) -> Model:
     """The model with an adapter of float32 tensors, which alone train; seeded, so that it begins the same each time.
 
     Raises:
         ReprotuneError: the model has no such layers.
     """
-    check_targets(model, params.target_modules)
+    targets = find_targets(model, params.target_modules, params.target_parameters)
     config = LoraConfig(
         task_type="CAUSAL_LM",
         r=params.r,
@@ -58,14 +40,16 @@ def add_adapter(model: Model, params: TrainParams) -> Model:
         lora_dropout=params.lora_dropout,
         use_rslora=params.use_rslora,
         use_dora=params.method == "dora",
-        target_modules=params.target_modules,
+        target_modules=targets.modules,
+        target_parameters=targets.parameters or None,
+        fan_in_fan_out=targets.are_transposed,
     )
     torch.manual_seed(params.seed)
     try:
         with ignore_renaming():
             return get_peft_model(model, config)
-    except (ValueError, re.error) as error:
-        raise ReprotuneError(f"params.yaml: train.target_modules: {error}") from None
+    except ValueError as error:
+        raise ReprotuneError(f"params.yaml: train.target_modules: {str(error).splitlines()[0]}") from None
 
 
 def train_all(model: Model) -> Model:

@@ -1,9 +1,10 @@
 """The section `train` of params.yaml."""
 
 import math
-from typing import Literal
+import re
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from stages.lib.core.params import Section
 from stages.lib.model.hardware import Precision
@@ -35,6 +36,7 @@ class TrainParams(Section):
         "lora_dropout": ("dropout",),
         "use_rslora": ("rslora", "lora_rslora"),
         "target_modules": ("lora_target", "lora_targets", "lora_target_modules", "lora_target_linear"),
+        "target_parameters": ("lora_target_parameters",),
     }  # fmt: skip
     seed: int = Field(ge=0)
     precision: Precision
@@ -58,6 +60,33 @@ class TrainParams(Section):
     lora_dropout: float = Field(ge=0, lt=1)
     use_rslora: bool
     target_modules: str | list[str]
+    target_parameters: list[str]
+
+    @field_validator("target_modules")
+    @classmethod
+    def is_an_expression(cls, targets: str | list[str]) -> str | list[str]:
+        """
+        Raises:
+            ValueError: text that is no regular expression.
+        """
+        if isinstance(targets, str):
+            try:
+                re.compile(targets)
+            except re.error as error:
+                raise ValueError(f"{targets!r} is no regular expression ({error}); expected one, all-linear or a list") from None
+        return targets
+
+    @model_validator(mode="after")
+    def parameters_take_plain_lora(self) -> Self:
+        if not self.target_modules and not self.target_parameters and self.method != "full":
+            raise ValueError("target_modules and target_parameters are empty, so that nothing would train")
+        if self.target_parameters and (self.method == "dora" or self.lora_dropout):
+            found = "method: dora" if self.method == "dora" else f"lora_dropout: {self.lora_dropout}"
+            raise ValueError(
+                f"{found} does not go with target_parameters, which peft adapts by plain LoRA; set method: lora and "
+                "lora_dropout: 0.0"
+            )
+        return self
 
 
 def count_warmup(warmup_steps: float, steps: int) -> int:

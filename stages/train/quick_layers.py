@@ -83,7 +83,8 @@ def looks_like_norm(module: torch.nn.Module) -> "TypeGuard[Norm]":
     if "Norm" not in type(module).__name__ or [name for name, _ in module.named_parameters()] != ["weight"]:
         return False
     takes = inspect.signature(type(module).forward).parameters
-    return len(takes) == 2 and not module.weight.requires_grad and epsilon(module) is not None
+    of_features = module.weight.dim() == 1  # Cohere has norms with a row for each head
+    return len(takes) == 2 and of_features and not module.weight.requires_grad and epsilon(module) is not None
 
 
 def epsilon(norm: torch.nn.Module) -> float | None:
@@ -102,7 +103,10 @@ def is_rms_norm(module: "Norm") -> bool:
     generator = torch.Generator().manual_seed(0)
     probe.weight.copy_(torch.randn(probe.weight.shape, generator=generator))
     rows = draw_rows(probe.weight, probe.weight.numel(), generator)
-    return torch.equal(probe(rows), normalized(probe, rows))
+    try:
+        return torch.equal(probe(rows), normalized(probe, rows))
+    except (IndexError, RuntimeError, TypeError, ValueError):  # it takes other shapes
+        return False
 
 
 @torch.no_grad()

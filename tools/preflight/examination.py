@@ -55,7 +55,7 @@ def tell_model(examined: Examined, name: str) -> Iterator[str]:
     yield from paragraph(
         "base model",
         f"{name}, {shape.parameters:,} parameters in {len(shape.layers)} layers; {params.method} trains {trained:,}, "
-        f"in {examined.precision}",
+        f"in {examined.precision}{shape.unadapted}",
     )
 
 

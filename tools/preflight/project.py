@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from transformers import AutoConfig
-
 from stages.lib.base_model.pin import PIN, BasePin, read_base_pin
-from stages.lib.base_model.source import fetch
+from stages.lib.base_model.source import fetch, load_config
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl
 from stages.lib.core.params import read_params
@@ -61,10 +59,7 @@ def read_config(pin: BasePin) -> "PreTrainedConfig":
     hub = pin.source == "hub"
     place = pin.name if hub else fetch(pin)
     options = {"revision": pin.revision} if hub else {"local_files_only": True}
-    try:
-        return AutoConfig.from_pretrained(place, trust_remote_code=pin.trust_remote_code, **options)
-    except (OSError, ValueError) as error:
-        raise ReprotuneError(f"base_model: no config can be read from {place}: {str(error).splitlines()[0]}") from None
+    return load_config(place, pin.trust_remote_code, **options)
 
 
 def read_data() -> Data | None:

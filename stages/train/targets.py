@@ -1,0 +1,199 @@
+"""Which of a model's layers and parameters get an adapter: those that params.yaml names, as peft can adapt them.
+
+A text trains no layer that looks at pictures; peft adapts neither a router, whose result is no tensor of features, nor a layer
+whose weight Mamba's kernels read past it; and some names of linear layers it reads as those of a mixture's experts.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import torch
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from peft.tuners.lora.layer import ParamWrapper
+from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
+from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
+from transformers.pytorch_utils import Conv1D
+
+from stages.lib.core.errors import ReprotuneError
+
+ALL_LINEAR = "all-linear"
+PARAM, PARAMETERS = "params.yaml: train.target_modules", "params.yaml: train.target_parameters"
+Modules = dict[str, torch.nn.Module]
+
+
+class Targets(NamedTuple):
+    """As LoraConfig takes them."""
+
+    modules: str | list[str]
+    parameters: list[str]
+    are_transposed: bool  # GPT-2's layers, (in, out)
+
+
+def find_targets(model: Any, modules: str | list[str], parameters: list[str]) -> Targets:
+    """
+    Raises:
+        ReprotuneError: the model has no such layer or parameter, or none that an adapter can stand beside.
+    """
+    named: Modules = dict(model.named_modules())
+    check_targets(model, modules, parameters)
+    found = [name for name in named if _is_target(name, modules, named)]
+    if modules == ALL_LINEAR:
+        found = [name for name in found if named[name] is not model.get_output_embeddings()]
+    kept = [name for name in found if _reads_text(name, model)]
+    unfit = {name: why for name in kept if (why := _why_unfit(name, named[name], model))}
+    if unfit and modules != ALL_LINEAR:
+        name, why = next(iter(unfit.items()))
+        raise ReprotuneError(f"{PARAM}: {name} {why}; take it out of the list")
+    kept = [name for name in kept if name not in unfit]
+    if found and not kept:
+        raise ReprotuneError(f"{PARAM}: no adapter can stand beside {found[0]}, nor any other of the layers that it names")
+    as_given = kept == found and not _is_rewritten(modules, model)
+    transposed = any(isinstance(named[name], Conv1D) for name in kept)
+    return Targets(modules if as_given else kept, sorted(parameters), transposed)
+
+
+def check_targets(model: Any, modules: str | list[str], parameters: list[str]) -> None:
+    """peft minds only if none of a list is found.
+
+    Raises:
+        ReprotuneError: one of them is not in the model.
+    """
+    named: Modules = dict(model.named_modules())
+    expressions = [modules] if isinstance(modules, str) else []
+    for target in [] if modules == ALL_LINEAR else expressions or modules:
+        if not any(_is_target(name, target if expressions else [target], named) for name in named):
+            linear = sorted({_last(name) for name, module in named.items() if _is_linear(module)})
+            what = (
+                f"no layer's whole name matches the regular expression {target!r} (for layers by their last name: [{target}])"
+                if expressions
+                else f"the base model has no layer {target!r}"
+            )
+            raise ReprotuneError(f"{PARAM}: {what}; its linear layers: {', '.join(linear)}{_and_experts(model)}")
+    shapes = {name: parameter.dim() for name, parameter in model.named_parameters()}
+    for target in parameters:
+        dimensions = {size for name, size in shapes.items() if _ends(name, target)}
+        if not dimensions:
+            raise ReprotuneError(f"{PARAMETERS}: the base model has no parameter {target!r}{_and_experts(model) or '; []: none'}")
+        if not dimensions <= {2, 3}:
+            raise ReprotuneError(f"{PARAMETERS}: {target!r} has {min(dimensions)} dimensions; an adapter needs 2 or 3")
+
+
+def find_experts(model: Any) -> list[str]:
+    """Parameters that hold all experts of a layer, as target_parameters names them: behind the number of the layer."""
+    return sorted(
+        {
+            re.sub(r".*\.\d+\.", "", f"{name}.{own}")
+            for name, module in model.named_modules()
+            if "Expert" in type(module).__name__ and not _is_linear(module)
+            for own, parameter in module.named_parameters(recurse=False)
+            if parameter.dim() > 1 and not own.endswith("bias")
+        }
+    )
+
+
+def tell_unadapted(model: Any, modules: str | list[str]) -> str:
+    """What of a model with an adapter has none though one might think so; empty, or a sentence's part that begins with "; "."""
+    if not hasattr(model, "peft_config"):
+        return ""
+    base = model.get_base_model()
+    wrapped = {name for name, module in base.named_modules() if isinstance(module, LoraLayer)}
+    named: Modules = {name: module for name, module in base.named_modules() if ".lora_" not in name}
+    parts = []
+    if modules == ALL_LINEAR:
+        head = base.get_output_embeddings()
+        left = {
+            _last(name) if _reads_text(name, base) else "those for pictures or sound"
+            for name, module in named.items()
+            if _is_linear(module) and module is not head and not any(_is_in(name, each) for each in wrapped)
+        }
+        parts += [f"linear layers without an adapter: {', '.join(sorted(left))}"] if left else []
+    adapted = {name for name, module in named.items() if isinstance(module, ParamWrapper)}
+    if (experts := find_experts(base)) and not any("expert" in name.lower() for name in adapted):
+        parts.append(f"the experts are not adapted (train.target_parameters: [{', '.join(experts)}] adapts them)")
+    return "".join(f"; {part}" for part in parts)
+
+
+def _is_target(name: str, modules: str | list[str], named: Modules) -> bool:
+    if modules == ALL_LINEAR:
+        return _is_linear(named[name])
+    if isinstance(modules, str):
+        return re.fullmatch(modules, name) is not None
+    return any(_ends(name, target) for target in modules)
+
+
+def _is_linear(module: torch.nn.Module) -> bool:
+    return isinstance(module, torch.nn.Linear | Conv1D)
+
+
+def _reads_text(name: str, model: Any) -> bool:
+    """Whether the layer is the decoder's or the head: others make tokens of pictures or sound."""
+    if model.config.get_text_config() is model.config:
+        return True
+    module, inside = model.get_submodule(name), model.get_decoder().modules()
+    return module is model.get_output_embeddings() or any(module is each for each in inside)
+
+
+def _why_unfit(name: str, module: torch.nn.Module, model: Any) -> str | None:
+    """Why no adapter can stand beside a layer, as a predicate; None where one can."""
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    if module in (embeddings, head) and head is not None and head.weight is embeddings.weight:
+        return "shares its weight with the other end of the model, and an adapter of one can't be merged"
+    if not _is_linear(module):
+        return None if isinstance(module, torch.nn.Embedding | torch.nn.Conv1d) else "is no layer that peft adapts"
+    if not _gives_features(module):
+        return "gives no features (a router), so that peft can't adapt it"
+    if not _peft_allows(_last(name), model):
+        return "is read past the layer by Mamba's kernels, so that peft does not adapt it"
+    if _is_rewritten([_last(name)], model):
+        return f"is a name that peft reads as the experts'{_and_experts(model)}"
+    return None
+
+
+def _gives_features(module: torch.nn.Module) -> bool:
+    """Of a subclass with a way of its own: whether features come out, as many as its weight says."""
+    if type(module).forward in (torch.nn.Linear.forward, Conv1D.forward) or type(module).__module__.startswith("bitsandbytes"):
+        return True
+    weight = module.get_parameter("weight")
+    try:
+        with torch.no_grad():
+            result = module(weight.new_zeros(1, 1, weight.shape[1]))
+    except (IndexError, RuntimeError, TypeError, ValueError):  # it takes other shapes or further arguments
+        return False
+    return isinstance(result, torch.Tensor) and result.shape == (1, 1, weight.shape[0])
+
+
+def _peft_allows(last_name: str, model: Any) -> bool:
+    try:
+        _check_lora_target_modules_mamba(LoraConfig(), model, last_name)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_rewritten(modules: str | list[str], model: Any) -> bool:
+    """Whether peft takes the names for ones that transformers 4 had, and adapts something else."""
+    config = LoraConfig(target_modules=modules)
+    before = config.target_modules
+    try:
+        convert_peft_config_for_transformers(config, model=model, conversions=None)
+    except ValueError:  # two of three names that are one tensor now
+        return True
+    return bool(config.target_modules != before or config.target_parameters)
+
+
+def _and_experts(model: Any) -> str:
+    experts = find_experts(model)
+    return f"; its experts are in train.target_parameters: [{', '.join(experts)}]" if experts else ""
+
+
+def _ends(name: str, target: str) -> bool:
+    return name == target or name.endswith(f".{target}")
+
+
+def _is_in(name: str, outer: str) -> bool:
+    return name == outer or name.startswith(f"{outer}.")
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]
