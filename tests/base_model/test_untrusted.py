@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,22 +18,22 @@ from stages.lib.tokenizer import TOKENIZER
 EVIL = "from pathlib import Path\nPath({mark!r}).touch()\nfrom transformers import PreTrainedTokenizerFast as Evil\n"
 pytestmark = pytest.mark.slow
 
-CHAT = [sys.executable, "-m", "tools.chat"]
-PREDICT = [sys.executable, "-m", "stages.predict"]
+CHAT = ["python", "-m", "tools.chat"]
+PREDICT = ["python", "-m", "stages.predict"]
 
 
-def share(project: Path, folder: Path) -> tuple[Path, Path]:
+def share(project: Path, folder: Path, warm: dict[str, str]) -> tuple[Path, Path]:
     """(a copy of the project, its remote with everything in it)."""
     copy, remote = copy_project(project, folder / "mine"), folder / "remote"
-    run(["dvc", "remote", "add", "-q", "-d", "team", str(remote)], copy)
+    run(["dvc", "remote", "add", "-q", "-d", "team", str(remote)], copy, **warm)
     run(["git", "commit", "-qam", "a remote"], copy)
-    run(["dvc", "push", "-q"], copy)
+    run(["dvc", "push", "-q"], copy, **warm)
     return copy, remote
 
 
-def clone(project: Path, target: Path) -> Path:
+def clone(project: Path, target: Path, warm: dict[str, str]) -> Path:
     run(["git", "clone", "-q", str(project), str(target)], project)
-    run(["dvc", "pull", "-q"], target)
+    run(["dvc", "pull", "-q"], target, **warm)
     return target
 
 
@@ -66,9 +65,9 @@ def add_to_folder(remote: Path, directory: str, files: dict[str, bytes]) -> None
     rewrite(listing, json.dumps(entries).encode())
 
 
-def fails_with_one_line(command: list[str], folder: Path) -> str:
+def fails_with_one_line(command: list[str], folder: Path, warm: dict[str, str]) -> str:
     done = subprocess.run(
-        command, cwd=folder, env=environment(), input="hello\n\n", capture_output=True, text=True, check=False, timeout=300
+        command, cwd=folder, env=environment(**warm), input="hello\n\n", capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -76,61 +75,63 @@ def fails_with_one_line(command: list[str], folder: Path) -> str:
     return line
 
 
-def test_code_on_the_remote_does_not_run_in_a_clean_clone(finished_project: Path, tmp_path: Path) -> None:
-    mine, remote = share(finished_project, tmp_path)
+def test_code_on_the_remote_does_not_run_in_a_clean_clone(finished_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
+    mine, remote = share(finished_project, tmp_path, warm)
     mark = tmp_path / "it ran"
     config = read_json(mine / TOKENIZER / "tokenizer_config.json")
     config |= {"auto_map": {"AutoTokenizer": [None, "evil.Evil"]}, "tokenizer_class": "Evil"}
     evil = {"tokenizer_config.json": json.dumps(config).encode(), "evil.py": EVIL.format(mark=str(mark)).encode()}
     add_to_folder(remote, locked(mine, "models/tokenizer"), evil)
-    at_first = clone(mine, tmp_path / "tokenizer altered")
+    at_first = clone(mine, tmp_path / "tokenizer altered", warm)
     assert (at_first / TOKENIZER / "evil.py").exists(), "the attack did not arrive"
     pin = read_json(mine / PIN) | {"trust_remote_code": True, "path": "models/tokenizer"}
     hashes = {name: {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()} for name, content in evil.items()}
     rewrite(
         object_of(remote, locked(mine, "models/base.json")), json.dumps(pin | {"tokenizer": pin["tokenizer"] | hashes}).encode()
     )
-    then = clone(mine, tmp_path / "pin altered too")
+    then = clone(mine, tmp_path / "pin altered too", warm)
     for command in ([*CHAT, "--base"], [*PREDICT, "base"], [*PREDICT, "tuned"]):
-        assert "models/tokenizer/tokenizer_config.json: its bytes differ" in fails_with_one_line(command, at_first)
-        assert "models/base.json: " in fails_with_one_line(command, then)
+        assert "models/tokenizer/tokenizer_config.json: its bytes differ" in fails_with_one_line(command, at_first, warm)
+        assert "models/base.json: " in fails_with_one_line(command, then, warm)
     assert not mark.exists()
 
 
 @pytest.mark.parametrize("where", ["cache", "remote"])
 def test_an_adapter_of_the_same_size_with_flipped_bytes_is_one_line_with_what_brings_it_back(
-    where: str, finished_project: Path, tmp_path: Path
+    where: str, finished_project: Path, warm: dict[str, str], tmp_path: Path
 ) -> None:
-    mine, remote = share(finished_project, tmp_path)
+    mine, remote = share(finished_project, tmp_path, warm)
     weights = Path("models/adapter/adapter_model.safetensors")
     good = (mine / weights).read_bytes()
     name = hashlib.md5(good).hexdigest()
-    theirs = clone(mine, tmp_path / "theirs")
+    theirs = clone(mine, tmp_path / "theirs", warm)
     flipped = good[:-2] + bytes([good[-2] ^ 1]) + good[-1:]
     store = theirs / ".dvc/cache" if where == "cache" else remote
     rewrite(object_of(store, name), flipped)
     if where == "remote":
         shutil.rmtree(theirs)
-        clone(mine, theirs)
+        clone(mine, theirs, warm)
     else:
         shutil.rmtree(theirs / "models/adapter")
-        run(["dvc", "checkout", "-q"], theirs)
+        run(["dvc", "checkout", "-q"], theirs, **warm)
     assert (theirs / weights).read_bytes() == flipped, "the damage did not arrive"
-    assert "up to date" in run(["dvc", "status"], theirs).stdout, "DVC sees it by now"
+    assert "up to date" in run(["dvc", "status"], theirs, **warm).stdout, "DVC sees it by now"
     for command in (CHAT, [*PREDICT, "tuned"]):
-        line = fails_with_one_line(command, theirs)
+        line = fails_with_one_line(command, theirs, warm)
         assert f"{weights}: its bytes differ from those that models/adapter.json pins; run `" in line
     rewrite(object_of(remote, name), good)
-    subprocess.run(line.split("`")[1], shell=True, cwd=theirs, env=environment(), check=True)
+    subprocess.run(line.split("`")[1], shell=True, cwd=theirs, env=environment(**warm), check=True)
     assert (theirs / weights).read_bytes() == good
     assert object_of(theirs / ".dvc/cache", name).read_bytes() == good
 
 
-def test_an_altered_adapter_whose_pin_is_altered_too_is_one_line(finished_project: Path, tmp_path: Path) -> None:
-    mine, remote = share(finished_project, tmp_path)
+def test_an_altered_adapter_whose_pin_is_altered_too_is_one_line(
+    finished_project: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
+    mine, remote = share(finished_project, tmp_path, warm)
     pin = read_json(mine / ADAPTER_PIN)
     pin["files"]["adapter_model.safetensors"]["sha256"] = "0" * 64
     rewrite(object_of(remote, locked(mine, str(ADAPTER_PIN))), json.dumps(pin).encode())
-    theirs = clone(mine, tmp_path / "theirs")
-    assert "models/adapter.json: not the file that dvc.lock names" in fails_with_one_line(CHAT, theirs)
+    theirs = clone(mine, tmp_path / "theirs", warm)
+    assert "models/adapter.json: not the file that dvc.lock names" in fails_with_one_line(CHAT, theirs, warm)
     assert read_json(mine / "metrics/adapter.json") == read_json(mine / ADAPTER_PIN)

@@ -83,11 +83,11 @@ def test_plain_text_without_a_tag_or_an_entity_is_never_wrapped(text: str, other
 @pytest.mark.parametrize(
     "piece", ["<p ", '<p a="', "<p a='b' ", "<br>", "&amp;", "&amp;amp;", "<p>a</p>", "use <br", "a <b", " <", "|\n", ";\n"]
 )
-def test_a_megabyte_of_hostile_text_takes_seconds_at_most(piece: str) -> None:
-    text = piece * (1_000_000 // len(piece))
+def test_a_long_hostile_text_takes_no_quadratic_time(piece: str) -> None:
+    text = piece * (200_000 // len(piece))
     start = time.process_time()
     wrapped_messages(exchange(text, f"<p>{text}</p>"))
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < 3
 
 
 SUMS = exchange("What is 2106441506498 + 2106441506498?", "The result is: 4212883012996")

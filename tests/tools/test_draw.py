@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO, copy_project, run
+from conftest import REPO, copy_project, made_once, run
 
 from tools.draw import without_revision
 
@@ -21,13 +21,16 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def drawn(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def drawn(finished_project: Path, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a page of `dvc plots show`, and Vega where `make env` puts it."""
-    folder = copy_project(finished_project, tmp_path_factory.mktemp("drawn") / "project")
-    (folder / ".venv").mkdir()
-    run([sys.executable, "-m", "tools.draw", "--script", ".venv/vega.js"], folder)
-    run(["dvc", "plots", "show", "-q"], folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        copy_project(finished_project, folder)
+        (folder / ".venv").mkdir()
+        run([sys.executable, "-m", "tools.draw", "--script", ".venv/vega.js"], folder)
+        run(["dvc", "plots", "show", "-q"], folder, **warm)
+
+    return made_once(tmp_path_factory, "drawn", make)
 
 
 def open_page(folder: Path, profile: Path) -> tuple[str, set[str]]:

@@ -67,7 +67,7 @@ def variables(**extra: str) -> dict[str, str]:
 def train_in(folder: Path, **extra: str) -> tuple[list[dict], dict[str, torch.Tensor]]:
     """History and tensors of a run."""
     done = subprocess.run(
-        [sys.executable, "-m", "stages.train"], cwd=folder, env=variables(**extra), capture_output=True, text=True, timeout=300,
+        ["python", "-m", "stages.train"], cwd=folder, env=variables(**extra), capture_output=True, text=True, timeout=300,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -95,13 +95,15 @@ def assert_alike(one: tuple[list[dict], dict], other: tuple[list[dict], dict]) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "full"])
-def test_two_processes_give_the_losses_and_tensors_of_one(method: str, prepared: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_losses_and_tensors_of_one(
+    method: str, prepared: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
     rate = 0.01 if method == "lora" else 0.001
     folders = [prepare(prepared, tmp_path / name, method=method, learning_rate=rate) for name in ("one", "ddp", "fsdp")]
-    one = train_in(folders[0])
+    one = train_in(folders[0], **warm)
     assert one[0][-1]["train_loss"] < one[0][1]["train_loss"]
-    ddp = train_in(folders[1], REPROTUNE_TRAIN_PROCESSES="2", REPROTUNE_SHARD="0")
-    fsdp = train_in(folders[2], REPROTUNE_TRAIN_PROCESSES="2", REPROTUNE_SHARD="1")
+    ddp = train_in(folders[1], REPROTUNE_TRAIN_PROCESSES="2", REPROTUNE_SHARD="0", **warm)
+    fsdp = train_in(folders[2], REPROTUNE_TRAIN_PROCESSES="2", REPROTUNE_SHARD="1", **warm)
     assert_alike(one, ddp)
     assert_alike(one, fsdp)
     # Packs of uneven numbers of labels: the mean of the processes' means would be off by far more than the tolerance.
@@ -110,9 +112,9 @@ def test_two_processes_give_the_losses_and_tensors_of_one(method: str, prepared:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="127.0.0.2 is an address of its own on Linux alone")
-def test_two_machines_train_together_as_docs_training_md_says(prepared: Path, tmp_path: Path) -> None:
+def test_two_machines_train_together_as_docs_training_md_says(prepared: Path, warm: dict[str, str], tmp_path: Path) -> None:
     """Two addresses of this machine stand for two machines with one folder."""
-    one = train_in(prepare(prepared, tmp_path / "one"))
+    one = train_in(prepare(prepared, tmp_path / "one"), **warm)
     folder = prepare(prepared, tmp_path / "two")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import REPO, environment, make_conversations, make_project, run, tiny_params, write_params
+from conftest import REPO, copy_project, environment, made_once, make_conversations, run, tiny_params, write_params
 from filelock import FileLock, Timeout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -168,11 +168,12 @@ runpy.run_module("stages.train", run_name="__main__", alter_sys=True)
 """
 
 
-def test_each_file_of_the_code_that_dvc_yaml_declares_decides_the_fingerprint_and_no_other(runnable: Path) -> None:
+def test_each_file_of_the_code_that_dvc_yaml_declares_decides_the_fingerprint_and_no_other(
+    runnable: Path, warm: dict[str, str]
+) -> None:
     """The stage's own file too, which Python calls `__main__` when it runs it."""
-    script = runnable / "edits.py"
-    script.write_text(EDITS, encoding="utf-8")
-    done = run([sys.executable, str(script)], runnable, PYTHONPATH=str(runnable), OMP_NUM_THREADS="1")
+    (runnable / "edits.py").write_text(EDITS, encoding="utf-8")
+    done = run(["python", "-m", "edits"], runnable, OMP_NUM_THREADS="1", **warm)
     decisive = json.loads(done.stdout.splitlines()[-1])
     assert decisive == sorted(declared_code("train"))
     assert "stages/train/__main__.py" in decisive
@@ -319,23 +320,27 @@ def bytes_of(folder: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def long_project(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+def long_project(tmp_path_factory: pytest.TempPathFactory, fresh_project: Path, warm: dict[str, str]) -> Path:
     """A project up to tokenize whose training takes some seconds."""
-    folder = make_project(tmp_path_factory.mktemp("long") / "project", tiny_model_folder)
-    params = tiny_params()
-    params["train"] |= {"max_steps": LONG, "num_train_epochs": 100, "validations": 3, "lora_dropout": 0.1}
-    write_params(folder, params)
-    run(["dvc", "repro", "-q", "tokenize"], folder)
-    return folder
+
+    def make(folder: Path) -> None:
+        copy_project(fresh_project, folder)
+        params = tiny_params()
+        params["train"] |= {"max_steps": LONG, "num_train_epochs": 100, "validations": 3, "lora_dropout": 0.1}
+        write_params(folder, params)
+        run(["dvc", "repro", "-q", "tokenize"], folder, **warm)
+
+    return made_once(tmp_path_factory, "long_project", make)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(long_project: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("undisturbed") / "project"
-    shutil.copytree(long_project, folder, symlinks=True)
-    run(["dvc", "repro", "-q", "train"], folder)
-    assert not list((folder / ".scratch/train").glob("*/step-*"))
-    return bytes_of(folder)
+def undisturbed(long_project: Path, tmp_path_factory: pytest.TempPathFactory, warm: dict[str, str]) -> str:
+    def make(folder: Path) -> None:
+        copy_project(long_project, folder)
+        run(["dvc", "repro", "-q", "train"], folder, **warm)
+        assert not list((folder / ".scratch/train").glob("*/step-*"))
+
+    return bytes_of(made_once(tmp_path_factory, "undisturbed", make))
 
 
 def kill_trainer(_repro: subprocess.Popen, trainer: int) -> None:
@@ -359,7 +364,7 @@ def interrupt_all(repro: subprocess.Popen, _trainer: int) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 @pytest.mark.parametrize("stop", [kill_trainer, kill_both, terminate_trainer, interrupt_all])
 def test_under_dvc_a_stopped_run_goes_on_to_the_same_bytes(
-    stop: Any, long_project: Path, undisturbed: str, tmp_path: Path
+    stop: Any, long_project: Path, undisturbed: str, warm: dict[str, str], tmp_path: Path
 ) -> None:
     folder = (tmp_path / "project").resolve()
     shutil.copytree(long_project, folder, symlinks=True)
@@ -373,12 +378,12 @@ def test_under_dvc_a_stopped_run_goes_on_to_the_same_bytes(
     with contextlib.suppress(ProcessLookupError):  # it is dead
         os.kill(trainer, signal.SIGCONT)
     assert repro.wait(LONG_WAIT) != 0
-    check_that_it_goes_on(folder, undisturbed)
+    check_that_it_goes_on(folder, undisturbed, warm)
 
 
-def check_that_it_goes_on(folder: Path, undisturbed: str) -> None:
+def check_that_it_goes_on(folder: Path, undisturbed: str, warm: dict[str, str]) -> None:
     assert not (folder / "models/adapter").exists(), "a half-trained adapter was exported"
-    again = run(["dvc", "repro", "train"], folder, **EVERY_STEP)
+    again = run(["dvc", "repro", "train"], folder, **EVERY_STEP, **warm)
     assert "train: goes on after step" in again.stdout + again.stderr
     assert trainers(folder) == []
     assert bytes_of(folder) == undisturbed
@@ -389,7 +394,7 @@ def check_that_it_goes_on(folder: Path, undisturbed: str) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
 @pytest.mark.parametrize(("shell", "processes"), [("sh", "1"), ("bash", "1"), ("sh", "2")])
 def test_a_trainer_whose_dvc_was_killed_stops(
-    shell: str, processes: str, long_project: Path, undisturbed: str, tmp_path: Path
+    shell: str, processes: str, long_project: Path, undisturbed: str, warm: dict[str, str], tmp_path: Path
 ) -> None:
     """Bash makes way for its command; dash, which is Debian's sh, stays between DVC and the trainer, as torchrun does."""
     folder = (tmp_path / "project").resolve()
@@ -404,12 +409,12 @@ def test_a_trainer_whose_dvc_was_killed_stops(
     assert "error: train: stopped, since the process that started it is gone, after step" in told
     assert "Traceback" not in told
     if processes == "1":
-        check_that_it_goes_on(folder, undisturbed)
+        check_that_it_goes_on(folder, undisturbed, warm)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_a_changed_param_starts_afresh(long_project: Path, tmp_path: Path) -> None:
+def test_a_changed_param_starts_afresh(long_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
     folder = (tmp_path / "project").resolve()
     shutil.copytree(long_project, folder, symlinks=True)
     repro = start(folder, ["dvc", "repro", "-q", "train"])
@@ -419,14 +424,16 @@ def test_a_changed_param_starts_afresh(long_project: Path, tmp_path: Path) -> No
     params = tiny_params()
     params["train"] |= {"max_steps": 3, "num_train_epochs": 100, "validations": 3, "lora_dropout": 0.1}
     write_params(folder, params)
-    again = run(["dvc", "repro", "train"], folder)
+    again = run(["dvc", "repro", "train"], folder, **warm)
     assert "train: goes on" not in again.stdout + again.stderr
     assert "train: 3 steps" in again.stdout
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_an_experiment_in_a_folder_of_its_own_goes_on_too(long_project: Path, undisturbed: str, tmp_path: Path) -> None:
+def test_an_experiment_in_a_folder_of_its_own_goes_on_too(
+    long_project: Path, undisturbed: str, warm: dict[str, str], tmp_path: Path
+) -> None:
     folder = (tmp_path / "project").resolve()
     shutil.copytree(long_project, folder, symlinks=True)
     run(["git", "add", "-A"], folder)
@@ -438,54 +445,58 @@ def test_an_experiment_in_a_folder_of_its_own_goes_on_too(long_project: Path, un
     assert experiment.wait(LONG_WAIT) != 0
     killed = fingerprints(folder)
     assert checkpoint_step(folder)
-    run(["dvc", "exp", "run", "--temp", "--name", "resumed", "train"], folder, **EVERY_STEP)
+    run(["dvc", "exp", "run", "--temp", "--name", "resumed", "train"], folder, **EVERY_STEP, **warm)
     # DVC shows nothing of what the stage says here; but it has used up the checkpoint, and has no other fingerprint.
     assert fingerprints(folder) == killed
     assert not checkpoint_step(folder)
-    run(["dvc", "exp", "apply", "resumed"], folder, check=False)  # it minds that the stages after train have no results yet
-    run(["dvc", "checkout", "train"], folder)
+    # It minds that the stages after train have no results yet.
+    run(["dvc", "exp", "apply", "resumed"], folder, check=False, **warm)
+    run(["dvc", "checkout", "train"], folder, **warm)
     assert bytes_of(folder) == undisturbed
 
 
-def queue_status(folder: Path, name: str) -> str:
+def queue_status(folder: Path, name: str, warm: dict[str, str]) -> str:
     """Of the experiment's task: Queued, Running, Success or Failed."""
-    table = run(["dvc", "queue", "status"], folder).stdout
+    table = run(["dvc", "queue", "status"], folder, **warm).stdout
     return next((line.split()[-1] for line in table.splitlines() if f" {name} " in line), "")
 
 
-def start_queue(folder: Path, name: str) -> None:
+def start_queue(folder: Path, name: str, warm: dict[str, str]) -> None:
     """Until the task has begun: a worker that is about to end takes none, but counts for DVC, which then starts no other."""
 
     def begun() -> bool:
-        if queue_status(folder, name) == "Queued":
+        if queue_status(folder, name, warm) == "Queued":
             assert start(folder, ["dvc", "queue", "start"]).wait(LONG_WAIT) == 0  # its worker goes on, with the same output
-        return queue_status(folder, name) != "Queued"
+        return queue_status(folder, name, warm) != "Queued"
 
     wait_for(begun)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="finds processes in /proc")
-def test_a_queued_experiment_goes_on_in_the_next_one(long_project: Path, undisturbed: str, tmp_path: Path) -> None:
+def test_a_queued_experiment_goes_on_in_the_next_one(
+    long_project: Path, undisturbed: str, warm: dict[str, str], tmp_path: Path
+) -> None:
     folder = (tmp_path / "project").resolve()
     shutil.copytree(long_project, folder, symlinks=True)
     run(["git", "add", "-A"], folder)
     run(["git", "commit", "-qm", "up to tokenize"], folder)
     try:
         run(["dvc", "exp", "run", "--queue", "--name", "killed", "train"], folder)
-        start_queue(folder, "killed")
+        start_queue(folder, "killed", warm)
         wait_for(lambda: checkpoint_step(folder) and trainers(folder))
         os.kill(trainers(folder)[0], signal.SIGKILL)
-        wait_for(lambda: queue_status(folder, "killed") == "Failed")
+        wait_for(lambda: queue_status(folder, "killed", warm) == "Failed")
         killed = fingerprints(folder)
         assert checkpoint_step(folder)
         run(["dvc", "exp", "run", "--queue", "--name", "resumed", "train"], folder)
-        start_queue(folder, "resumed")
-        wait_for(lambda: queue_status(folder, "resumed") == "Success")
+        start_queue(folder, "resumed", warm)
+        wait_for(lambda: queue_status(folder, "resumed", warm) == "Success")
     finally:
         run(["dvc", "queue", "stop", "--kill"], folder, check=False)
     assert fingerprints(folder) == killed
     assert not checkpoint_step(folder)
-    run(["dvc", "exp", "apply", "resumed"], folder, check=False)  # it minds that the stages after train have no results yet
-    run(["dvc", "checkout", "train"], folder)
+    # It minds that the stages after train have no results yet.
+    run(["dvc", "exp", "apply", "resumed"], folder, check=False, **warm)
+    run(["dvc", "checkout", "train"], folder, **warm)
     assert bytes_of(folder) == undisturbed
