@@ -51,7 +51,9 @@ def check_kind(folder: Path, trust_remote_code: bool) -> "PreTrainedConfig":
             f"base_model: {folder} holds a model that sees the tokens it is to predict ({config.model_type}); {WAY_OUT}"
         )
     if config.model_type in WITHOUT_GRADIENTS:
-        raise ReprotuneError(f"base_model: {folder} holds a model whose layers pass on no gradient ({config.model_type}); {WAY_OUT}")
+        raise ReprotuneError(
+            f"base_model: {folder} holds a model whose layers pass on no gradient ({config.model_type}); {WAY_OUT}"
+        )
     if choose_class(config, trust_remote_code) is None:
         raise ReprotuneError(
             f"base_model: {folder} holds {architecture or config.model_type}, of which transformers makes no model that "
