@@ -1,6 +1,7 @@
 """That a model's files hold every tensor it has, in its shape, as numbers: transformers itself only warns, and draws the rest."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -32,6 +33,7 @@ def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: b
     import torch
 
     places = find_tensors(folder)
+    _raise_missing(folder, find_missing_experts(places))
     shapes = {name: torch.empty(shape, device="meta", dtype=torch.bfloat16) for name, shape in _read_shapes(places).items()}
     with _quiet():
         try:
@@ -47,11 +49,7 @@ def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: b
         except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, KeyError, AssertionError) as error:
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise ReprotuneError(f"base_model: {folder}: transformers can't build the model: {reason}") from None
-    if missing := sorted(found["missing_keys"]):
-        raise ReprotuneError(
-            f"base_model: {folder} lacks {name_some(missing)}, which would be drawn at random; get the model's files again, or "
-            "save it again with all of its weights"
-        )
+    _raise_missing(folder, sorted(found["missing_keys"]))
     if mismatched := sorted(found["mismatched_keys"]):
         name, stored, expected = mismatched[0]
         more = f" (and {len(mismatched) - 1:,} more)" if len(mismatched) > 1 else ""
@@ -104,6 +102,33 @@ def find_tensors(folder: Path) -> dict[str, Path]:
                 f"base_model: {shard} lacks {name_some(missing)}, which {INDEX} says it holds; get the model's files again"
             )
     return places
+
+
+def find_missing_experts(names: Iterable[str]) -> list[str]:
+    """Tensors that one expert of a layer has and another lacks, of which transformers could not make the layer's one tensor.
+
+    >>> find_missing_experts(["0.experts.0.up", "0.experts.0.down", "0.experts.1.up"])
+    ['0.experts.1.down']
+    """
+    layers: dict[str, dict[str, set[str]]] = {}
+    for name in names:
+        if found := re.fullmatch(r"(.*\.experts)\.(\d+)\.(.*)", name):
+            layer, number, own = found.groups()
+            layers.setdefault(layer, {}).setdefault(number, set()).add(own)
+    return sorted(
+        f"{layer}.{number}.{own}"
+        for layer, experts in layers.items()
+        for number, there in experts.items()
+        for own in set().union(*experts.values()) - there
+    )
+
+
+def _raise_missing(folder: Path, missing: list[str]) -> None:
+    if missing:
+        raise ReprotuneError(
+            f"base_model: {folder} lacks {name_some(missing)}, which would be drawn at random; get the model's files again, or "
+            "save it again with all of its weights"
+        )
 
 
 def check_numbers(places: dict[str, Path]) -> None:

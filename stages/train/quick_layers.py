@@ -83,7 +83,7 @@ def looks_like_norm(module: torch.nn.Module) -> "TypeGuard[Norm]":
     if "Norm" not in type(module).__name__ or [name for name, _ in module.named_parameters()] != ["weight"]:
         return False
     takes = inspect.signature(type(module).forward).parameters
-    of_features = module.weight.dim() == 1  # Cohere has norms with a row for each head
+    of_features = module.get_parameter("weight").dim() == 1  # Cohere has norms with a row for each head
     return len(takes) == 2 and of_features and not module.weight.requires_grad and epsilon(module) is not None
 
 

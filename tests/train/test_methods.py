@@ -21,7 +21,8 @@ from stages.lib.core.files import read_json
 from stages.lib.model.adapter import ADAPTER, load_adapter, write_adapter
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.pins import write_pin
-from stages.train.methods import add_adapter, check_installed_for, check_targets, checkpoint_activations, train_all
+from stages.train.methods import add_adapter, check_installed_for, checkpoint_activations, train_all
+from stages.train.targets import check_targets
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -133,14 +134,14 @@ def test_the_seed_decides_how_an_adapter_begins(model, method):
 
 def test_targets_that_the_model_lacks_are_named_with_those_it_has(model):
     with pytest.raises(ReprotuneError) as error:
-        check_targets(model, ["q_proj", "v_porj"])
+        check_targets(model, ["q_proj", "v_porj"], [])
     assert str(error.value) == (
         "params.yaml: train.target_modules: the base model has no layer 'v_porj'; its linear layers: "
         "down_proj, gate_proj, k_proj, lm_head, o_proj, q_proj, up_proj, v_proj"
     )
-    check_targets(model, ["q_proj", "layers.1.mlp.up_proj", "model.layers.0.self_attn.v_proj"])
+    check_targets(model, ["q_proj", "layers.1.mlp.up_proj", "model.layers.0.self_attn.v_proj"], [])
     with pytest.raises(ReprotuneError, match="no layer '_proj'"):
-        check_targets(model, ["_proj"])
+        check_targets(model, ["_proj"], [])
 
 
 def test_targets_train_where_they_point(model):

@@ -96,6 +96,14 @@ def test_dora_and_dropout_keep_peft_s_way(changes):
     assert quickened(both_ways("llama", **changes)[1]) == {"norm", "input_layernorm", "post_attention_layernorm"}
 
 
+def test_norms_with_a_row_for_each_head_keep_their_own_way():
+    own = with_new_adapter(make_model("cohere", SIZES | {"use_qk_norm": True}))
+    quick = copy.deepcopy(own)
+    quicken(quick)
+    assert quickened(quick) == {*LINEAR, "mlp"}
+    assert_equal(*(value_and_gradients(model, separate_nll, EXAMPLES[:2]) for model in (quick, own)), tolerance=1e-4)
+
+
 def test_layers_without_an_adapter_keep_their_own_way():
     own, quick = both_ways("llama", target_modules=["q_proj", "v_proj"])
     assert quickened(quick) == {"q_proj", "v_proj", "norm", "input_layernorm", "post_attention_layernorm"}

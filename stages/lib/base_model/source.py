@@ -80,7 +80,7 @@ def fetch(model: BaseModelSource, weights: bool = True) -> Path:
     if model.source == "hub":
         return _fetch_hub(model, weights)
     folder = project_root() / model.path
-    if not (folder / "config.json").is_file():
+    if not any((folder / name).is_file() for name in ("config.json", "adapter_config.json")):
         raise ReprotuneError(f"base_model.path: {folder} holds no config.json; expected a folder in the Hugging Face format")
     return folder
 
