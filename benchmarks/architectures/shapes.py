@@ -22,8 +22,8 @@ USUAL: Sizes = {
 TOKENS: Sizes = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
 LATENT: Sizes = {
-    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8, "num_key_value_heads": 4,
-    "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
+    "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8, "qk_rope_head_dim": 8, "v_head_dim": 8,
+    "num_key_value_heads": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
 }  # fmt: skip
 INDEXED: Sizes = LATENT | {"index_topk": 4, "index_n_heads": 2, "index_head_dim": 16}
 MAMBA: Sizes = {"mamba_d_state": 8, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_expand": 2, "mamba_n_groups": 1}
@@ -52,9 +52,11 @@ OWN: dict[str, Sizes] = {
         "layer_types": ["sliding_attention", "full_attention"],
         "rope_parameters": {"sliding_attention": {"rope_type": "default", "rope_theta": 1e4}, "full_attention": None},
     },
-    "cpmant": {"dim_head": 8, "dim_ff": 48},
     "ctrl": {"dff": 48},
-    "dbrx": {"max_seq_len": 128, "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0}, "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 16}},
+    "dbrx": {
+        "max_seq_len": 128, "attn_config": {"kv_n_heads": 2, "rope_theta": 1e4, "clip_qkv": 8.0},
+        "ffn_config": {"hidden_size": 32, "ffn_hidden_size": 16},
+    },
     "deepseek_v2": LATENT,
     "deepseek_v3": LATENT,
     "deepseek_v32": INDEXED,
@@ -81,7 +83,10 @@ OWN: dict[str, Sizes] = {
     "gpt_neo": {"num_heads": 4, "num_layers": 2, "attention_types": [[["global", "local"], 1]], "window_size": WINDOW},
     "gptj": {"rotary_dim": 4},
     "granitemoehybrid": MAMBA | {"layer_types": ["mamba", "attention"], "shared_intermediate_size": 48},
-    "hy_v4": INDEXED | {"head_dim": 8, "layer_types": ["indexed_attention"] * 2, "mlp_layer_types": ["dense", "sparse"], "indexer_types": ["full", "shared"]},
+    "hy_v4": INDEXED | {
+        "head_dim": 8, "layer_types": ["indexed_attention"] * 2, "mlp_layer_types": ["dense", "sparse"],
+        "indexer_types": ["full", "shared"],
+    },
     "inkling2_text": INKLING,
     "inkling_text": INKLING | {"n_shared_experts": 1},
     "jamba": {
@@ -116,12 +121,7 @@ OWN: dict[str, Sizes] = {
         "layer_types": ["linear_attention", "indexed_attention"], "hc_lowrank": 4,
     },
     "recurrent_gemma": {"lru_width": 32, "block_types": ["recurrent", "attention"], "attention_window_size": WINDOW},
-    "reformer": {
-        "is_decoder": True, "attn_layers": ["local", "local"], "axial_pos_embds": False, "feed_forward_size": 48,
-        "attention_head_size": 8, "local_attn_chunk_length": 4,
-    },
     "xglm": {"ffn_dim": 48, "num_layers": 2, "attention_heads": 4},
-    "xlstm": {"num_heads": 2, "num_blocks": 2, "embedding_dim": 32, "mode": "train_with_padding", "return_last_states": False, "chunk_size": 8, "ffn_round_up_to_multiple_of": 8, "qk_dim_factor": 1.0, "v_dim_factor": 1.0},
     "youtu": LATENT,
     "zamba": {
         "num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid"] * 2, "mamba_d_state": 8, "attention_head_dim": 16,
@@ -133,3 +133,60 @@ OWN: dict[str, Sizes] = {
     },
     "zaya": {"num_experts_per_tok": 1, "router_hidden_size": 8, "layer_types": ["hybrid"] * 2},
 }  # fmt: skip
+
+# Of a kind, what some of its models do otherwise: name -> (kind, changes).
+VARIANTS: dict[str, tuple[str, Sizes]] = {
+    "cohere, norms of queries": ("cohere", {"use_qk_norm": True}),
+    "llama, dynamic RoPE": (
+        "llama", {"max_position_embeddings": 16, "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0}},
+    ),
+    "llama, YaRN": (
+        "llama",
+        {"rope_parameters": {
+            "rope_type": "yarn", "rope_theta": 1e4, "factor": 8.0, "original_max_position_embeddings": 16,
+        }},
+    ),
+    "phi3, long RoPE": (
+        "phi3",
+        {
+            "max_position_embeddings": 128, "original_max_position_embeddings": 16,
+            "rope_parameters": {
+                "rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 4, "long_factor": [4.0, 6.0, 8.0, 10.0],
+                "original_max_position_embeddings": 16,
+            },
+        },
+    ),
+}  # fmt: skip
+# Not decoders of text alone: encoders, decoders of an encoder's states, of pictures or sounds, helpers of another model.
+ENCODERS = [
+    "bert", "bert-generation", "big_bird", "camembert", "data2vec-text", "electra", "ernie", "megatron-bert", "rembert",
+    "roberta", "roberta-prelayernorm", "roc_bert", "roformer", "xlm", "xlm-roberta", "xlm-roberta-xl", "xlnet", "xmod",
+]  # fmt: skip
+HALVES = [
+    "bart", "bigbird_pegasus", "blenderbot", "blenderbot-small", "marian", "mbart", "mvp", "pegasus", "plbart",
+    "prophetnet", "trocr", "whisper", "musicgen", "musicgen_melody", "moshi", "gemma4_assistant",
+    "gemma4_unified_assistant", "blt",
+]  # fmt: skip
+MULTIMODAL = [
+    "dots3_note", "emu3", "fuyu", "gemma3", "gemma3n", "gemma4", "gemma4_unified", "git", "got_ocr2", "llama4", "mllama",
+    "moss_transcribe_diarize", "phi4_multimodal", "qwen3_5", "qwen3_5_moe", "qwen4_exp",
+]  # fmt: skip
+OF_ANOTHER_CLASS = ["gpt-sw3", "internlm3", "iquestcoder"]  # GPT-2 and Llama by another name
+NOT_TRAINED = ["cpmant", "reformer", "xlstm"]  # see the tests
+
+
+def kinds() -> list[str]:
+    """All that are tried: model types, then variants."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    left_out = {*ENCODERS, *HALVES, *MULTIMODAL, *OF_ANOTHER_CLASS, *NOT_TRAINED}
+    return [name for name in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES if name not in left_out] + list(VARIANTS)
+
+
+def make_config(kind: str, **changes: Any) -> Any:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    name, own = VARIANTS.get(kind, (kind, {}))
+    known = CONFIG_MAPPING[name]().to_dict()
+    usual = {key: value for key, value in USUAL.items() if key in known}
+    return CONFIG_MAPPING[name](**usual | TOKENS | OWN.get(name, {}) | own | changes)
