@@ -16,8 +16,7 @@ USUAL: Sizes = {
     "num_key_value_heads": 2, "head_dim": 8, "max_position_embeddings": 128, "sliding_window": WINDOW, "n_embd": 32, "n_head": 4,
     "n_layer": 2, "n_positions": 128, "d_model": 32, "n_heads": 4, "n_layers": 2, "moe_intermediate_size": 16,
     "shared_expert_intermediate_size": 16, "num_experts": 4, "num_local_experts": 4, "n_routed_experts": 4,
-    "num_experts_per_tok": 2, "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "hidden_dropout": 0.0,
-    "attention_dropout": 0.0, "dropout": 0.0, "activation_dropout": 0.0,
+    "num_experts_per_tok": 2,
 }  # fmt: skip
 TOKENS: Sizes = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 
@@ -189,4 +188,5 @@ def make_config(kind: str, **changes: Any) -> Any:
     name, own = VARIANTS.get(kind, (kind, {}))
     known = CONFIG_MAPPING[name]().to_dict()
     usual = {key: value for key, value in USUAL.items() if key in known}
+    usual |= {key: 0.0 for key, value in known.items() if "drop" in key and isinstance(value, float)}
     return CONFIG_MAPPING[name](**usual | TOKENS | OWN.get(name, {}) | own | changes)
