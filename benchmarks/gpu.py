@@ -75,7 +75,7 @@ def run_ours(shape: str, steps: int, device: str, options: str) -> dict[str, flo
 
     from stages.lib.core.params import read_params
     from stages.lib.model.hardware import Hardware, use_deterministic_algorithms
-    from stages.train.likelihood import choose_nll
+    from stages.train.comparison import choose_nll
     from stages.train.methods import add_adapter, checkpoint_activations
     from stages.train.packing import pack
     from stages.train.params import TrainParams

@@ -12,6 +12,11 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 PACKED_ATTENTION = "packed_documents"
 # On CPUs the kernel for bfloat16 takes three times as long for short documents, and rounds more; seen up to 1,024 tokens.
 LONGEST_IN_FLOAT32 = 1024
+# What transformers hands on besides, and what says nothing of the scores: for kernels, or for the layer around.
+WITHOUT_EFFECT = {
+    "cache_position", "cu_seq_lens_k", "max_length_k", "max_length_q", "num_items_in_batch", "output_attentions",
+    "output_hidden_states", "output_router_logits", "position_ids", "return_dict", "use_cache",
+}  # fmt: skip
 
 
 def packed_attention(
@@ -24,15 +29,23 @@ def packed_attention(
     scaling: float | None = None,
     sliding_window: int | None = None,
     cu_seq_lens_q: torch.Tensor | None = None,
-    **_other: object,
+    is_causal: bool | None = None,
+    **others: object,
 ) -> tuple[torch.Tensor, None]:
     """transformers' interface: query (1, heads, T, D), key and value (1, key heads, T, D) -> (1, T, heads, D).
 
-    `cu_seq_lens_q`: where the documents begin, and T, int32 (documents + 1,). What this does not know of (soft caps, sinks) makes
-    the result differ from the model's own; stages/train/likelihood.py compares the two before it is used.
+    `cu_seq_lens_q`: where the documents begin, and T, int32 (documents + 1,).
+
+    Raises:
+        TypeError: the model asks for what is not computed here (sinks, soft caps, masks, chosen keys), or the borders lack.
     """
+    asked = sorted(name for name, value in others.items() if value is not None and name not in WITHOUT_EFFECT)
+    if asked or attention_mask is not None:
+        raise TypeError(f"its attention takes {', '.join(asked) or 'a mask of its own'}")
     if cu_seq_lens_q is None:
-        raise TypeError("packed_attention: the model does not hand on the documents' borders")
+        raise TypeError("its attention is not told where documents begin")
+    if not (is_causal if is_causal is not None else getattr(module, "is_causal", True)):
+        raise TypeError("its attention looks ahead")
     if query.is_cuda and dropout == 0 and query.dtype in (torch.bfloat16, torch.float16) and _varlen_takes("window_size"):
         return _varlen(query, key, value, cu_seq_lens_q, scaling, sliding_window), None
     lengths = cu_seq_lens_q.diff().tolist()

@@ -1,10 +1,9 @@
 """The likelihood of a pack's labels, quickly: attention document by document, the LM head and its loss in pieces.
 
-Both are written for the usual decoder. A model may do more (soft caps, scaled logits, states that run through a whole row), so
-the quick way is first compared with the model's own on some documents; where it differs, each document runs by itself.
+Both are written for the usual decoder. A model may do more (soft caps, scaled logits, states that run through a whole row):
+stages/train/comparison.py finds out whether the quick way is right for it. Where it isn't, each document runs by itself.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,8 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from stages.lib.model.hardware import Hardware
-from stages.lib.model.packs import Batch, Tokens, collate_pack, label_nll
+from stages.lib.model.packs import Batch, Tokens, causal_lm, collate_pack, label_nll
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
-from stages.train.attention import PACKED_ATTENTION
 
 if TYPE_CHECKING:
     from stages.train.methods import Model
@@ -24,11 +21,6 @@ LOGITS_AT_ONCE = {"cpu": 1 << 22, "cuda": 1 << 25}  # 16 MB in float32, within a
 # On CPUs oneDNN prepares its products for each number of rows anew, and keeps what it prepared: so there are few such numbers.
 TOKENS_IN_A_ROW = 64
 LABELS_IN_A_ROW = 32
-# Nats a label, mean. In bfloat16 each way of a 135M model is 0.03 from float32; documents that see each other make 0.3.
-LARGEST_DIFFERENCE = {"float32": 1e-4, "bfloat16": 0.1}
-DOCUMENTS_COMPARED = 8
-# What a model may do to its scores or logits besides; so little at times that bfloat16 would hide it from the comparison.
-OWN_WAYS = ("attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "logits_scaling", "attention_sink")
 
 LabelNll = Callable[["Model", Sequence[Tokens]], torch.Tensor]
 
@@ -96,10 +88,10 @@ def fill_up(examples: Sequence[Tokens]) -> list[Tokens]:
 
 
 def packed_nll(model: Any, examples: Sequence[Tokens]) -> torch.Tensor:
-    """NLL in nats of each label, in order, float32 (N,), with the examples in one row; under `packed_attention_of`."""
+    """NLL in nats of each label, in order, float32 (N,), with the examples in one row; under PACKED_ATTENTION."""
     examples = fill_up(examples)
     batch = move(collate_pack(examples), model.device)
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal = causal_lm(model)
     following = batch["labels"][0, 1:]
     predicting = (following != IGNORE_INDEX).nonzero().squeeze(-1)
     starts = (batch["position_ids"][0] == 0).nonzero().squeeze(-1)
@@ -124,26 +116,3 @@ def separate_nll(model: "Model", examples: Sequence[Tokens]) -> torch.Tensor:
 
 def move(batch: Batch, device: torch.device) -> Batch:
     return {key: value.to(device) for key, value in batch.items()}
-
-
-def choose_nll(model: "Model", examples: Sequence[Tokens], hardware: Hardware) -> LabelNll:
-    """packed_nll, with the model's attention set to it, if on some of the examples both ways agree; else separate_nll."""
-    settings = model.config.get_text_config()
-    if any(getattr(settings, name, None) not in (None, 1, False) for name in OWN_WAYS):
-        return separate_nll
-    by_length = sorted(examples, key=lambda example: len(example.input_ids))
-    some = [*by_length[:: math.ceil(len(by_length) / DOCUMENTS_COMPARED)], by_length[-1]]
-    own, training = model.config._attn_implementation, model.training
-    model.eval()  # dropout would make each way differ from itself
-    with torch.no_grad(), hardware.autocast():
-        expected = separate_nll(model, some)
-        model.set_attn_implementation(PACKED_ATTENTION)
-        try:
-            found = packed_nll(model, some)
-        except (TypeError, AttributeError, ValueError):  # a model without these parts, or with a forward of its own
-            found = torch.full_like(expected, torch.inf)
-    model.train(training)
-    if (found - expected).abs().mean() <= LARGEST_DIFFERENCE[hardware.precision]:
-        return packed_nll
-    model.set_attn_implementation(own)
-    return separate_nll

@@ -8,7 +8,7 @@ from peft.helpers import disable_input_dtype_casting
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.tokenized import TOKENIZED_SPLITS
-from stages.train.likelihood import choose_nll
+from stages.train.comparison import choose_nll
 from stages.train.memory import check_memory
 from stages.train.methods import Model, add_adapter, checkpoint_activations, shard, train_all
 from stages.train.params import TrainParams
@@ -21,7 +21,7 @@ TOKENS_AT_ONCE = 16_384  # on a GPU; halved when its memory runs out
 
 
 def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Model:
-    """The base model with what is to be trained, on this process's device, divided over the processes if need be."""
+    """The base model with what is to be trained, on this process's device."""
     device = f"cuda:{ranks.local}" if hardware.device == "cuda" else "cpu"
     model = load_base_model(hardware.precision, device, four_bit=params.method == "qlora")
     if params.gradient_checkpointing:
@@ -31,8 +31,6 @@ def load_model(params: TrainParams, hardware: Hardware, ranks: Ranks) -> Model:
     else:
         model = add_adapter(model, params)
         quicken(model)
-    if shards_wanted(model, ranks):
-        shard(model)
     return model
 
 
@@ -53,6 +51,9 @@ def prepare_trainer(params: TrainParams, hardware: Hardware, ranks: Ranks) -> It
     model = load_model(params, hardware, ranks)
     # peft casts each layer's input to the adapter's float32, and autocast back again: no bit changes, and time goes.
     with disable_input_dtype_casting(model) if hardware.precision == "bfloat16" else nullcontext():
-        nll = choose_nll(model, [*train[0], train.longest()], hardware)
+        longest = max(train.longest(), validation.longest(), key=lambda document: len(document.input_ids))
         at_once = count_tokens_at_once(params, hardware.device)
+        nll = choose_nll(model, [*train[0], longest], hardware, at_once, quiet=not ranks.first)
+        if shards_wanted(model, ranks):
+            shard(model)
         yield Trainer(model, nll, make_plan(params, train), params, hardware, ranks, at_once), validation

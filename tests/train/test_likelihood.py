@@ -23,7 +23,8 @@ from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train import attention, likelihood
 from stages.train.attention import PACKED_ATTENTION
-from stages.train.likelihood import choose_nll, head_nll, packed_nll, separate_nll
+from stages.train.comparison import choose_nll
+from stages.train.likelihood import head_nll, packed_nll, separate_nll
 from stages.train.methods import checkpoint_activations
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -164,7 +165,7 @@ def test_what_one_document_says_changes_nothing_in_the_next(case, checkpointing)
 @pytest.mark.parametrize("mistake", ["one_border", "full_window"])
 def test_without_borders_or_window_the_quick_way_would_be_another(mistake, monkeypatch):
     """The traps are real: choose_nll sees them, so that the tests above can fail."""
-    attend = likelihood.PACKED_ATTENTION
+    attend = PACKED_ATTENTION
     known = transformers.modeling_utils.ALL_ATTENTION_FUNCTIONS[attend]
 
     def wrong(*args, cu_seq_lens_q, sliding_window=None, **options):

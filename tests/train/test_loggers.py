@@ -11,7 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.train import loggers
-from stages.train.likelihood import choose_nll
+from stages.train.comparison import choose_nll
 from stages.train.loggers import REPORT_TO, start_logging
 from stages.train.outcome import Outcome
 from stages.train.plan import Document, Plan

@@ -9,7 +9,8 @@ from training import EXAMPLES, FLOAT32, SIZES, assert_equal, make_model, value_a
 from transformers.models.bamba.modeling_bamba import BambaRMSNormGated
 
 from stages.lib.model.hardware import Hardware
-from stages.train.likelihood import choose_nll, packed_nll, separate_nll
+from stages.train.comparison import choose_nll
+from stages.train.likelihood import packed_nll, separate_nll
 from stages.train.methods import checkpoint_activations
 from stages.train.quick_layers import is_gated, looks_like_norm, quicken
 

@@ -27,7 +27,7 @@ from stages.lib.chat_template import tokenize_conversation
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints
-from stages.train.likelihood import choose_nll
+from stages.train.comparison import choose_nll
 from stages.train.methods import add_adapter, train_all
 from stages.train.outcome import Outcome, Stopped
 from stages.train.params import TrainParams

@@ -26,7 +26,7 @@ from stages.lib.records.loss_history import LOSS_HISTORY
 from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train import __main__ as train
-from stages.train.likelihood import choose_nll
+from stages.train.comparison import choose_nll
 from stages.train.methods import add_adapter, checkpoint_activations
 from stages.train.params import TrainParams, count_warmup
 from stages.train.plan import Document, make_plan, read_packs

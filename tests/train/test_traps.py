@@ -13,7 +13,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.train.likelihood import choose_nll, separate_nll
+from stages.train.comparison import choose_nll
+from stages.train.likelihood import separate_nll
 from stages.train.plan import Document, Pack, Plan, count_labels
 from stages.train.ranks import Ranks
 from stages.train.run import run_trainer

@@ -1,5 +1,6 @@
 """Several examples in one row of tokens, each blind to the others, and the likelihood of the labels in it."""
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -38,17 +39,37 @@ def collate_pack(examples: Sequence[Tokens]) -> Batch:
     }
 
 
+def causal_lm(model: Any) -> Any:
+    """The model inside one with an adapter; else the model."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def label_nll(model: Any, batch: Batch) -> torch.Tensor:
     """Negative log-likelihood in nats of each labelled token of a pack, in order: float32 (N,).
 
-    The LM head is computed at the positions that predict a label, nowhere else.
+    The LM head is computed at the positions that predict a label, nowhere else, in models that can do so. A model that takes no
+    positions is right for one example alone.
     """
+    causal = causal_lm(model)
+    forget_longest_row(causal)
     following = batch["labels"][0, 1:]
     predicting = (following != IGNORE_INDEX).nonzero().squeeze(-1)
-    logits = model(
-        input_ids=batch["input_ids"],
-        position_ids=batch["position_ids"],
-        use_cache=False,
-        logits_to_keep=predicting,
-    ).logits
-    return functional.cross_entropy(logits[0].float(), following[predicting], reduction="none")
+    options = {"position_ids": batch["position_ids"], "use_cache": False, "logits_to_keep": predicting}
+    taken = inspect.signature(causal.forward).parameters
+    if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken.values()):
+        options = {name: value for name, value in options.items() if name in taken}
+    logits = causal(input_ids=batch["input_ids"], **options).logits[0]
+    if len(logits) != len(predicting):
+        logits = logits[predicting]
+    return functional.cross_entropy(logits.float(), following[predicting], reduction="none")
+
+
+def forget_longest_row(causal: Any) -> None:
+    """As if no row had run yet: frequencies of dynamic RoPE grow with the longest row, and stay so for the next ones."""
+    if "dynamic" not in str(getattr(causal.config.get_text_config(), "rope_parameters", None)):
+        return
+    for module in causal.modules():
+        for name in [name for name in vars(module) | module._buffers if name.endswith("original_inv_freq")]:
+            prefix = name.removesuffix("original_inv_freq")
+            setattr(module, f"{prefix}inv_freq", getattr(module, name))
+            setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)

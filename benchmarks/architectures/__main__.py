@@ -1,0 +1,69 @@
+"""Every causal language model of transformers, tiny and random, in both precisions: packed or one by one, right or not.
+
+python -m benchmarks.architectures [KIND ...]    on a GPU where there is one
+"""
+
+import collections
+import multiprocessing
+import os
+import sys
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.architectures.shapes import kinds
+from benchmarks.architectures.trial import Result, try_kind
+
+PRECISIONS = ("float32", "bfloat16")
+Row = dict[str, Result | str]
+
+
+def try_both(kind: str) -> Row:
+    """A result a precision; what went wrong instead, if it did."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    row: Row = {}
+    for precision in PRECISIONS:
+        try:
+            row[precision] = try_kind(kind, precision, device)
+        except Exception as error:  # a table of what fails too
+            row[precision] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return row
+
+
+def describe(row: Row) -> str:
+    """The outcome, under which a kind is listed."""
+    wrong = []
+    for precision, result in row.items():
+        if isinstance(result, str) or result.refused:
+            return f"refused: {result if isinstance(result, str) else result.refused}"
+        wrong += [f"{name} in {precision}" for name in result.wrong(precision)]
+    packed = [isinstance(result, Result) and result.packed for result in row.values()]
+    way = "packed" if all(packed) else "packed in one precision" if any(packed) else "one by one"
+    return f"{way}, but for {', '.join(wrong)}" if wrong else way
+
+
+def main() -> None:
+    names = sys.argv[1:] or kinds()
+    workers = 1 if torch.cuda.is_available() else os.cpu_count()
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        rows = dict(zip(names, tqdm(pool.map(try_both, names), total=len(names), disable=None), strict=True))
+    outcomes = collections.defaultdict(list)
+    for name, row in rows.items():
+        outcomes[describe(row)].append(name)
+    print("| outcome | architectures |\n|---|---|")
+    for outcome, members in sorted(outcomes.items(), key=lambda item: -len(item[1])):
+        print(f"| {outcome} ({len(members)}) | {', '.join(members)} |")
+    results = {precision: [row[precision] for row in rows.values()] for precision in PRECISIONS}
+    for precision, of_all in results.items():
+        known = [result for result in of_all if isinstance(result, Result) and not result.refused]
+        if known:
+            worst = {name: max(getattr(each, name) for each in known) for name in ("loss", "gradients", "merged")}
+            print(f"\n{precision}, at worst: " + ", ".join(f"{name} {value:.1e}" for name, value in worst.items()))
+
+
+if __name__ == "__main__":
+    main()

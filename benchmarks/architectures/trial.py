@@ -1,0 +1,180 @@
+"""One architecture, tiny and random, through what training and predicting do with it, beside the plain way to do the same."""
+
+import contextlib
+import copy
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from peft import PeftModel
+from torch.nn import functional
+
+from benchmarks.architectures.shapes import VOCABULARY, make_config
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.params import read_params
+from stages.lib.model.hardware import Hardware
+from stages.lib.model.packs import causal_lm
+from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.predict.generation import generate, pad_left
+from stages.train.comparison import choose_nll
+from stages.train.likelihood import packed_nll
+from stages.train.methods import add_adapter
+from stages.train.params import TrainParams
+from stages.train.quick_layers import quicken
+
+LENGTHS = (7, 21, 6, 12, 5, 30, 2, 9)
+LARGER = 3  # than usual, so that attention looks at something
+NEW_TOKENS = 6
+STOP = 2
+# In bfloat16: how far ours may be from float32, beside how far the plain loop is. An expert chosen otherwise makes twice as much
+# of it by chance, documents that see each other make ten times.
+WORSE_ROUNDING = 4
+
+
+class Result(NamedTuple):
+    """`loss` and `gradients`: relative differences from the plain loop's, of the whole in float32; in bfloat16 the error beside
+    that loop's own, where 1 is as good. `replies`: of a batch, those that are the same one by one. `merged`: relative difference
+    of the adapter's effect on logits, once merged. `refused`: why it can't be trained; nothing else is known then.
+    """
+
+    packed: bool = False
+    loss: float = 0.0
+    gradients: float = 0.0
+    replies: float = 1.0
+    reloaded: bool = True
+    merged: float = 0.0
+    refused: str = ""
+
+    def wrong(self, precision: str) -> list[str]:
+        """What is not as it should be."""
+        exact = precision == "float32"
+        limits = {
+            "loss": self.loss <= (1e-5 if exact else WORSE_ROUNDING),
+            "gradients": self.gradients <= (1e-4 if exact else WORSE_ROUNDING),
+            "replies": self.replies == 1 or not exact,  # rounding decides between equals
+            "adapter": self.reloaded,
+            "merge": self.merged <= (1e-3 if exact else 0.5),
+        }
+        return [name for name, right in limits.items() if not right]
+
+
+def make_document(length: int, seed: int) -> Example:
+    choose = random.Random(seed)
+    ids = [choose.randrange(3, VOCABULARY) for _ in range(length)]
+    return Example(ids, [token if at and at % 3 else IGNORE_INDEX for at, token in enumerate(ids)])
+
+
+DOCUMENTS = [make_document(length, seed) for seed, length in enumerate(LENGTHS)]
+
+
+def make_model(kind: str, precision: str) -> Any:
+    """Random weights, the same in both precisions but for rounding."""
+    transformers.logging.set_verbosity(transformers.logging.CRITICAL)
+    torch.manual_seed(0)
+    model: Any = transformers.AutoModelForCausalLM.from_config(make_config(kind), dtype=torch.float32)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_(std=0.1)
+            elif parameter.dim() >= 2 and "A_log" not in name:
+                parameter.mul_(LARGER)
+    return model.to(getattr(torch, precision)).eval()
+
+
+def with_adapter(model: Any) -> Any:
+    """As `train` makes it, and already trained to something."""
+    params = read_params("train", TrainParams).model_copy(update={"r": 2, "lora_alpha": 4, "lora_dropout": 0.0})
+    model = add_adapter(model, params)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.1, generator=generator)
+    return model
+
+
+def sum_plain(model: Any, documents: list[Example]) -> torch.Tensor:
+    """As anyone would write it: document by document, all logits."""
+    total = torch.zeros((), device=model.device)
+    for ids, labels in documents:
+        logits = causal_lm(model)(input_ids=torch.tensor([ids], device=model.device), use_cache=False).logits[0, :-1].float()
+        following = torch.tensor(labels[1:], device=model.device)
+        total = total + functional.cross_entropy(logits, following, ignore_index=IGNORE_INDEX, reduction="sum")
+    return total
+
+
+def differentiate(model: Any, compute: Callable[[], torch.Tensor], hardware: Hardware) -> tuple[float, torch.Tensor]:
+    """Value and gradients, in one row, of what trains."""
+    model.zero_grad()
+    with hardware.autocast():
+        value = compute()
+    value.backward()
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in trained]
+    return value.item(), torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def try_kind(kind: str, precision: str, device: str = "cpu") -> Result:
+    hardware = Hardware(device, precision)
+    try:
+        plain = with_adapter(make_model(kind, precision)).to(device)
+        ours = copy.deepcopy(plain)
+        quicken(ours)
+        nll = choose_nll(ours, DOCUMENTS, hardware)
+    except ReprotuneError as error:
+        return Result(refused=str(error))
+    found = differentiate(ours.train(), lambda: nll(ours, DOCUMENTS).sum(), hardware)
+    expected = differentiate(plain.train(), lambda: sum_plain(plain, DOCUMENTS), hardware)
+    if precision == "float32":
+        loss = abs(found[0] - expected[0]) / expected[0]
+        gradients = ((found[1] - expected[1]).norm() / expected[1].norm()).item()
+    else:
+        exact_model = copy.deepcopy(plain).float().train()
+        exact = differentiate(exact_model, lambda: sum_plain(exact_model, DOCUMENTS), Hardware(device, "float32"))
+        floor = 1e-3  # of the whole: below that an error is as good as none
+        loss = abs(found[0] - exact[0]) / max(abs(expected[0] - exact[0]), floor * exact[0])
+        errors = [(each[1] - exact[1]).norm().item() for each in (found, expected)]
+        gradients = errors[0] / max(errors[1], floor * exact[1].norm().item())
+    reloaded, merged = try_adapter(kind, precision, plain.eval())
+    return Result(nll is packed_nll, loss, gradients, try_replies(plain), reloaded, merged)
+
+
+def try_replies(model: Any) -> float:
+    """The share of a batch's replies that are those of each prompt by itself."""
+    prompts = [document.input_ids for document in DOCUMENTS[:4]]
+    alone = [reply(model, [prompt])[0] for prompt in prompts]
+    return sum(one == other for one, other in zip(reply(model, prompts), alone, strict=True)) / len(prompts)
+
+
+def reply(model: Any, prompts: list[list[int]]) -> list[list[int]]:
+    """To all of them at once."""
+    rows = generate(model, pad_left(prompts, 0, model.device), {STOP}, 0, NEW_TOKENS)
+    return [row[: row.index(STOP)] if STOP in row else row for row in rows]
+
+
+@torch.no_grad()
+def try_adapter(kind: str, precision: str, model: Any) -> tuple[bool, float]:
+    """Whether plain peft reads the adapter back as it was, and how far the merged model's logits are off."""
+    ids = torch.tensor([DOCUMENTS[1].input_ids], device=model.device)
+    expected = model(input_ids=ids, use_cache=False).logits.float()
+    with tempfile.TemporaryDirectory() as folder, quietly():
+        model.save_pretrained(folder)
+        again = PeftModel.from_pretrained(make_model(kind, precision).to(model.device), folder).eval()
+        reloaded = torch.equal(again(input_ids=ids, use_cache=False).logits.float(), expected)
+        with again.disable_adapter():
+            base = again(input_ids=ids, use_cache=False).logits.float()
+        merged = again.merge_and_unload()(input_ids=ids, use_cache=False).logits.float()
+    return reloaded, ((merged - expected).norm() / (expected - base).norm()).item()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """peft warns of what a folder without a base model's config can't tell it."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
