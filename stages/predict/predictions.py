@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from tqdm import tqdm
 
-from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt, what_is_said
 from stages.lib.core.params import Section
 from stages.lib.model.hardware import Precision, find_hardware
 from stages.lib.model.packs import collate_pack, label_nll
@@ -79,7 +79,7 @@ def predict(
     reply_of = dict(zip(prompts, replies, strict=True))
     for row in rows:
         if reply := reply_of.get(row["id"]):
-            row["reply"] = str(tokenizer.decode(reply.ids, skip_special_tokens=True)).strip()
+            row["reply"] = what_is_said(tokenizer, reply.ids).text
             row["reply_tokens"], row["stopped"] = len(reply.ids), reply.stopped
     return rows
 
