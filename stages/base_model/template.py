@@ -22,34 +22,34 @@ FROZEN_CLOCK = """\
 {%- endmacro -%}
 """
 
-# A system message before a reply ends the question that it follows. Contents may be lists of parts.
+# One that no question follows ends the question before it, or is one by itself. Contents may be lists of parts.
 IN_QUESTION = """\
 {%- set folded = namespace(messages=[], system='') -%}
-{%- for message in messages -%}
-    {%- if message['role'] == 'system' -%}
-        {%- set text = message['content'] -%}
-        {%- set text = text if text is string else text | map(attribute='text') | join -%}
+{%- for message in messages + [{'role': 'end'}] -%}
+    {%- set as_parts = message.content is defined and message.content is not string -%}
+    {%- if message.role == 'system' -%}
+        {%- set text = message.content | map(attribute='text') | join if as_parts else message.content -%}
         {%- set folded.system = [folded.system, text] | select | join('\\n\\n') -%}
+        {%- set folded.own = [{'type': 'text', 'text': folded.system}] if as_parts else folded.system -%}
     {%- elif not folded.system -%}
         {%- set folded.messages = folded.messages + [message] -%}
-    {%- elif message['role'] == 'user' -%}
-        {%- set content = message['content'] -%}
-        {%- set content = folded.system + '\\n\\n' + content if content is string else
-            [{'type': 'text', 'text': folded.system + '\\n\\n'}] + content -%}
+    {%- elif message.role == 'user' -%}
+        {%- set before = folded.system + '\\n\\n' -%}
+        {%- set content = ([{'type': 'text', 'text': before}] if as_parts else before) + message.content -%}
         {%- set folded.messages = folded.messages + [dict(message, content=content)] -%}
         {%- set folded.system = '' -%}
-    {%- elif folded.messages and folded.messages[-1]['role'] == 'user' -%}
-        {%- set content = folded.messages[-1]['content'] -%}
-        {%- set content = content + '\\n\\n' + folded.system if content is string else
-            content + [{'type': 'text', 'text': '\\n\\n' + folded.system}] -%}
+    {%- elif folded.messages and folded.messages[-1].role == 'user' -%}
+        {%- set content = folded.messages[-1].content -%}
+        {%- set after = '\\n\\n' + folded.system -%}
+        {%- set content = content + (after if content is string else [{'type': 'text', 'text': after}]) -%}
         {%- set folded.messages = folded.messages[:-1] + [dict(folded.messages[-1], content=content), message] -%}
         {%- set folded.system = '' -%}
     {%- else -%}
-        {%- set folded.messages = folded.messages + [{'role': 'user', 'content': folded.system}, message] -%}
+        {%- set folded.messages = folded.messages + [{'role': 'user', 'content': folded.own}, message] -%}
         {%- set folded.system = '' -%}
     {%- endif -%}
 {%- endfor -%}
-{%- set messages = folded.messages + ([{'role': 'user', 'content': folded.system}] if folded.system else []) -%}
+{%- set messages = folded.messages[:-1] -%}
 """
 
 
@@ -73,7 +73,7 @@ def make_template(template: str, params: BaseModelParams) -> str:
 def freeze_clock(day: str) -> str:
     """A macro in the place of transformers' function: the midnight at which `day`, as ISO 8601 writes it, begins."""
     midnight = datetime.fromisoformat(day)
-    values = {directive: midnight.strftime(directive) for directive in DIRECTIVES}
+    values = {"%%": "\0", **{directive: midnight.strftime(directive) for directive in DIRECTIVES}, "\0": "%"}
     return FROZEN_CLOCK.replace("DIRECTIVES", json.dumps(values))
 
 

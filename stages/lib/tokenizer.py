@@ -58,8 +58,8 @@ def read_stops(folder: Path) -> list[int]:
     if not path.is_file():
         return []
     try:
-        stated = dict(read_json(path)).get("eos_token_id") or []
-    except (ValueError, TypeError):
+        stated = read_json(path).get("eos_token_id") or []
+    except (ValueError, AttributeError):
         raise ReprotuneError(f"{path}: expected a JSON object") from None
     ids = stated if isinstance(stated, list) else [stated]
     if not all(isinstance(id, int) for id in ids):
