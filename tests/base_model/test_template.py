@@ -207,7 +207,7 @@ def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("[", "expected a JSON object"), ("[]", "JSON object"), ('{"eos_token_id": "</s>"}', "expected a token id")],
+    [("[", "expected a JSON object"), ("[]", "JSON obj"), ('{"eos_token_id": "</s>"}', "expected a token id")],
 )
 def test_a_generation_config_that_cannot_be_read_is_one_line(model: Path, text: str, reason: str) -> None:
     (model / GENERATION).write_text(text, encoding="utf-8")
