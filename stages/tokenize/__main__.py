@@ -141,6 +141,8 @@ def tokenize_split(
         )
         if id in whole:
             ledger[-1]["whole"] = whole[id]
+        if len(examples) > 1:
+            ledger[-1]["repeated"] = sum(len(example.input_ids) for example in examples[:-1])
     return pairs, ledger
 
 
@@ -162,6 +164,12 @@ def advise(rows: list[TokenizedRow], max_length: int) -> str:
     """What there is to say of those that are left out for their length, on lines of its own."""
     said = tell_too_long([row["whole"] for row in rows if row["fate"] == "too_long" and "whole" in row], len(rows), max_length)
     return f"\n  {said}" if said else ""
+
+
+def tell_repeated(rows: list[TokenizedRow]) -> str:
+    """What one example a turn costs, where a template renders a turn otherwise once it is past."""
+    repeated = sum(row.get("repeated", 0) for row in rows)
+    return f" ({repeated:,} of them once more: the template renders a reply otherwise once it is past)" if repeated else ""
 
 
 def render_pieces(tokenizer: "PreTrainedTokenizerBase", example: Example) -> list[Piece]:
@@ -221,7 +229,8 @@ def main() -> None:
             write_jsonl(RENDERED, render_some(tokenizer, pairs))
         ledger += rows
         advice = advise(rows, params.max_length)
-        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}{advice}")
+        tokens = f"{sum(row['tokens'] for row in rows):,} tokens{tell_repeated(rows)}"
+        print(f"tokenize {split}: {len(rows):,} conversations, {tokens}; {fates}{advice}")
     write_jsonl(LEDGER, ledger)
 
 
