@@ -1,11 +1,12 @@
 """Talk to the tuned model in the terminal: `make chat`, or `python -m tools.chat [--base | --both]`."""
 
 import argparse
+from collections.abc import Collection
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import PIN
-from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_prompt
+from stages.lib.chat_template import Said, TemplateMisfit, stop_token_ids, tokenize_prompt, what_is_said
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, load_adapter
 from stages.lib.model.hardware import find_hardware
@@ -15,6 +16,7 @@ from stages.lib.tokenizer import load_tokenizer
 from tools.console import run_tool
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 HELP = "An empty line or Ctrl-D ends, /new starts a new conversation, /system TEXT does so with a system message."
@@ -48,28 +50,60 @@ def load_models(options: argparse.Namespace) -> tuple[list[str], Any, "PreTraine
     return names, model, load_tokenizer()
 
 
+class Printer:
+    """Prints thoughts and reply as they come: what transformers calls a streamer."""
+
+    def __init__(self, tokenizer: "PreTrainedTokenizerBase", prompt: int, stops: Collection[int]):
+        self.tokenizer, self.prompt, self.stops = tokenizer, prompt, stops
+        self.ids: list[int] = []
+        self.printed = Said("", "")
+
+    def put(self, ids: "Tensor") -> None:
+        new = ids.flatten().tolist()[self.prompt :]
+        self.prompt = 0  # it comes first, as a whole
+        self.ids += [id for id in new if id not in self.stops]
+        self.show(self.whole_characters(what_is_said(self.tokenizer, self.ids)))
+
+    def end(self) -> None:
+        self.show(what_is_said(self.tokenizer, self.ids))
+        print()
+
+    def whole_characters(self, said: Said) -> Said:
+        """Without the sign that stands for a character of which some bytes are still to come."""
+        return Said(*(text.rstrip("\ufffd") for text in said))
+
+    def show(self, said: Said) -> None:
+        if len(said.thoughts) > len(self.printed.thoughts):
+            begin = "" if self.printed.thoughts else "(thinks: "
+            print(begin + said.thoughts[len(self.printed.thoughts) :], end="", flush=True)
+        if said.text and not self.printed.text and said.thoughts:
+            print(")")
+        print(said.text[len(self.printed.text) :], end="", flush=True)
+        self.printed = said
+
+
 def stream_reply(
     model: Any, tokenizer: "PreTrainedTokenizerBase", messages: list[Message], options: argparse.Namespace, name: str
 ) -> str:
-    """Print the reply as it comes and return it."""
+    """Print the reply as it comes and return it, without the thoughts before it."""
     import torch
-    from transformers import TextStreamer
 
     ids = torch.tensor([tokenize_prompt(tokenizer, messages)], device=model.device)
-    stops = sorted({stop_token_id(tokenizer), tokenizer.eos_token_id} - {None})
+    stops = sorted(stop_token_ids(tokenizer))
+    printer = Printer(tokenizer, ids.shape[1], stops)
     sampling = {"do_sample": True, "temperature": options.temperature} if options.temperature else {}
     without_adapter = model.disable_adapter() if name == "base" and options.both else nullcontext()
     with torch.inference_mode(), without_adapter:
-        generated = model.generate(
+        model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            streamer=TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True),
+            streamer=printer,
             max_new_tokens=options.max_new_tokens,
             eos_token_id=stops,
             pad_token_id=stops[0],
             **sampling,
         )
-    return str(tokenizer.decode(generated[0, ids.shape[1] :], skip_special_tokens=True)).strip()
+    return printer.printed.text
 
 
 def read_line() -> str:

@@ -23,7 +23,7 @@ def main() -> None:
     config = check_kind(folder, params.trust_remote_code)
     weights = check_weights(folder, config, params.trust_remote_code)
     files = pin_files(folder, params)
-    write_tokenizer(folder, params.trust_remote_code, params.chat_template, params.template_variables)
+    write_tokenizer(folder, params)
     taken_out = fit_to_embeddings(folder, weights.rows, params.trust_remote_code)
     source = params.model_dump(include=set(BaseModelSource.model_fields))
     write_pin(PIN, BasePin(**source, files=files, tokenizer=hash_files(TOKENIZER.iterdir())))

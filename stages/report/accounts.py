@@ -85,7 +85,11 @@ def measure_nearness(assignment: Sequence[AssignedRow]) -> dict[str, float | Non
 
 
 def count_tokenized(ledger: Sequence[TokenizedRow]) -> dict[str, float]:
-    """Per split: examples, tokens, labels and their share; the median, the 95th percentile and the longest; what was left out."""
+    """Per split: examples, tokens, labels and their share; the median, the 95th percentile and the longest; what was left out.
+
+    `repeated_tokens`, where there are any: those of `tokens` that it costs where a template renders a reply otherwise once it is
+    past.
+    """
     counts: dict[str, float] = {}
     for split in ("train", "validation"):
         rows = [row for row in ledger if row["split"] == split]
@@ -95,6 +99,8 @@ def count_tokenized(ledger: Sequence[TokenizedRow]) -> dict[str, float]:
         counts |= {f"{split}_tokens_p{q}": int(np.quantile(tokens, q / 100, method="higher")) for q in (50, 95, 100)}
         fates = Counter(row["fate"] for row in rows)
         counts |= {f"{split}_{fate}": fates[fate] for fate in ("too_long", "cut", "template_misfit", "identical_replies")}
+        if repeated := sum(row.get("repeated", 0) for row in rows):
+            counts[f"{split}_repeated_tokens"] = repeated
         if fates["no_labels"]:
             counts[f"{split}_no_labels"] = fates["no_labels"]
     return counts

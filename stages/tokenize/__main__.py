@@ -98,6 +98,8 @@ def tokenize_split(
             fate = "cut" if examples else "too_long"
             too_long.add(conversation, max(len(example.input_ids) for example in outcome))
         ledger.append(describe(conversation["id"], split, fate, examples, detail))
+        if len(examples) > 1:
+            ledger[-1]["repeated"] = sum(len(example.input_ids) for example in examples[:-1])
         for example in examples:
             kept.append(conversation["id"], example)
         if limit and examples:
@@ -132,6 +134,12 @@ def advise(rows: list[TokenizedRow], max_length: int) -> str:
     return f"\n  {said}" if said else ""
 
 
+def tell_repeated(rows: list[TokenizedRow]) -> str:
+    """What one example a turn costs, where a template renders a turn otherwise once it is past."""
+    repeated = sum(row.get("repeated", 0) for row in rows)
+    return f" ({repeated:,} of them once more: the template renders a reply otherwise once it is past)" if repeated else ""
+
+
 def count_fates(rows: list[TokenizedRow]) -> str:
     """
     >>> row = {"detail": None, "examples": 1, "tokens": 9, "labels": 4, "split": "train"}
@@ -163,7 +171,8 @@ def main() -> None:
             write_jsonl(RENDERED, render_some(tokenizer, examples))
         ledger += rows
         advice = advise(rows, params.max_length)
-        print(f"tokenize {split}: {len(rows):,} conversations, {sum(row['tokens'] for row in rows):,} tokens; {fates}{advice}")
+        tokens = f"{sum(row['tokens'] for row in rows):,} tokens{tell_repeated(rows)}"
+        print(f"tokenize {split}: {len(rows):,} conversations, {tokens}; {fates}{advice}")
     write_jsonl(LEDGER, ledger)
 
 

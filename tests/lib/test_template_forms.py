@@ -7,10 +7,10 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
-from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, note_stops, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template.forms import Form
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.lib.template_forms import Form
 
 TOOLS = [{"type": "function", "function": {"name": "find", "description": "Look.", "parameters": {"z": 1, "a": 2}}}]
 TURN = "<|im_start|>{{ m.role }}\n{{ m.content or '' }}{CALLS}<|im_end|>\n"
@@ -189,6 +189,43 @@ def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_it
     prompt = tokenize_prompt(tokenizer, THINKING[:1])
     for messages in (THINKING, plain):
         assert tokenize_conversation(tokenizer, messages)[0].input_ids[: len(prompt)] == prompt
+
+
+def test_a_thought_that_the_template_closes_empty_is_not_written_after_it(chatml):
+    """Its prompt opens one, and each reply begins with the end of it: thoughts in the text would come too late."""
+    text = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>{% endif").replace(
+        "{{ message.content }}", "{{ '<think></think>' if message.role == 'assistant' }}{{ message.content }}"
+    )
+    plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
+    assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == ["</think>4.<|im_end|>"]
+    with pytest.raises(FormMisfit, match="the chat template loses the thoughts"):
+        tokenize_conversation(chatml, THINKING)
+
+
+@pytest.mark.parametrize("opens", ["<think>\n", "<seed:think>", "[THINK]"])
+def test_an_opened_thought_is_closed_by_its_own_tag(chatml, opens):
+    text = OPENED.replace("<think>\n", opens)
+    plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
+    closes = opens.strip()[0] + "/" + opens.strip()[1:]
+    assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == [f"\n{closes}\n\n4.<|im_end|>"]
+
+
+def test_calls_and_results_are_given_as_parts_to_a_template_that_reads_parts(chatml):
+    text = AS_JSON.replace("{{ m.content or '' }}", "{% for part in m.content %}{{ part.text }}{% endfor %}")
+    assert form_of(give(chatml, text), uses_tools=True, has_thoughts=False) == Form(contents_as_parts=True)
+    (example,) = tokenize_conversation(chatml, exchange(), TOOLS)
+    assert '{"shelf": 2}' in chatml.decode(example.input_ids)
+    assert learned(chatml, [example])[0].endswith("</call><|im_end|>Shelf two.<|im_end|>")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_call_ends_with_the_stop_that_the_model_names_else_with_the_last_mark(chatml, known):
+    chatml.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|observation|>", "</call>"]})
+    text = AS_JSON.replace("<|im_start|>{{ m.role }}", "<|{{ 'observation' if m.role == 'tool' else m.role }}|>")
+    text = text.replace("<|im_end|>\n{% endfor", "{% endfor").replace("<|im_start|>assistant", "<|assistant|>")
+    note_stops(chatml, chatml.convert_tokens_to_ids(["<|user|>", *["<|observation|>"] * known]))
+    (example,) = tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+    assert learned(chatml, [example])[0].partition("</call>")[2] == ("<|observation|>" if known else "") + "Shelf two.<|user|>"
 
 
 def test_a_template_that_drops_thoughts_is_refused_by_name(chatml):

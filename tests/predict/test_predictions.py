@@ -155,8 +155,8 @@ def test_a_template_that_fits_nothing_leaves_a_reason_everywhere(tokenizer, conv
     template = "{% for message in messages %}{{ message.role }}: {{ message.content }}\n{% endfor %}"
     monkeypatch.setattr(tokenizer, "chat_template", template)
     for row in predict(conversations):
-        assert "without a special token" in row["unscored"]
-        assert "without a special token" in row["unanswered"]
+        assert "writes no generation prompt" in row["unscored"]
+        assert "writes no generation prompt" in row["unanswered"]
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

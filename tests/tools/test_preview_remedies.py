@@ -3,6 +3,7 @@
 import ast
 import bz2
 import csv
+import hashlib
 import json
 import lzma
 import re
@@ -431,6 +432,37 @@ def test_what_to_set_for_a_template_lets_the_conversations_through(
     assert "stops `dvc repro`" not in said
 
 
+def test_a_template_that_loses_questions_is_told_with_what_to_set(tiny_model_folder: Path, look) -> None:
+    """An older models/tokenizer: base_model itself lets no such template through."""
+    write_files({"x.jsonl": lines({"messages": TALK})})
+    with_model(tiny_model_folder, CHATML)
+    pin, template = Path("models/base.json"), Path("models/tokenizer/chat_template.jinja")
+    lost = CHATML.replace("message.content", "message.content if message.role != 'user'")
+    template.write_text(lost, encoding="utf-8")
+    pinned = json.loads(pin.read_text(encoding="utf-8"))
+    pinned["tokenizer"][template.name] = {"size": len(lost.encode()), "sha256": hashlib.sha256(lost.encode()).hexdigest()}
+    pin.write_text(json.dumps(pinned), encoding="utf-8")
+    said = " ".join(look("../mine/x.jsonl")[0].split())
+    assert "loses the user's words; set base_model.chat_template to one that writes them out)" in said
+    with_model(tiny_model_folder, CHATML)
+    assert "loses" not in look("../mine/x.jsonl")[0]
+
+
+def test_a_system_message_that_the_template_refuses_is_told_with_the_param_that_lets_it_through(
+    tiny_model_folder: Path, look
+) -> None:
+    write_files({"x.jsonl": lines({"messages": [{"role": "system", "content": "Be brief."}, *TALK]})})
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    with_model(tiny_model_folder, refuses)
+    words = "stops `dvc repro`: the template refuses a system message: no system; base_model.system_messages: in_question"
+    assert words in " ".join(look("../mine/x.jsonl")[0].split())
+    change_params(base_model={"system_messages": "in_question"})
+    base_model.main()
+    said = look("../mine/x.jsonl")[0]
+    assert "stops `dvc repro`" not in said
+    assert "user\n  Be brief.\n" in said
+
+
 def test_the_variable_that_writes_prompts_without_thoughts_does(tiny_model_folder: Path, look) -> None:
     write_files({"x.jsonl": lines({"messages": TALK})})
     words = "(`base_model.template_variables: {enable_thinking: false}` writes its prompts for that)"
@@ -645,10 +677,11 @@ RUN_HERE: dict[Callable, list[str]] = {
     ],
     test_the_chat_template_comes_with_the_stage_that_is_named: ["comes with `dvc repro base_model`"],
     test_what_to_set_for_a_template_lets_the_conversations_through: [
-        "(stops `dvc repro`: {}; {})",
+        "(stops `dvc repro`: {}{})",
         "set {}, or base_model.chat_template",
         "(clean.thoughts: drop",
     ],
+    test_a_template_that_loses_questions_is_told_with_what_to_set: ["set base_model.chat_template to one that writes"],
     test_the_variable_that_writes_prompts_without_thoughts_does: ["`base_model.template_variables: "],
     test_conversations_too_long_for_training_are_said_with_the_length_that_fits: ["`too_long: cut` keeps"],
 }

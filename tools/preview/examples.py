@@ -8,7 +8,7 @@ from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, tokeni
 from stages.lib.records.conversation import Conversation, is_trained, reply_text
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
-from stages.tokenize.refusal import choices_for, uses_tool
+from stages.tokenize.refusal import ask_for_choice, uses_tool
 from tools.console import visible
 from tools.preview.thoughts import tell_thoughts
 from tools.preview.wording import shorten
@@ -34,7 +34,7 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedToken
         try:
             pieces = list(rendered(conversation, tokenizer)) if tokenizer else None
         except FormMisfit as misfit:
-            yield f"  (stops `dvc repro`: {misfit}; {choices_for([conversation])})"
+            yield f"  (stops `dvc repro`: {misfit}{ask_for_choice(misfit, [conversation])})"
         except TemplateMisfit as misfit:
             yield f"  (left out of training: {misfit})"
         text = "".join(marked(piece, labelled, colour) for piece, labelled in pieces or plain(conversation))
@@ -51,7 +51,7 @@ def settings_needed(conversations: Sequence[Conversation]) -> str | None:
         try:
             form_of(tokenizer, uses_tools=uses_tools, has_thoughts=has_thoughts)
         except FormMisfit as misfit:
-            return f"{misfit}: {choices_for(conversations)}"
+            return f"{misfit}{ask_for_choice(misfit, conversations)}"
     return None
 
 

@@ -25,7 +25,9 @@ class Lengths(TypedDict):
 class TokenizedRow(TypedDict):
     """One conversation: how many examples, tokens and labels it gave, or why it was left out.
 
-    `detail`: of a misfit. `whole`: of what was too long. Fate `no_labels`: all of its replies are of weight 0, which is context.
+    `detail`: of a misfit. `whole`: of what was too long. `repeated`: tokens beyond those of the last example, where there are
+    several, since the template renders a reply otherwise once it is past. Fate `no_labels`: all of its replies are of weight 0,
+    which is context.
     """
 
     id: str
@@ -36,6 +38,7 @@ class TokenizedRow(TypedDict):
     tokens: int
     labels: int
     whole: NotRequired[Lengths]
+    repeated: NotRequired[int]
 
 
 class Piece(TypedDict):
