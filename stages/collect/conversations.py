@@ -154,7 +154,7 @@ def _order_of_lists(rows: list[Row | UnreadableRow], name: str, key: str, mappin
 
 
 class _Plan(NamedTuple):
-    """How rows with the same keys are read. `any_beside`: whether one of these is known besides the columns; most rows have none."""
+    """How rows with the same keys are read. `any_beside`: whether there are known ones besides the columns; most have none."""
 
     columns: Columns
     keys: MessageKeys
