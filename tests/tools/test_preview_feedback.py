@@ -18,9 +18,9 @@ def look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     shutil.copy(REPO / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    def run(rows: list[dict], code: int = 0) -> str:
+    def run(rows: list[dict], *options: str, code: int = 0) -> str:
         Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        monkeypatch.setattr(sys, "argv", ["preview", "rows.jsonl"])
+        monkeypatch.setattr(sys, "argv", ["preview", "rows.jsonl", *options])
         assert preview.main() == code
         return " ".join(capsys.readouterr().out.split())
 
@@ -46,6 +46,7 @@ def test_grades_are_learned_alike_and_it_is_said_how_to_leave_some_out(look) -> 
     said = look(pairs(rating=[5, 1, 4, 5]))
     assert "all are learned alike; to leave some out: --leave-out rating=1" in said
     assert "marks:" not in said
+    assert "left out rating is 1 1; as stated" in look(pairs(rating=[5, 1, 4, 5]), "--leave-out", "rating=1")
 
 
 def test_a_label_of_0_and_1_beside_a_prompt_and_its_completion_says_whether_people_liked_it(look) -> None:
@@ -67,10 +68,27 @@ def test_a_system_message_before_the_talk_stays(look) -> None:
 
 def test_a_few_pictures_among_texts_are_proposed_to_be_left_out_and_many_are_refused(look) -> None:
     assert 'leave_out: image_path: "*"' in look(pairs(image_path=["a.png", None, None, None]))
+    many = pairs(image_path=["a.png"] * 3 + [None])
+    assert "of 2 messages" in look(many)
+    assert "of 2 messages" in look(many, "--leave-out", "image_path=*")
     assert "--marks image_path=ignore" in look(pairs(image_path=["a.png"] * 4), code=1)
+    assert "of 8 messages" in look(many, "--marks", "image_path=ignore")
 
 
 def test_tools_that_describe_nothing_and_thoughts_by_another_name_are_said(look) -> None:
     said = look(pairs(tools=[["saw"]] * 4, rationale=["It is near."] * 4))
     assert "tools describes nothing that the assistant could call" in said
     assert "rationale may hold thoughts" in said
+
+
+def test_a_name_that_is_no_ones_can_be_left_out_as_advised(look) -> None:
+    talk = [("customer", "Open?"), ("wizard", "Sim"), ("agent", "Till six.")]
+    rows = [{"conversation": n, "role": role, "text": f"{text} {n}"} for n in range(3) for role, text in talk]
+    assert "--leave-out role=wizard" in look(rows, code=1)
+    assert "of 6 messages" in look(rows, "--leave-out", "role=wizard")
+
+
+def test_what_a_template_without_tools_needs_is_a_step_of_what_is_to_be_done(look, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preview, "settings_needed", lambda _: "it knows no tools: set clean.tool_messages to drop")
+    said = look(pairs())
+    assert "There too, or `dvc repro` stops, since it knows no tools: set clean.tool_messages to drop. and type:" in said
