@@ -10,6 +10,7 @@ from typing import NamedTuple
 from stages.collect.chains import Node, join_chains, unlearned
 from stages.collect.history import keys_of_messages, read_history
 from stages.collect.layouts import (
+    BESIDE,
     HISTORY,
     PARENT,
     columns_of_row,
@@ -62,6 +63,8 @@ from stages.collect.transcripts import part_system, read_transcript
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, Role, Tool
+
+MOST_PLANS = 1024  # kept; so many that rows of as many kinds cost no memory
 
 
 class LeftOut(Exception):
@@ -150,14 +153,31 @@ def _order_of_lists(rows: list[Row | UnreadableRow], name: str, key: str, mappin
     return read_order(texts, key, mapping.path)
 
 
+class _Plan(NamedTuple):
+    """How rows with the same keys are read. `any_beside`: whether there are known ones besides the columns; most have none."""
+
+    columns: Columns
+    keys: MessageKeys
+    any_beside: bool
+
+
+def _plan_for(values: dict[str, object], mapping: Mapping, plans: dict[tuple[str, ...], _Plan]) -> _Plan:
+    columns = columns_of_row(values, mapping.columns, mapping.required)
+    plan = _Plan(columns, mapping.keys(columns), bool(mapping.marks or columns.history) or not BESIDE.isdisjoint(values))
+    if len(plans) < MOST_PLANS and not any("." in name for name in mapping.required):  # which leads into a row's objects
+        plans[tuple(values)] = plan
+    return plan
+
+
 def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iterator[RawConversation | Node | UnreadableRow]:
+    plans: dict[tuple[str, ...], _Plan] = {}
     for row in rows:
         converted: RawConversation | Node | UnreadableRow
         if isinstance(row, UnreadableRow):
             converted = row
         else:
             try:
-                converted = _convert_row(row, mapping)
+                converted = _convert_row(row, mapping, plans)
             except ReprotuneError as error:
                 converted = UnreadableRow(row.place, str(error), digest_of(row.values))
             except RecursionError:
@@ -167,15 +187,15 @@ def _convert_rows(rows: Iterable[Row | UnreadableRow], mapping: Mapping) -> Iter
         yield converted
 
 
-def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
+def _convert_row(row: Row, mapping: Mapping, plans: dict[tuple[str, ...], _Plan]) -> RawConversation | Node:
     """A conversation, or a piece of one where rows say which other row they go on from."""
     values = row.values
-    if reason := reason_to_leave_out(values, mapping.leave_out):
+    if mapping.leave_out and (reason := reason_to_leave_out(values, mapping.leave_out)):
         raise LeftOut(reason)
-    columns = columns_of_row(values, mapping.columns, mapping.required)
-    keys = mapping.keys(columns)
+    columns, keys, any_beside = plans.get(tuple(values)) or _plan_for(values, mapping, plans)
     # The answer of a classifier may be its label too, and true or false.
-    thumb = read_thumb(values, columns.label if columns.label != columns.assistant else None, columns.desirable)
+    label_of_reply = columns.label if columns.label != columns.assistant else None
+    thumb = read_thumb(values, label_of_reply, columns.desirable) if label_of_reply or columns.desirable else None
     left_out: tuple[int, ...] = ()
     if columns.messages:
         messages, left_out = _read_list(values[columns.messages], columns, mapping, keys)
@@ -190,16 +210,19 @@ def _convert_row(row: Row, mapping: Mapping) -> RawConversation | Node:
         system = []
     if columns.tools and fields.tools is None:
         refuse_lost_tools(values, columns.tools, replies.messages)
-    messages = _with_history(replies.messages, values, columns, keys)
-    refuse_pictures(values, messages, mapping.marks)
-    if thumb is False or is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)]):
+    messages, marked_off = replies.messages, False
+    if any_beside:
+        messages = _with_history(messages, values, columns, keys)
+        refuse_pictures(values, messages, mapping.marks)
+        marked_off = is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)])
+    if thumb is False or marked_off:
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)
     if columns.rejected:
         rejected += read_rejected(values.get(columns.rejected), columns.rejected, keys, may_be_talk=bool(columns.messages))
     raw = RawConversation(
         row.place,
-        field_text(values, columns.id),
+        field_text(values, columns.id) if columns.id else None,
         label,
         language,
         group,
@@ -286,11 +309,14 @@ def _with_history(messages: list[Message], values: dict[str, object], columns: C
 
 def _read_fields(values: dict[str, object], columns: Columns, thumb: bool | None = None) -> Fields:
     """`thumb`: what the label says, if it says that: it is no topic then."""
-    label = None if thumb is not None and columns.desirable is None else field_text(values, columns.label)
-    system, tools = long_text(values, columns.system), _read_tools(values, columns)
+    is_topic = columns.label and (thumb is None or columns.desirable is not None)
+    label = field_text(values, columns.label) if is_topic else None
+    system = long_text(values, columns.system) if columns.system else None
+    tools = _read_tools(values, columns) if columns.tools or columns.user else None
     if system and tools is None and columns.messages == "chat":
         system, tools = part_system(system)
-    return Fields(label, field_text(values, columns.language), field_text(values, columns.group), system, tools)
+    language = field_text(values, columns.language) if columns.language else None
+    return Fields(label, language, field_text(values, columns.group) if columns.group else None, system, tools)
 
 
 def _read_tools(values: dict[str, object], columns: Columns) -> list[Tool] | None:

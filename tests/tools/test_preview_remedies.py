@@ -69,10 +69,11 @@ ADVICE = [
            "--columns messages=alpha role=beta content=gamma"),
     Advice("Mend these rows, or say which column", {"x.jsonl": lines(SPAM | {"completion": [1, 2]})}, "",
            None, {"x.jsonl": lines(SPAM)}),
-    Advice("Mend these rows, and look again.", {"x.jsonl": lines({"messages": [TALK[0], TALK[1] | {"images": ["a.png"]}]})}, "",
+    Advice("Mend these rows, and look again.", 
+           {"x.jsonl": lines({"messages": [TALK[0], TALK[1] | {"content": [{"type": "image"}]}]})}, "",
            None, {"x.jsonl": lines({"messages": TALK})}),
-    Advice("map it to desirable instead", {"x.jsonl": lines(SPAM | {"label": 0}, {"prompt": "r", "completion": "b", "label": 1})},
-           "", "--columns user=prompt assistant=completion desirable=label"),
+    Advice("map it to desirable instead", {"x.jsonl": lines({"messages": TALK, "label": 0}, {"messages": TALK, "label": 1})},
+           "", "--columns messages=messages role=role content=content desirable=label"),
     Advice(", and look again:", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,
            {"x.jsonl": lines({"messages": TALK})}),
     Advice("They stop `dvc repro`: mend them", {"x.csv": CSV + b"a,b,c\n"}, "", None, {"x.csv": CSV + b'a,"b,c"\n'}),
@@ -207,14 +208,13 @@ def test_the_advice_on_events_of_the_program_leaves_them_out(look) -> None:
             ("customer", "Where is shelf"),
             ("system", "Kim is typing"),
             ("agent", "Behind door"),
-            ("system", "Closed"),
         )
     ]
     Path("../mine/events.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     said, _, code = look("../mine/events.csv")
     flat = " ".join(said.split())
     assert code == 0
-    assert "system writes 4 messages after the first question; what stands after the last reply is left out." in flat
+    assert "system writes 2 messages after the first question; what stands after the last reply is left out." in flat
     assert "--leave-out sender=system" in flat
     said, _, code = look("../mine/events.csv", "--leave-out", "sender=system")
     assert code == 0
@@ -569,12 +569,10 @@ def test_where_no_mapping_mends_the_rows_none_is_asked_for(look) -> None:
 
 @pytest.mark.parametrize("zero_and_one", [(0, 1), ("0", "1")])
 def test_a_label_of_zero_and_one_is_read_as_a_thumb_where_it_is_mapped_as_advised(zero_and_one: tuple, look) -> None:
-    rows = [
-        {"prompt": f"Is {word} hot?", "completion": f"{word}!", "label": zero_and_one[at % 2]} for at, word in enumerate("abcd")
-    ]
+    rows = [{"query": f"Is {word} hot?", "response": f"{word}!", "label": zero_and_one[at % 2]} for at, word in enumerate("abcd")]
     path = write_rows("liked.jsonl", rows)
     assert "if 0 says that people did not like the reply, map it to desirable instead" in " ".join(look(path)[0].split())
-    said = look(path, "--columns", "user=prompt", "assistant=completion", "desirable=label")[0]
+    said = look(path, "--columns", "user=query", "assistant=response", "desirable=label")[0]
     assert "2 replies not to learn" in said
 
 
@@ -693,6 +691,12 @@ RUN_ELSEWHERE = {  # words -> where they are followed, by other words of that fi
     "without compression if it is meant": ("tools/test_collect_remedies.py", "write it without compression if it is meant"),
     "else each file a source of its own": ("tools/test_collect_remedies.py", "else each file a source of its own"),
     "its `leave_out` leaves out all": ("tools/test_collect_remedies.py", "its `leave_out` leaves out all"),
+    "There too, or `dvc repro` stops, since": ("tools/test_preview_feedback.py", "There too, or `dvc repro` stops, since"),
+    "`marks` away to learn": ("tools/test_preview_feedback.py", "test_a_thumb_down_is_proposed_as_context_and_said"),
+    "to leave some out: --leave-out": ("tools/test_preview_feedback.py", '"--leave-out", "rating=1"'),
+    "leaves such ones out; where": ("tools/test_preview_feedback.py", '"--leave-out", "image_path=*"'),
+    "where it is no one's": ("tools/test_preview_feedback.py", '"--leave-out", "role=wizard"'),
+    "map `messages: {}`, and `rejected`": ("cases/record.jsonl", "a chosen conversation, mapped as one"),
     "behind `python -m stages.collect`": ("tools/test_collect_remedies.py", "name one of other behind"),
 }
 OF_A_HUB_OR_AN_INDEX = [

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterator
 
-from stages.collect.marks import KNOWN, read_switch, read_thumb_word
+from stages.collect.marks import KNOWN, read_thumb_word
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from tools.console import paragraph
@@ -45,8 +45,10 @@ def propose_marks(feedback: dict[str, Counter[str]]) -> dict[str, str]:
 
 
 def is_thumb(values: Counter[str]) -> bool:
-    thumbs = {value: read_thumb_word(value) if value not in ("true", "false") else read_switch(value) for value in values}
-    return None not in thumbs.values() and False in thumbs.values()
+    """Whether they are thumbs, some of them down; 1 is one up only where -1 stands too."""
+    plain = {"true": True, "false": False} | ({"1": True} if "-1" in values else {})
+    thumbs = [plain.get(value, read_thumb_word(value)) for value in values]
+    return None not in thumbs and False in thumbs
 
 
 def tell_feedback(feedback: dict[str, Counter[str]], stated: dict[str, str], leave_out: Collection[str]) -> Iterator[str]:

@@ -52,7 +52,7 @@ def guess_rest(sample: Sample, mapping: Columns, begins: Role | None, stated: St
         speakers = speakers_of(said, mapping)
         proposal = propose_for_many(propose_roles(names, openers), speakers)
         guesses = Guesses(stated, begins, leave_out, marks, feedback, names, speakers, proposal)
-        events = [] if stated.leave_out or not mapping.role else event_names(speakers, guesses.roles)
+        events = [] if stated.leave_out or not mapping.role else event_names(speakers, proposal.roles)
         if not events:
             return guesses
         earlier = leave_out.get(str(mapping.role), [])
