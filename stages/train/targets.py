@@ -146,7 +146,7 @@ def _why_unfit(name: str, module: torch.nn.Module, model: Any) -> str | None:
     if not _peft_allows(_last(name), model):
         return "is read past the layer by Mamba's kernels, so that peft does not adapt it"
     if _is_rewritten([_last(name)], model):
-        return f"is a name that peft reads as the experts'{_and_experts(model)}"
+        return "has a name that peft reads as the experts' (as a parameter, its weight may stand in train.target_parameters)"
     return None
 
 

@@ -119,6 +119,12 @@ def test_all_linear_leaves_out_what_peft_cannot_adapt_and_says_so(kind: str, lef
         with_new_adapter(make(kind), target_modules=[left.split(", ", maxsplit=1)[0]])
 
 
+def test_layers_with_names_of_experts_train_as_parameters() -> None:
+    model = with_new_adapter(make("deepseek_v3"), target_parameters=["shared_experts.up_proj.weight"], target_modules=["o_proj"])
+    _, gradients = value_and_gradients(model, separate_nll, EXAMPLES[:2])
+    assert any("shared_experts" in name and gradient.norm() > 0 for name, gradient in gradients.items())
+
+
 def test_where_everything_can_be_adapted_nothing_is_said_and_peft_is_given_what_the_params_say() -> None:
     model = make("llama")
     for given in ("all-linear", ["q_proj", "layers.1.mlp.up_proj"], r"model\.layers\.0\..*_proj"):
