@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from stages.lib.chat_template import FormMisfit
-from stages.lib.records.conversation import Conversation, Message, conversations_of
+from stages.lib.records.conversation import Conversation, conversations_of, uses_tool
 from stages.lib.records.tokenized import TokenizedSplit
 from stages.lib.template_forms import is_plain
 
@@ -25,7 +25,3 @@ def choices_for(conversations: Iterable[Conversation]) -> str:
     if any("reasoning_content" in message for row in conversations for message in row["messages"]):
         choices.append("clean.thoughts to drop")
     return f"set {' and '.join(choices)}, or base_model.chat_template to one that knows them"
-
-
-def uses_tool(message: Message) -> bool:
-    return message["role"] == "tool" or "tool_calls" in message
