@@ -14,7 +14,7 @@ from stages.clean.refusals import is_refusal
 from stages.clean.repetition import is_repetitive
 from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.structured import clean_structured
-from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user, uses_tool
+from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.collected import FOLDER
 from stages.lib.records.conversation import (
@@ -26,6 +26,7 @@ from stages.lib.records.conversation import (
     normalize,
     reply_text,
     trained_positions,
+    uses_tool,
 )
 from stages.lib.similarity.shingles import Shingles, shingle_dialogues
 

@@ -1,6 +1,6 @@
 """The order of roles that chat templates want: system first, then user and assistant in turn."""
 
-from stages.lib.records.conversation import Message, Role
+from stages.lib.records.conversation import Message, Role, uses_tool
 
 
 def drop_loose_ends(messages: list[Message]) -> list[Message]:
@@ -45,10 +45,6 @@ def join(run: list[Message]) -> Message:
     if calls := [call for message in run for call in message.get("tool_calls", [])]:
         joined["tool_calls"] = calls
     return joined
-
-
-def uses_tool(message: Message) -> bool:
-    return message["role"] == "tool" or "tool_calls" in message
 
 
 def drop_tool_use(messages: list[Message]) -> list[Message]:

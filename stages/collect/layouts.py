@@ -139,7 +139,7 @@ def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], 
             any_row = True
             unseen = unseen and unseen - row.values.keys()
             if wanted:
-                there = row.values.keys() | keys_of_messages(row.values.values())
+                there = row.values.keys() | keys_in_lists(row.values.values())
                 wanted = {key for key in wanted if key not in there and key.partition(".")[0] not in there}
         yield row
     for names, what, place in ((unseen, "row", "columns"), (wanted, "row or message", "leave_out")):
@@ -149,7 +149,7 @@ def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], 
             )
 
 
-def keys_of_messages(values: Iterable[object]) -> set[str]:
+def keys_in_lists(values: Iterable[object]) -> set[str]:
     """The keys of the objects in all lists among a row's values, also in those that stand there as text."""
     keys: set[str] = set()
     for value in values:

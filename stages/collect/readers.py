@@ -10,17 +10,9 @@ from pathlib import Path
 from stages.collect import files as raw_file
 from stages.collect.corpora import read_chatterbot, read_chitchat
 from stages.collect.documents import key_for_messages, rows_of_document
-from stages.collect.files import (
-    LongLine,
-    check_path,
-    check_utf8,
-    find_files,
-    mib,
-    read_document,
-    read_lines,
-    read_utf8_lines,
-)
+from stages.collect.files import LongLine, check_utf8, mib, read_document, read_lines, read_utf8_lines
 from stages.collect.nested import parse_documents, parse_json, parse_literal
+from stages.collect.paths import check_path, find_files
 from stages.collect.rows import Row, Rows, UnreadableRow, digest_of
 from stages.collect.sources import CsvSource, FileSource, JsonSource, Source
 from stages.collect.tables import keys_of_hub, keys_of_parquet, read_hub, read_parquet

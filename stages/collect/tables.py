@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from stages.collect import files as raw_file
-from stages.collect.files import check_path, mib
+from stages.collect.files import mib
+from stages.collect.paths import check_path
 from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import HubSource, ParquetSource
 from stages.lib.core.errors import ReprotuneError

@@ -52,7 +52,7 @@ def stratum_of(conversation: Conversation, stratify_by: Sequence[str]) -> str:
     return " / ".join(parts[name] for name in stratify_by)
 
 
-def hash_of(value: object) -> int:
+def number_of(value: object) -> int:
     return int.from_bytes(hashlib.blake2b(orjson.dumps(value), digest_size=8).digest(), "little") or 1
 
 
@@ -85,9 +85,9 @@ def describe_lines(lines: list[bytes], stratify_by: Sequence[str]) -> Traits:
     return Traits(
         [row["id"] for row in rows],
         [stratum_of(row, stratify_by) for row in rows],
-        np.array([hash_of(row["group"]) if row["group"] else 0 for row in rows], np.uint64),
-        np.array([hash_of(prompt) if prompt else 0 for prompt in prompts], np.uint64),
-        np.array([hash_of(key) for key in keys], np.uint64),
+        np.array([number_of(row["group"]) if row["group"] else 0 for row in rows], np.uint64),
+        np.array([number_of(prompt) if prompt else 0 for prompt in prompts], np.uint64),
+        np.array([number_of(key) for key in keys], np.uint64),
         shingles,
         long_grams,
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from stages.lib.chat_template import FormMisfit, SystemMisfit
 from stages.lib.chat_template.forms import is_plain
-from stages.lib.records.conversation import Conversation, Message, conversations_of
+from stages.lib.records.conversation import Conversation, conversations_of, uses_tool
 from stages.lib.records.tokenized import TokenizedSplit
 
 
@@ -39,7 +39,3 @@ def choices_for(conversations: Iterable[Conversation]) -> str:
     if not choices:
         return "set base_model.chat_template to one that writes them out"
     return f"set {' and '.join(choices)}, or base_model.chat_template to one that knows them"
-
-
-def uses_tool(message: Message) -> bool:
-    return message["role"] == "tool" or "tool_calls" in message

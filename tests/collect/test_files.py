@@ -15,7 +15,8 @@ from conftest import REPO, environment
 
 from stages.collect import files as raw_file
 from stages.collect.encodings import utf16_without_mark
-from stages.collect.files import MIB, LongLine, check_path, open_raw, read_document, read_lines, read_utf8_lines
+from stages.collect.files import MIB, LongLine, open_raw, read_document, read_lines, read_utf8_lines
+from stages.collect.paths import check_path
 from stages.lib.core.errors import ReprotuneError
 
 CASES = [json.loads(line) for line in (REPO / "tests/cases/encodings.jsonl").read_text(encoding="utf-8").splitlines()]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.collect.files import COMPRESSIONS, find_files
+from stages.collect.files import COMPRESSIONS
+from stages.collect.paths import find_files
 from stages.lib.core.errors import ReprotuneError
 from tools.preview.file_kind import FileKind, tell_kind
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from stages.collect.files import COMPRESSIONS, DVC_CACHE, find_files
+from stages.collect.files import COMPRESSIONS
+from stages.collect.paths import DVC_CACHE, find_files
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns, Source

@@ -87,6 +87,11 @@ def trained_positions(messages: Sequence[Message]) -> list[int]:
     return [position for position, message in enumerate(messages) if is_trained(message)]
 
 
+def uses_tool(message: Message) -> bool:
+    """Whether it is a call of a tool, or what one returned."""
+    return message["role"] == "tool" or "tool_calls" in message
+
+
 def reply_text(message: Message) -> str:
     """What a message says, its calls of tools written out: their texts count as its own."""
     if "tool_calls" not in message:
