@@ -248,7 +248,7 @@ def stages_reading(param: str) -> set[str]:
 
 LIBRARY = {  # what two stages share -> who runs it, by hand
     "base_model": ("base_model", "tokenize", "train", "predict"),
-    "chat_template.py": ("tokenize", "predict"),
+    "chat_template": ("base_model", "tokenize", "predict"),
     "core": ROOMS,
     "model": ("train", "predict"),
     "personal_data": ("clean", "report"),
@@ -256,17 +256,16 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/assignment.py": ("split", "report"),
     "records/cleaned.py": ("clean", "split", "report"),
     "records/collected.py": ("sources", "collect", "clean"),
-    "records/conversation.py": ("collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
+    "records/conversation.py": ("base_model", "collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
     "records/loss_history.py": ("train", "report"),
     "records/pins.py": ("base_model", "tokenize", "train", "predict", "report"),
     "records/predictions.py": ("predict", "evaluate", "report"),
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),
-    "records/tokenized.py": ("tokenize", "train", "predict"),
+    "records/tokenized.py": ("base_model", "tokenize", "train", "predict"),
     "scratch.py": ("train", "predict"),
     "scripts.py": ("clean", "split", "tokenize", "evaluate"),
     "similarity": ("clean", "split"),
-    "template_forms.py": ("tokenize", "predict"),
     "tokenizer.py": ("base_model", "tokenize", "predict"),
 }
 REQUIREMENTS = {

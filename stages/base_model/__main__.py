@@ -18,7 +18,7 @@ def main() -> None:
     if params.trust_remote_code:
         check_own_code(folder)
     files = pin_files(folder, params)
-    write_tokenizer(folder, params.trust_remote_code, params.chat_template, params.template_variables)
+    write_tokenizer(folder, params)
     source = params.model_dump(include=set(BaseModelSource.model_fields))
     write_pin(PIN, BasePin(**source, files=files, tokenizer=hash_files(TOKENIZER.iterdir())))
     size = sum(file.size for file in files.values())

@@ -1,46 +1,44 @@
 """The base model's tokenizer -> models/tokenizer/, with the chat template that every later stage uses."""
 
-import json
 import shutil
 from pathlib import Path
 
+from stages.base_model.template import make_template
 from stages.lib.base_model.pin import TOKENIZER_TYPES
-from stages.lib.base_model.source import TemplateValue
+from stages.lib.base_model.source import BaseModelParams
+from stages.lib.chat_template import check_template
+from stages.lib.chat_template.stops import known_stops
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.tokenizer import TOKENIZER, open_tokenizer
+from stages.lib.core.files import write_json
+from stages.lib.tokenizer import GENERATION, TOKENIZER, open_tokenizer
 
 
-def write_tokenizer(
-    folder: Path, trust_remote_code: bool, chat_template: str | None, template_variables: dict[str, TemplateValue]
-) -> None:
+def write_tokenizer(folder: Path, params: BaseModelParams) -> None:
     """Save the tokenizer in `folder` to models/tokenizer, with the chat template that every later stage uses.
 
-    `template_variables` are set at the template's top, so that training, prediction, chat and any tool that loads
-    models/tokenizer render the same.
+    The tokens that end a generation come along where the tokenizer's end of sequence is not all of them.
 
     Raises:
-        ReprotuneError: neither the tokenizer nor params.yaml has a chat template.
+        ReprotuneError: neither the tokenizer nor params.yaml has a chat template, or no reply can be learned with it.
     """
-    tokenizer = open_tokenizer(folder, trust_remote_code)
-    template = chat_template or tokenizer.chat_template
+    tokenizer = open_tokenizer(folder, params.trust_remote_code)
+    template = params.chat_template or tokenizer.chat_template
     if isinstance(template, dict):
         template = template.get("default")
     if not template:
         raise ReprotuneError(
             f"base_model: {folder} has no chat template; choose a chat (instruct) model, or give one in base_model.chat_template"
         )
-    variables = "".join(f"{{%- set {name} = {_jinja_literal(value)} %}}" for name, value in sorted(template_variables.items()))
-    tokenizer.chat_template = variables + template
+    tokenizer.chat_template = make_template(template, params)
+    check_template(tokenizer)
     shutil.rmtree(TOKENIZER, ignore_errors=True)
     tokenizer.save_pretrained(TOKENIZER)
+    if (stops := known_stops(tokenizer)) - {tokenizer.eos_token_id}:
+        write_json(TOKENIZER / GENERATION, {"eos_token_id": sorted(stops)})
     others = sorted(path for path in TOKENIZER.iterdir() if path.suffix not in TOKENIZER_TYPES)
-    if others and not trust_remote_code:
+    if others and not params.trust_remote_code:
         raise ReprotuneError(
             f"base_model: the tokenizer in {folder} writes {others[0].name}; only {', '.join(TOKENIZER_TYPES)} are ever loaded"
         )
     for path in others:  # its code: what runs comes from the base model's own folder
         path.unlink()
-
-
-def _jinja_literal(value: TemplateValue) -> str:
-    return "none" if value is None else json.dumps(value, ensure_ascii=False)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
+from stages.lib.chat_template import note_stops
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 from stages.lib.records.pins import check_files
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 TOKENIZER = Path("models/tokenizer")
 TEMPLATE = TOKENIZER / "chat_template.jinja"
+GENERATION = "generation_config.json"
 
 
 def load_tokenizer() -> "PreTrainedTokenizerBase":
@@ -28,20 +30,38 @@ def load_tokenizer() -> "PreTrainedTokenizerBase":
     check_files(TOKENIZER, pin.tokenizer, PIN)
     if not pin.trust_remote_code or "auto_map" not in read_json(TOKENIZER / "tokenizer_config.json"):
         return open_tokenizer(TOKENIZER, trust_remote_code=False)
-    tokenizer = open_tokenizer(pinned_folder(weights=False), trust_remote_code=True)
+    tokenizer = open_tokenizer(pinned_folder(weights=False), trust_remote_code=True, stops_of=TOKENIZER)
     tokenizer.chat_template = TEMPLATE.read_text(encoding="utf-8")
     return tokenizer
 
 
-def open_tokenizer(folder: Path, trust_remote_code: bool) -> "PreTrainedTokenizerBase":
-    """
+def open_tokenizer(folder: Path, trust_remote_code: bool, stops_of: Path | None = None) -> "PreTrainedTokenizerBase":
+    """With the stops that a generation config beside it names (or one in `stops_of`).
+
     Raises:
         ReprotuneError: there is none in the folder, or it needs code that may not run.
     """
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         trust = " (base_model.trust_remote_code lets it run)" if "custom code" in str(error) and not trust_remote_code else ""
         raise ReprotuneError(f"{folder}: no tokenizer can be loaded: {str(error).splitlines()[0]}{trust}") from None
+    note_stops(tokenizer, read_stops(stops_of or folder))
+    return tokenizer
+
+
+def read_stops(folder: Path) -> list[int]:
+    """The ids of the tokens that end a generation, by the folder's generation config; none without one."""
+    path = folder / GENERATION
+    if not path.is_file():
+        return []
+    try:
+        stated = read_json(path).get("eos_token_id") or []
+    except (ValueError, AttributeError):
+        raise ReprotuneError(f"{path}: expected a JSON object") from None
+    ids = stated if isinstance(stated, list) else [stated]
+    if not all(isinstance(id, int) for id in ids):
+        raise ReprotuneError(f"{path}: eos_token_id is {stated!r}; expected a token id or a list of them")
+    return ids

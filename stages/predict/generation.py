@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import DynamicCache, GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from stages.lib.chat_template import stop_token_id
+from stages.lib.chat_template import stop_token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -60,7 +60,7 @@ def generate_replies(
     """The most likely tokens after each prompt, in the order of the questions; `note` gets each as it ends."""
     if not questions:
         return []  # perhaps since the template fits nothing; then it has no stop token either
-    stops = {stop_token_id(tokenizer), tokenizer.eos_token_id} - {None}
+    stops = stop_token_ids(tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(stops)
     by_length = sorted(range(len(questions)), key=lambda position: (len(questions[position].prompt), position))
     replies: dict[int, Reply] = {}

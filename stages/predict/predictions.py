@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from tqdm import tqdm
 
-from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt, what_is_said
 from stages.lib.records.conversation import Conversation, Message, trained_positions
 from stages.lib.records.predictions import Prediction, SetName, blank
 from stages.predict import classes, likelihood
@@ -139,7 +139,7 @@ class Predictor:
             if broken:
                 row["unanswered"] = BROKEN
                 continue
-            row["reply"] = str(self.tokenizer.decode(reply.ids)).strip()
+            row["reply"], row["thoughts"] = what_is_said(self.tokenizer, reply.ids)
             row["reply_tokens"], row["stopped"] = len(reply.ids), stopped
 
     @property

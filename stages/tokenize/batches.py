@@ -2,25 +2,26 @@
 
 A special token parts a text for good: what stands before it is encoded the same whatever follows. So the encoding of a whole
 conversation holds the encodings of all its prompts, provided that
-- every prompt is a prefix of the rendered conversation (each is rendered, and compared);
+- every prompt is a prefix of the rendered conversation (each is rendered, and compared), and holds what was said before it;
 - what follows a prompt's last special token ("assistant\\n") is encoded alone as it is inside;
 - every reply stands between the same marks as the reply of a probe.
 A conversation for which one of these does not hold takes the long way.
 """
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import compress, count, islice, repeat
+from itertools import compress, count, islice, pairwise, repeat
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
 
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
-from stages.lib.records.conversation import Message, Tool, trained_positions
+from stages.lib.chat_template.forms import Form, is_plain, shows_content, to_form
+from stages.lib.chat_template.rendering import check_roles, form_of
+from stages.lib.chat_template.stops import ending_of, specials_pattern
+from stages.lib.records.conversation import Message, Role, Tool, trained_positions
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
-from stages.lib.template_forms import is_plain
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,10 +38,14 @@ class Chat(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """What the template puts around a reply's text: up to it, and from it to the end-of-turn token."""
+    """What the template puts around a reply's text: up to it, and from it to the end-of-turn token.
+
+    `appended`: how much of the end-of-turn token a whole conversation lacks at its end.
+    """
 
     before: str
     after: str
+    appended: str
 
 
 class Rendered(NamedTuple):
@@ -56,10 +61,11 @@ class BatchTokenizer:
         self.tokenizer = tokenizer
         specials = special_tokens(tokenizer)
         self.special_ids = frozenset(specials.values())
-        # The longest first, of those that begin alike. Without any the pattern matches nothing.
-        self.special = re.compile("|".join(map(re.escape, sorted(filter(None, specials), key=len, reverse=True))) or "(?!)")
+        self.special = specials_pattern(specials)
         self.tails: dict[str, list[int] | None] = {}
-        self.marks = self.probe()
+        self.fitting: dict[tuple[tuple[Role, ...], tuple[int, ...]], bool] = {}
+        self.form = Form()
+        self.marks = self.probe(specials)
 
     def tokenize(
         self, conversations: Iterable[Sequence[Message]], tools: Iterable[list[Tool] | None] = repeat(None)
@@ -100,25 +106,29 @@ class BatchTokenizer:
         except TemplateMisfit as misfit:
             return misfit
 
-    def probe(self) -> Marks | None:
+    def probe(self, specials: dict[str, int]) -> Marks | None:
         """None where the tokenizer or the template does not fit the quick way."""
         messages: list[Message] = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "reply"}]
         if not getattr(self.tokenizer, "is_fast", False):
             return None
         try:
+            self.form, ending = form_of(self.tokenizer, uses_tools=False, has_thoughts=False), ending_of(self.tokenizer, specials)
             [prompt], [text] = self.render([messages[:1]], True), self.render([messages], False)
-        except TemplateError:
+        except (TemplateError, TemplateMisfit):
             return None
         self.tokenizer(text)  # takes off a truncation or padding that tokenizer.json sets, which the backend would apply
-        before, _, rest = text[len(prompt) :].partition("reply")
-        ends = [match.end() for match in self.special.finditer(rest)]
-        return Marks(before, rest[: ends[-1]]) if ends and text.startswith(prompt) else None
+        before, _, rest = (text + ending.appended)[len(prompt) :].partition("reply")
+        after, stop, _ = rest.partition(ending.stop)
+        fits = stop and text.startswith(prompt) and before == ending.lead
+        return Marks(before, after + stop, ending.appended) if fits else None
 
     def render(self, chats: list[Sequence[Message]], add_generation_prompt: bool) -> list[str]:
         """By the template that transformers compiles, without the copies that it makes of each message: a quarter of the time.
 
         Where the two give another text for the first chat, by transformers alone.
         """
+        if self.form.contents_as_parts:
+            chats = [cast("Sequence[Message]", to_form(chat, self.form)) for chat in chats]
         [first] = self.render_slowly(chats[:1], add_generation_prompt)
         template = compile_template(self.tokenizer.get_chat_template())
         given = {"tools": None, "documents": None, "add_generation_prompt": add_generation_prompt}
@@ -149,8 +159,39 @@ class BatchTokenizer:
         except TemplateError:  # of one of them; halving finds it
             middle = len(chunk) // 2
             return self.render_all(chunk[:middle]) + self.render_all(chunk[middle:]) if middle else [None]
-        replies = ([messages[place]["content"] for place in places] for messages, places in pairs)
-        return [Rendered(said, next(texts), list(islice(prompts, len(said)))) if said else None for said in replies]
+        return [self.up_to_last_stop(messages, places, texts, prompts) if places else None for messages, places in pairs]
+
+    def up_to_last_stop(
+        self, messages: Sequence[Message], places: list[int], texts: Iterator[str], prompts: Iterator[str]
+    ) -> Rendered | None:
+        """None where a text is not in its prompt, or the last reply does not end as the probe's did."""
+        text, prompts_here = next(texts), list(islice(prompts, len(places)))
+        replies = [messages[place]["content"] for place in places]
+        if self.marks is None or not self.holds_all(messages, places, prompts_here):
+            return None
+        end = len(prompts_here[-1] + self.marks.before + replies[-1] + self.marks.after)
+        text = (text + self.marks.appended)[:end]
+        return Rendered(replies, text, prompts_here) if text.endswith(self.marks.after) else None
+
+    def holds_all(self, messages: Sequence[Message], places: list[int], prompts: list[str]) -> bool:
+        """Whether each prompt holds the messages before it; label finds out that it begins with the prompt before."""
+        roles = tuple(message["role"] for message in messages[: places[-1] + 1]), tuple(places)
+        if roles not in self.fitting:
+            self.fitting[roles] = self.fit(messages, places)
+        if not self.fitting[roles]:
+            return False
+        starts = pairwise([0, *places])
+        return all(shows_content(one, prompt) for prompt, (a, b) in zip(prompts, starts, strict=True) for one in messages[a:b])
+
+    def fit(self, messages: Sequence[Message], places: list[int]) -> bool:
+        """Whether conversations of these roles lose nothing."""
+        try:
+            for place in places:
+                check_roles(self.tokenizer, messages[:place])
+                check_roles(self.tokenizer, messages[: place + 1])
+        except TemplateMisfit:
+            return False
+        return True
 
     def label(self, row: Rendered, ids: list[int]) -> Example | None:
         """The example; None where the quick way is not right for this conversation."""
@@ -162,7 +203,7 @@ class BatchTokenizer:
         end, seen = 0, 0
         for reply, prompt in zip(row.replies, row.prompts, strict=True):
             expected = f"{marks.before}{reply}{marks.after}" if marks else ""
-            if len(in_text) != len(in_ids) or not (row.text.startswith(prompt) and row.text.startswith(expected, len(prompt))):
+            if len(in_text) != len(in_ids) or not row.text.startswith(prompt + expected):
                 return None
             while seen < len(in_text) and in_text[seen][1] <= len(prompt):
                 seen += 1
@@ -179,9 +220,7 @@ class BatchTokenizer:
                 return None
             first, last = first + len(tail), token_after[end]
             labels[first:last] = ids[first:last]
-        if in_text[-1][1] != end or row.text[end:].strip():
-            return None
-        return Example(ids[: token_after[end]], labels[: token_after[end]])
+        return Example(ids, labels)
 
     def tail_ids(self, special: str, tail: str) -> list[int] | None:
         """Ids of what follows a special token, None if the two do not part there."""

@@ -1,18 +1,30 @@
-"""What to do where the chat template does not know what conversations hold besides texts."""
+"""What to do where the chat template does not know what conversations hold besides questions and replies."""
 
 from collections.abc import Sequence
 
-from stages.lib.chat_template import FormMisfit
+from stages.lib.chat_template import FormMisfit, SystemMisfit
+from stages.lib.chat_template.forms import is_plain
 from stages.lib.records.conversation import Conversation, Message, conversations_of
 from stages.lib.records.tokenized import TokenizedSplit
-from stages.lib.template_forms import is_plain
 
 
 def refuse_form(misfit: FormMisfit, id: str, conversations: list[Conversation], split: TokenizedSplit) -> str:
-    """What to do where the template knows no tools or no thoughts, which no conversation that has them gets round."""
-    number = sum(not is_plain(row["messages"], row.get("tools")) for row in conversations)
-    first = f"{id} is the first of {number:,} conversations with tools or thoughts"
-    return f"{conversations_of(split)}: {first}, and {misfit}; {choices_for(conversations)}"
+    """What to do where the template knows no tools, no thoughts or no system message, which no conversation that has them gets
+    round.
+    """
+    if isinstance(misfit, SystemMisfit):
+        number, what = sum(row["messages"][0]["role"] == "system" for row in conversations), "a system message"
+    else:
+        number, what = sum(not is_plain(row["messages"], row.get("tools")) for row in conversations), "tools or thoughts"
+    first = f"{id} is the first of {number:,} conversations with {what}, and " if number else ""
+    return f"{conversations_of(split)}: {first}{misfit}{ask_for_choice(misfit, conversations)}"
+
+
+def ask_for_choice(misfit: FormMisfit, conversations: Sequence[Conversation]) -> str:
+    """What to set, where the misfit does not say so itself."""
+    if isinstance(misfit, SystemMisfit):
+        return ""
+    return f"; {choices_for(conversations)}"
 
 
 def choices_for(conversations: Sequence[Conversation]) -> str:
@@ -25,6 +37,8 @@ def choices_for(conversations: Sequence[Conversation]) -> str:
         )
     if any("reasoning_content" in message for message in messages):
         choices.append("clean.thoughts to drop")
+    if not choices:
+        return "set base_model.chat_template to one that writes them out"
     return f"set {' and '.join(choices)}, or base_model.chat_template to one that knows them"
 
 

@@ -20,7 +20,6 @@ import yaml
 from conftest import CHATML, REPO, environment
 
 from stages.base_model import __main__ as stage
-from stages.base_model.tokenizer import write_tokenizer
 from stages.lib.base_model import wheel as wheel_module
 from stages.lib.base_model.pin import PIN, pin_files, pinned_folder
 from stages.lib.base_model.source import BaseModelSource, fetch
@@ -28,12 +27,12 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.pins import hash_of
-from stages.lib.tokenizer import TOKENIZER, load_tokenizer, open_tokenizer
+from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 SETTINGS = {
     "source": "path", "name": "tiny_model", "path": "tiny_model", "revision": None, "trust_remote_code": False,
-    "chat_template": None, "template_variables": {},
+    "chat_template": None, "template_variables": {}, "template_date": "2026-01-01", "system_messages": "keep",
 }  # fmt: skip
 ALL_FILES = [
     "chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
@@ -178,44 +177,6 @@ def test_a_model_without_a_chat_template_is_refused_with_the_remedy(folder: Path
     without_template(folder)
     with pytest.raises(ReprotuneError, match=r"tiny_model has no chat template; .*base_model\.chat_template"):
         stage.main()
-
-
-def test_a_chat_template_from_params_takes_the_place_of_the_models(folder: Path) -> None:
-    write_tokenizer(without_template(folder), False, "{{ messages[0].content }}!", {})
-    assert open_tokenizer(TOKENIZER, False).apply_chat_template(MESSAGES, tokenize=False) == "hi!"
-
-
-def test_of_several_chat_templates_the_default_is_taken(folder: Path) -> None:
-    templates = folder / "tiny_model/additional_chat_templates"
-    templates.mkdir()
-    (templates / "tool_use.jinja").write_text("tools", encoding="utf-8")
-    write_tokenizer(folder / "tiny_model", False, None, {})
-    assert "<|im_start|>user\nhi" in open_tokenizer(TOKENIZER, False).apply_chat_template(MESSAGES, tokenize=False)
-
-
-VALUES = {"a": True, "b": False, "c": None, "d": 3, "e": 0.5, "f": 'Say "你好"\n\\ {{ x }} %} end', "g": ""}
-
-
-def test_template_variables_are_set_and_survive_a_reload_with_plain_transformers(folder: Path) -> None:
-    from transformers import AutoTokenizer
-
-    template = "{{ [a, b, c, d, e, f, g] | tojson }}"
-    write_tokenizer(folder / "tiny_model", False, template, VALUES)
-    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
-    assert json.loads(tokenizer.apply_chat_template(MESSAGES, tokenize=False)) == list(VALUES.values())
-    tokenizer.save_pretrained("again")
-    again = AutoTokenizer.from_pretrained("again")
-    assert json.loads(again.apply_chat_template(MESSAGES, tokenize=False)) == list(VALUES.values())
-
-
-def test_a_variable_that_the_template_does_not_use_changes_no_rendered_byte(folder: Path) -> None:
-    rendered = []
-    for variables in ({}, {"enable_thinking": False}):
-        write_tokenizer(folder / "tiny_model", False, None, variables)
-        rendered.append(
-            open_tokenizer(TOKENIZER, False).apply_chat_template(MESSAGES, tokenize=False, add_generation_prompt=True)
-        )
-    assert rendered[0] == rendered[1] == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"
 
 
 # From a wheel, with the real pip

@@ -21,7 +21,7 @@ from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 
 SOURCE = {
     "source": "path", "name": "tiny", "path": "tiny_model", "revision": None, "trust_remote_code": False,
-    "chat_template": None, "template_variables": {},
+    "chat_template": None, "template_variables": {}, "template_date": "2026-01-01", "system_messages": "keep",
 }  # fmt: skip
 LOUD = """
 from pathlib import Path

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
-from stages.lib.chat_template import TemplateMisfit, special_tokens, stop_token_id, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import (
+    SystemMisfit,
+    TemplateMisfit,
+    special_tokens,
+    stop_token_id,
+    tokenize_conversation,
+    tokenize_prompt,
+)
 from stages.lib.model.packs import collate_pack
 from stages.lib.records.tokenized import IGNORE_INDEX
 
@@ -22,6 +29,10 @@ REPLIES = [
     "很好，谢谢！ 👩‍👩‍👧 naïve — ﬁn",
     "def late(train):\n    if train:\n\n        return {'late': True}  # <|not_special|>",
 ]
+
+
+PLAIN = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+ASKS = "{% if add_generation_prompt %}assistant: {% endif %}"
 
 
 class Family(NamedTuple):
@@ -187,9 +198,10 @@ def test_a_pad_token_that_is_the_stop_token_takes_no_label_away(tokenizers, name
 
 @pytest.mark.parametrize("name", ["mistral", "gemma"])
 def test_a_system_message_that_the_template_refuses_is_a_misfit(tokenizers, name):
-    with pytest.raises(TemplateMisfit, match=r"refuses it: (user and assistant must take turns|no system role)"):
+    reason = r"refuses a system message: (user and .* must take turns|no system role); base_model\.system_messages: in_question"
+    with pytest.raises(SystemMisfit, match=reason):
         tokenize_conversation(tokenizers[name], converse(1, system=True))
-    with pytest.raises(TemplateMisfit, match="refuses"):
+    with pytest.raises(SystemMisfit, match=reason):
         tokenize_prompt(tokenizers[name], converse(1, system=True)[:-1])
 
 
@@ -203,18 +215,26 @@ def test_turns_that_do_not_alternate_are_a_misfit_where_the_template_minds(token
     ("template", "reason"),
     [
         ("{% if not add_generation_prompt %}All said.\n{% endif %}{chatml}", "does not begin with its generation prompt"),
-        ("{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}", "without a special token"),
-        ("{% for m in messages %}{{ eos_token if not loop.first }}{{ m.content }}{% endfor %}", "without a special token"),
-        ("{% for m in messages %}<|im_start|>{{ m.content }}\n{% endfor %}", "without a special token"),
-        ("{% for m in messages if m.role == 'user' %}{{ m.content + eos_token }}{% endfor %}", "without a special token"),
+        (PLAIN + ASKS, "without a special token"),
+        (PLAIN, r"no generation prompt, .* have to write 'assistant: ' itself; append {% if add_generation_prompt %}{{ 'as"),
+        (
+            "{% for m in messages %}<|im_start|>{{ m.content }}\n{% endfor %}" + ASKS.replace("assistant: ", "<|im_start|>"),
+            r"nothing but the next turn's <\|im_start\|>, which generation_config.json does not name in eos_token_id",
+        ),
+        (
+            "{% for m in messages if m.role == 'user' %}{{ m.content + eos_token }}{% endfor %}",
+            "the chat template loses the reply",
+        ),
+        ("{% for m in messages if m.role != 'user' %}{{ m.content + eos_token }}{% endfor %}", "loses the user's words"),
         ("{% for m in messages %}{{ m.content", "the template refuses it"),
     ],
     ids=[
         "changes_its_prompt",
         "has_no_stop",
-        "has_stops_between_turns_only",
+        "has_no_generation_prompt",
         "has_tokens_before_texts_only",
         "leaves_replies_out",
+        "leaves_questions_out",
         "is_not_jinja",
     ],
 )

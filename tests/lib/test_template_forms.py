@@ -8,9 +8,9 @@ from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
 from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template.forms import Form
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.lib.template_forms import Form
 
 TOOLS = [{"type": "function", "function": {"name": "find", "description": "Look.", "parameters": {"z": 1, "a": 2}}}]
 TURN = "<|im_start|>{{ m.role }}\n{{ m.content or '' }}{CALLS}<|im_end|>\n"

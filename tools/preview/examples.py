@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from stages.lib.chat_template import FormMisfit, TemplateMisfit, tokenize_conversation
 from stages.lib.records.conversation import Conversation, is_trained, reply_text
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.tokenize.refusal import choices_for
+from stages.tokenize.refusal import ask_for_choice
 from tools.console import visible
 from tools.preview.thoughts import tell_thoughts
 from tools.preview.wording import shorten
@@ -33,7 +33,7 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedToken
         try:
             pieces = list(rendered(conversation, tokenizer)) if tokenizer else None
         except FormMisfit as misfit:
-            yield f"  (stops `dvc repro`: {misfit}; {choices_for([conversation])})"
+            yield f"  (stops `dvc repro`: {misfit}{ask_for_choice(misfit, [conversation])})"
         except TemplateMisfit as misfit:
             yield f"  (left out of training: {misfit})"
         text = "".join(marked(piece, labelled, colour) for piece, labelled in pieces or plain(conversation))

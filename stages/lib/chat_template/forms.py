@@ -1,7 +1,8 @@
-"""Tool calls and thoughts in the form that a chat template reads them in: templates differ, and lose what they don't know.
+"""Messages in the form that a chat template reads them in: templates differ, and lose what they don't know.
 
 Some want a call's arguments as an object, some as text; some want ids of nine letters; some know no thoughts but those written
-into the text. (Some look for a call only where there is no content: transformers hands them an empty one, so these are refused.)
+into the text; some, of models that see, want each text as a part. (Some look for a call only where there is no content:
+transformers hands them an empty one, so these are refused.)
 """
 
 import hashlib
@@ -10,7 +11,13 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
-from stages.lib.records.conversation import Message, Tool, ToolCall
+from stages.lib.records.conversation import Message, Role, Tool, ToolCall
+
+CLOSED = "</think>"
+THOUGHT = "probe thought"
+CALLED: dict[Role, str] = {
+    "system": "the system message", "user": "the user's words", "assistant": "the reply", "tool": "a tool's result",
+}  # fmt: skip
 
 
 class Form(NamedTuple):
@@ -19,6 +26,7 @@ class Form(NamedTuple):
     arguments_as_text: bool = False
     nine_letter_ids: bool = False
     thoughts_in_text: bool = False
+    contents_as_parts: bool = False
 
 
 def is_plain(messages: Sequence[Message], tools: list[Tool] | None) -> bool:
@@ -32,7 +40,7 @@ def possible_forms(uses_tools: bool, has_thoughts: bool) -> list[Form]:
     """The likeliest first."""
     either, no = (False, True), (False,)
     of_tools, of_thoughts = either if uses_tools else no, either if has_thoughts else no
-    return [Form(text, ids, thoughts) for thoughts, ids, text in product(of_thoughts, of_tools, of_tools)]
+    return [Form(text, ids, thoughts, parts) for parts, thoughts, ids, text in product(either, of_thoughts, of_tools, of_tools)]
 
 
 def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[Tool] | None]:
@@ -50,7 +58,7 @@ def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[
         messages.append({"role": "tool", "content": "probe result", "name": "probe_call", "tool_call_id": "call_1"})
     reply: Message = {"role": "assistant", "content": "probe reply"}
     if has_thoughts:
-        reply["reasoning_content"] = "probe thought"
+        reply["reasoning_content"] = THOUGHT
     return [*messages, reply], tools or None
 
 
@@ -72,6 +80,8 @@ def to_form(messages: Sequence[Message], form: Form) -> list[dict[str, Any]]:
             stated = message.get("tool_call_id")
             made["tool_call_id"] = _nine_letters(stated) if stated else next(iter(open_calls), _nine_letters("0"))
             open_calls = [id for id in open_calls if id != made["tool_call_id"]]
+        if form.contents_as_parts:
+            made["content"] = [{"type": "text", "text": made["content"]}]
         given.append(made)
     return given
 
@@ -109,7 +119,7 @@ def special_texts(message: Message) -> Iterator[str]:
 
 
 def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, last_thoughts: bool | None = None) -> str | None:
-    """What of the calls, results, schemas and the last message's thoughts is not in the rendered text, in words; None if all is.
+    """What of the messages, schemas and the last message's thoughts is not in the rendered text, in words; None if all is.
 
     Thoughts of earlier turns are left out by many templates, on purpose.
     """
@@ -120,12 +130,18 @@ def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, 
         for call in message.get("tool_calls", []):
             if not _shows_call(call, text):
                 return f"the call of {call['function']['name']}"
-        if message["role"] == "tool" and not _is_shown(message["content"], text):
-            return "a tool's result"
-    thoughts = messages[-1].get("reasoning_content", "")
+        if not shows_content(message, text):
+            return CALLED[message["role"]]
+    thoughts = messages[-1].get("reasoning_content", "") if messages else ""
     if last_thoughts is not False and not _is_shown(thoughts, text):
         return "the thoughts"
     return None
+
+
+def shows_content(message: Message, text: str) -> bool:
+    """Whether the rendered text holds the message's; of a reply, what it says after its thoughts."""
+    content = message["content"]
+    return content in text or _is_shown(content.rpartition(CLOSED)[2] if message["role"] == "assistant" else content, text)
 
 
 def _shows_call(call: ToolCall, text: str) -> bool:

@@ -1,0 +1,118 @@
+"""Conversations -> token ids and labels, with any tokenizer's chat template.
+
+Labels come from rendering prefixes, never from the template's own mask, which many templates lack:
+
+    prompt      = template(messages before the reply, with the generation prompt)
+    prompt+reply = template(messages up to and with the reply)
+
+What the second adds to the first, up to and with the end-of-turn token, is labelled. So the training prefix is token for
+token the inference prompt, and the model learns to stop.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stages.lib.chat_template.forms import find_lost
+from stages.lib.chat_template.rendering import (
+    TemplateMisfit,
+    after_opened_thought,
+    check_roles,
+    check_specials,
+    encode,
+    render,
+    special_tokens,
+)
+from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops, specials_pattern
+from stages.lib.records.conversation import Message, Tool, is_trained
+from stages.lib.records.tokenized import IGNORE_INDEX, Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+def tokenize_conversation(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None
+) -> list[Example]:
+    """The examples that train the assistant messages of a conversation, but for those of weight 0, which are context.
+
+    One example, where each prompt continues what went before, as in most templates. A template that renders earlier turns
+    otherwise than the last one (reasoning models drop earlier thoughts) gets one example for each turn it breaks at.
+
+    Raises:
+        TemplateMisfit: the template refuses the messages, loses a text, a call or a result, changes the prompt once the reply is
+            there, or ends a reply without a special token; or a message holds a special token as text.
+    """
+    specials = special_tokens(tokenizer)
+    check_specials(specials, messages, tools)
+    examples: list[Example] = []
+    for position, message in enumerate(messages):
+        if not is_trained(message):
+            continue
+        if position == 0:
+            raise TemplateMisfit("it begins with the assistant, so that there is no prompt")
+        prompt_ids, reply_ids = _tokenize_turn(tokenizer, messages[: position + 1], tools, specials)
+        earlier = examples[-1].input_ids if examples else []
+        if examples and prompt_ids[: len(earlier)] == earlier:
+            labels = examples.pop().labels
+        else:
+            earlier, labels = [], []
+        ignored = [IGNORE_INDEX] * (len(prompt_ids) - len(earlier))
+        examples.append(Example(prompt_ids + reply_ids, labels + ignored + reply_ids))
+    return examples
+
+
+def _tokenize_turn(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None, specials: dict[str, int]
+) -> tuple[list[int], list[int]]:
+    """(prompt ids, reply ids) of the last message, the reply with its end-of-turn token and nothing after it."""
+    check_roles(tokenizer, messages[:-1], tools)
+    check_roles(tokenizer, messages, tools)
+    ending = ending_of(tokenizer, specials)
+    prompt = render(tokenizer, messages[:-1], tools, add_generation_prompt=True)
+    whole = after_opened_thought(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages[-1])
+    check_prefix(prompt, whole)
+    reply = whole[len(prompt) :]
+    if lost := find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None):
+        raise TemplateMisfit(f"the template loses {lost}")
+    if "tool_calls" in messages[-1]:
+        reply, stop = _up_to_stop_of_call(tokenizer, reply, messages[-1], ending, specials)
+    else:
+        reply, stop = _up_to_stop(reply, messages[-1], ending), ending.stop
+    prompt_ids, ids = encode(tokenizer, prompt), encode(tokenizer, prompt + reply)
+    if ids[: len(prompt_ids)] != prompt_ids:  # a token straddles the border: cut there, as inference does
+        ids = prompt_ids + encode(tokenizer, reply)
+    if ids[-1] != specials[stop]:
+        raise TemplateMisfit(f"the tokenizer does not read {stop} at the end of a reply as the token that it is")
+    return prompt_ids, ids[len(prompt_ids) :]
+
+
+def _up_to_stop(rendered: str, reply: Message, ending: Ending) -> str:
+    """
+    Raises:
+        TemplateMisfit: this reply ends otherwise than others.
+    """
+    rendered += ending.appended
+    after = len(ending.lead) if rendered.startswith(ending.lead) else 0
+    for text in (reply.get("reasoning_content", ""), reply["content"]):
+        if (found := rendered.find(text.strip(), after)) >= 0:
+            after = found + len(text.strip())
+    if (at := rendered.find(ending.stop, after)) < 0:
+        raise TemplateMisfit(f"the template does not end this reply with {ending.stop} as it does others")
+    return rendered[: at + len(ending.stop)]
+
+
+def _up_to_stop_of_call(
+    tokenizer: "PreTrainedTokenizerBase", rendered: str, reply: Message, ending: Ending, specials: dict[str, int]
+) -> tuple[str, str]:
+    """The reply up to and with what ends its calls, and that token: a stop that the model knows, else the last special token."""
+    after = rendered.rfind(reply["tool_calls"][-1]["function"]["name"])
+    found = [match for match in specials_pattern(specials).finditer(rendered) if match.start() >= after]
+    stops = [match for match in found if match[0] == ending.stop or specials[match[0]] in known_stops(tokenizer)]
+    if chosen := next(iter(stops), None):
+        return rendered[: chosen.end()], chosen[0]
+    if appended := appended_to_calls(tokenizer, specials):
+        last = list(specials_pattern(specials).finditer(appended))[-1]
+        return rendered + appended, last[0]
+    if not found:
+        raise TemplateMisfit("the template ends a call of a tool without a special token, so that the model would never stop")
+    return rendered[: found[-1].end()], found[-1][0]

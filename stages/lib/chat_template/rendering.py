@@ -1,0 +1,190 @@
+"""Messages -> text, in the form that the chat template reads, with nothing lost."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from jinja2 import TemplateError
+
+from stages.lib.chat_template.forms import (
+    CLOSED,
+    THOUGHT,
+    Form,
+    find_lost,
+    is_plain,
+    possible_forms,
+    probe_of,
+    special_texts,
+    to_form,
+)
+from stages.lib.records.conversation import Message, Role, Tool
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FORMS: dict[tuple[str, bool, bool], Form | str] = {}  # template, whether tools and thoughts matter -> the form, or why none fits
+LOSSES: dict[tuple[str, tuple[Role, ...]], str | None] = {}  # template, roles -> what is wrong with such a conversation
+PROBE = re.compile(r" of probe_\w+")  # names that no user has given
+GENERATION_STOPS = "generation_stop_ids"  # attribute of a tokenizer that came with a generation config
+BEGINNING: tuple[Role, ...] = ("system", "user", "assistant")
+FOLD = "base_model.system_messages: in_question puts it before the question that follows"
+OPENED = re.compile(r"([<\[])((?:\w+:)?(?:think|thinking|thought|reasoning)[>\]])\s*$", re.IGNORECASE)
+
+
+class TemplateMisfit(Exception):
+    """The template cannot render this conversation for training; the message says why."""
+
+
+class FormMisfit(TemplateMisfit):
+    """The template knows no tools, drops thoughts, or loses texts, of whichever conversation."""
+
+
+class SystemMisfit(FormMisfit):
+    """The template refuses a system message, or leaves it out."""
+
+
+def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None) -> str:
+    """The text that the model continues: the messages and the generation prompt.
+
+    Raises:
+        TemplateMisfit: the template refuses the messages (roles it does not know, say).
+    """
+    check_roles(tokenizer, messages, tools)
+    return render(tokenizer, messages, tools, add_generation_prompt=True)
+
+
+def tokenize_prompt(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None
+) -> list[int]:
+    """`render_prompt` as token ids, with the template's own special tokens and no others (one BOS, not two)."""
+    return encode(tokenizer, render_prompt(tokenizer, messages, tools))
+
+
+def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
+    """Text -> id of the tokens that mark structure or end a generation; plain text must not spell one."""
+    stops = getattr(tokenizer, GENERATION_STOPS, ())
+    added = {token.content: id for id, token in tokenizer.added_tokens_decoder.items() if token.special or id in stops}
+    return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+
+
+def check_specials(specials: dict[str, int], messages: Sequence[Message], tools: list[Tool] | None) -> None:
+    """
+    Raises:
+        TemplateMisfit: a text spells a special token.
+    """
+    for position, message in enumerate(messages):
+        if found := next((special for special in specials if any(special in text for text in special_texts(message))), None):
+            raise TemplateMisfit(f"messages[{position}] holds the special token {found}")
+    schemas = json.dumps(tools or [], ensure_ascii=False)
+    if found := next((special for special in specials if special in schemas), None):
+        raise TemplateMisfit(f"tools hold the special token {found}")
+
+
+def check_roles(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None) -> None:
+    """That a conversation of these roles shows each of its texts: tried once a template, with texts that nothing else holds.
+
+    Raises:
+        SystemMisfit: no system message would show.
+        TemplateMisfit: one of these messages would not.
+    """
+    roles = tuple(message["role"] for message in messages)
+    if not is_plain(messages, tools):
+        roles = BEGINNING if "system" in roles else ()
+    if not (wrong := find_wrong(tokenizer, roles)):
+        return
+    if "system" in roles and not find_wrong(tokenizer, tuple(role for role in roles if role != "system")):
+        wrong = f"{wrong.replace('refuses it', 'refuses a system message')}; {FOLD}"
+        if roles[0] == "system" and find_wrong(tokenizer, BEGINNING):
+            raise SystemMisfit(wrong)
+    raise TemplateMisfit(wrong)
+
+
+def find_wrong(tokenizer: "PreTrainedTokenizerBase", roles: tuple[Role, ...]) -> str | None:
+    """Why a conversation of these roles cannot be rendered; None if it can."""
+    key = (str(tokenizer.get_chat_template()), roles)
+    if key not in LOSSES:
+        messages: list[Message] = [{"role": role, "content": f"probe_{position}_text"} for position, role in enumerate(roles)]
+        try:
+            text = render(tokenizer, messages, None, add_generation_prompt=roles[-1:] != ("assistant",)) if roles else ""
+        except FormMisfit:
+            raise
+        except TemplateMisfit as misfit:
+            LOSSES[key] = str(misfit)
+        else:
+            LOSSES[key] = f"the template loses {lost}" if (lost := find_lost(text, messages, None)) else None
+    return LOSSES[key]
+
+
+def form_of(tokenizer: "PreTrainedTokenizerBase", uses_tools: bool, has_thoughts: bool) -> Form:
+    """The form of messages in which the template shows all of them: found once a template, by rendering a probe in each.
+
+    Raises:
+        FormMisfit: there is none.
+    """
+    key = (str(tokenizer.get_chat_template()), uses_tools, has_thoughts)
+    if key not in FORMS:
+        messages, tools = probe_of(uses_tools, has_thoughts)
+        reasons = []
+        for form in possible_forms(uses_tools, has_thoughts):
+            try:
+                prompt = apply(tokenizer, to_form(messages[:-1], form), tools, add_generation_prompt=True)
+                text = apply(tokenizer, to_form(messages, form), tools, add_generation_prompt=False)
+            except TemplateMisfit as misfit:
+                reasons.append(str(misfit))
+                continue
+            text = after_opened_thought(prompt, text, messages[-1])
+            lost = find_lost(text, messages, tools, last_thoughts=has_thoughts)
+            if form.thoughts_in_text and CLOSED in text[len(prompt) :].partition(THOUGHT)[0]:
+                lost = "the thoughts"  # it closes an empty one of its own first
+            if lost is None:
+                FORMS[key] = form
+                break
+            reasons.append(f"the chat template loses {PROBE.sub('s of tools', lost)}")
+        else:
+            FORMS[key] = reasons[0]
+    found = FORMS[key]
+    if isinstance(found, str):
+        raise FormMisfit(found)
+    return found
+
+
+def after_opened_thought(prompt: str, rendered: str, reply: Message) -> str:
+    """The rendered conversation as its prompt goes on, where the prompt opens a thought that the template leaves out of replies.
+
+    A reply without thoughts closes it at once.
+    """
+    opened = OPENED.search(prompt)
+    if not opened or rendered.startswith(prompt):
+        return rendered
+    before, rest = prompt[: opened.start()], rendered[opened.start() :]
+    if not rendered.startswith(before) or rest.startswith(opened[0].strip()):
+        return rendered
+    closed = f"{opened[1]}/{opened[2]}"
+    if rest.startswith(closed):
+        return prompt + rest
+    return f"{prompt}{reply.get('reasoning_content', '')}\n{closed}\n\n{rest}"
+
+
+def render(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None, add_generation_prompt: bool
+) -> str:
+    uses_tools = bool(tools) or any(message["role"] == "tool" or "tool_calls" in message for message in messages)
+    form = form_of(tokenizer, uses_tools, any("reasoning_content" in message for message in messages))
+    return apply(tokenizer, to_form(messages, form), tools or None, add_generation_prompt)
+
+
+def apply(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[object], tools: list[Tool] | None, add_generation_prompt: bool
+) -> str:
+    try:
+        chat = cast("list[dict[str, str]]", messages)
+        given = cast("Any", tools)
+        text = tokenizer.apply_chat_template(chat, tools=given, tokenize=False, add_generation_prompt=add_generation_prompt)
+    except (TemplateError, TypeError, ValueError, LookupError) as error:  # what a template does to values may raise any of them
+        raise TemplateMisfit(f"the template refuses it: {error}") from None
+    return str(text)
+
+
+def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
