@@ -51,8 +51,8 @@ class Prediction(TypedDict):
     ones are the most likely token each; `unscored`, why there is none of these.
 
     `reply`, greedy, apart from the `thoughts` before it; `reply_tokens` of both, without the stop token; `stopped`, whether it
-    ended by itself; `room`, the tokens that it could have taken, stop token included; `unanswered`, why one that was wanted is not
-    there. Without `reply` and `unanswered` none was wanted. `reply_ids`: of retention alone, with the stop token.
+    ended by itself; `room`, the tokens that it could have taken, stop token included; `unanswered`, why one that was wanted is
+    not there. Without `reply` and `unanswered` none was wanted. `reply_ids`: of retention alone, with the stop token.
 
     `label_nll`: in classification, of each label as the reply, its nats, stop token included.
     """
