@@ -12,14 +12,13 @@ from stages.lib.base_model.pin import PIN
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.model.adapter import load_adapter
 from stages.lib.model.hardware import describe_environment, find_hardware
-from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import conversations_of, read_conversations
 from stages.lib.records.pins import ADAPTER_PIN
 from stages.lib.records.predictions import CONTENDERS, Conditions, Contender, Prediction, predictions_of, write_predictions
 from stages.lib.scratch import hold_folder, take_fingerprint
 from stages.lib.tokenizer import load_tokenizer
+from stages.predict.contender import load_contender
 from stages.predict.journal import open_journal
 from stages.predict.params import PredictParams
 from stages.predict.predictions import Inputs, Predictor
@@ -54,14 +53,11 @@ def predict(name: Contender, params: PredictParams) -> None:
     )
     files = [PIN, test, train, retention, *([] if name == "base" else [ADAPTER_PIN, predictions_of("base")])]
     with hold_folder(f"predict_{name}", take_fingerprint(ROOM, [params.model_dump(), conditions], files)) as folder:
-        model = load_base_model(hardware.precision, hardware.device)
+        model = load_contender(name, hardware)
         with open_journal(folder) as journal:
             if journal.done:
                 print(f"predict {name}: goes on after {len(journal.done):,} results", file=sys.stderr, flush=True)
-            predictor = Predictor(
-                model if name == "base" else load_adapter(model), tokenizer, params, conditions["max_new_tokens"], name, journal
-            )
-            rows = predictor.predict(inputs)
+            rows = Predictor(model, tokenizer, params, conditions["max_new_tokens"], name, journal).predict(inputs)
         write_predictions(predictions_of(name), rows, conditions)
     print(describe(name, rows, conditions))
 

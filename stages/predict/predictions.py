@@ -139,7 +139,7 @@ class Predictor:
             if broken:
                 row["unanswered"] = BROKEN
                 continue
-            row["reply"] = what_is_said(self.tokenizer, reply.ids).text
+            row["reply"], row["thoughts"] = what_is_said(self.tokenizer, reply.ids)
             row["reply_tokens"], row["stopped"] = len(reply.ids), stopped
 
     @property

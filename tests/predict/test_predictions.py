@@ -9,7 +9,7 @@ import torch
 from conftest import REPO, make_conversations
 from torch.nn import functional
 
-from stages.lib.chat_template import tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import tokenize_conversation, tokenize_prompt, what_is_said
 from stages.lib.records.conversation import trained_positions
 from stages.lib.records.predictions import SCHEMA
 from stages.lib.records.tokenized import IGNORE_INDEX
@@ -79,7 +79,7 @@ def test_each_message_to_learn_has_its_row_in_order_and_each_chosen_turn_its_rep
         [reply] = generate_replies(
             model, tokenizer, [Question(tokenize_prompt(tokenizer, messages_of[row["id"]][: row["turn"]]), 8)], 1
         )
-        text = tokenizer.decode(reply.ids).strip()
+        text = what_is_said(tokenizer, reply.ids).text
         assert (row["reply"], row["reply_tokens"], row["stopped"]) == (text, len(reply.ids), reply.stopped)
         assert (row["unscored"], row["unanswered"], row["room"]) == (None, None, 8)
 

@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 class Said(NamedTuple):
-    """`text`: the reply, which is what is read, compared and scored. Empty if the model is still thinking when it is cut off."""
+    """`text`: the reply, which is what is read, compared and scored. Empty if the model is still thinking when it is cut off.
+
+    Special tokens in it are the model's fault: they stay to be seen.
+    """
 
     text: str
     thoughts: str
@@ -39,12 +42,11 @@ def what_is_said(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> Sa
     thoughts, found, text = written.rpartition(mark)
     thinking = not found and written.lstrip().startswith(before) and (before or mark)
     if not found and not thinking:
-        return Said(str(tokenizer.decode(ids, skip_special_tokens=True)).strip(), "")
+        return Said(written.strip(), "")
     if thinking:
         thoughts, text = written, ""
     thoughts = thoughts.lstrip().removeprefix(before).rstrip().removesuffix(after)
-    special = specials_pattern(specials)
-    return Said(special.sub("", text).strip(), special.sub("", thoughts).strip())
+    return Said(text.strip(), specials_pattern(specials).sub("", thoughts).strip())
 
 
 def marks_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) -> Marks:

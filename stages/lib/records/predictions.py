@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         "verbatim": pa.int64(),
         "unscored": pa.string(),
         "reply": pa.string(),
+        "thoughts": pa.string(),
         "reply_tokens": pa.int64(),
         "stopped": pa.bool_(),
         "room": pa.int64(),
@@ -49,9 +50,9 @@ class Prediction(TypedDict):
     `nll` in nats over the reference's labelled tokens, `labels` of them, with its stop token; `verbatim`, how many of the first
     ones are the most likely token each; `unscored`, why there is none of these.
 
-    `reply`, greedy; `reply_tokens`, without the stop token; `stopped`, whether it ended by itself; `room`, the tokens that it
-    could have taken, stop token included; `unanswered`, why one that was wanted is not there. Without `reply` and `unanswered`
-    none was wanted. `reply_ids`: of retention alone, with the stop token.
+    `reply`, greedy, apart from the `thoughts` before it; `reply_tokens` of both, without the stop token; `stopped`, whether it
+    ended by itself; `room`, the tokens that it could have taken, stop token included; `unanswered`, why one that was wanted is
+    not there. Without `reply` and `unanswered` none was wanted. `reply_ids`: of retention alone, with the stop token.
 
     `label_nll`: in classification, of each label as the reply, its nats, stop token included.
     """
@@ -64,6 +65,7 @@ class Prediction(TypedDict):
     verbatim: int | None
     unscored: str | None
     reply: str | None
+    thoughts: str | None
     reply_tokens: int | None
     stopped: bool | None
     room: int | None
@@ -94,8 +96,8 @@ def predictions_of(contender: str) -> Path:
 def blank(set: SetName, id: str, turn: int) -> Prediction:
     """A row of which nothing is known yet."""
     return Prediction(
-        set=set, id=id, turn=turn, nll=None, labels=None, verbatim=None, unscored=None, reply=None, reply_tokens=None,
-        stopped=None, room=None, unanswered=None, reply_ids=None, label_nll=None,
+        set=set, id=id, turn=turn, nll=None, labels=None, verbatim=None, unscored=None, reply=None, thoughts=None,
+        reply_tokens=None, stopped=None, room=None, unanswered=None, reply_ids=None, label_nll=None,
     )  # fmt: skip
 
 
