@@ -24,10 +24,10 @@ DYNAMIC = SIZES | {
     "max_position_embeddings": 64,
     "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
 }
-LONG = {"long_factor": [4.0, 6.0, 8.0, 10.0], "short_factor": [1.0] * 4, "original_max_position_embeddings": 16}
+LONG = {"long_factor": [4.0, 6.0, 8.0, 10.0], "short_factor": [1.0] * 4, "original_max_position_embeddings": 64}
 LONG_ROPE = SIZES | {
     "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, **LONG},
-    "original_max_position_embeddings": 16,
+    "original_max_position_embeddings": 64,
 }
 IDS = [VOCABULARY - 1 - at for at in range(20)]
 
