@@ -110,6 +110,7 @@ OWN: dict[str, Sizes] = {
     },
     "olmo_hybrid": DELTA,
     "opt": {"ffn_dim": 48, "word_embed_proj_dim": 32},
+    "phimoe": {"router_jitter_noise": 0.0, "input_jitter_noise": 0.0},
     "qwen2": WINDOW_IN_ONE_LAYER,
     "qwen3": WINDOW_IN_ONE_LAYER,
     "qwen3_5_moe_text": DELTA,

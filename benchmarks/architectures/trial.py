@@ -18,7 +18,7 @@ from stages.lib.core.params import read_params
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import causal_lm
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
-from stages.predict.generation import generate, pad_left
+from stages.predict.generation import Question, Reply, generate
 from stages.train.comparison import choose_nll
 from stages.train.likelihood import packed_nll
 from stages.train.methods import add_adapter
@@ -151,8 +151,9 @@ def try_replies(model: Any) -> float:
 
 def reply(model: Any, prompts: list[list[int]]) -> list[list[int]]:
     """To all of them at once."""
-    rows = generate(model, pad_left(prompts, 0, model.device), {STOP}, 0, NEW_TOKENS)
-    return [row[: row.index(STOP)] if STOP in row else row for row in rows]
+    replies: dict[int, Reply] = {}
+    generate(model, [Question(prompt, NEW_TOKENS) for prompt in prompts], {STOP}, 0, len(prompts), replies.__setitem__)
+    return [replies[at].ids for at in range(len(prompts))]
 
 
 @torch.no_grad()

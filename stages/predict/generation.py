@@ -10,6 +10,7 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from stages.lib.chat_template import stop_token_ids
+from stages.lib.model.packs import causal_lm, forget_longest_row, rotates_by_longest_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -83,10 +84,12 @@ def generate(
     end: Callable[[int, Reply], None],
 ) -> None:
     """Reply to the questions in order, `batch_size` at once."""
-    cache = row_wise_cache(model)
-    at_once = len(questions) if cache is not None and can_grow(cache) else batch_size
+    cache, causal = row_wise_cache(model), causal_lm(model)
+    alone = rotates_by_longest_row(causal)
+    at_once = 1 if alone else len(questions) if cache is not None and can_grow(cache) else batch_size
     for start in range(0, len(questions), at_once):
         some = questions[start : start + at_once]
+        forget_longest_row(causal)
         if cache is None:
             for position, reply in enumerate(call_generate(model, some, stops, pad)):
                 end(start + position, reply)

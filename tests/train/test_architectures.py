@@ -16,14 +16,15 @@ ONE_BY_ONE = {
     "bamba", "falcon_h1", "gpt_oss", "granitemoehybrid", "jamba", "lfm2", "llama, dynamic RoPE", "mamba2", "nemotron_h",
     "phi3, long RoPE", "zamba", "zamba2",
 }  # fmt: skip
-# What is known to be otherwise: of these replies, the longest prompt of a batch decides for all how positions are rotated.
-KNOWN: dict[str, set[str]] = {}
+# What is known to be otherwise. Mamba's code reads the weight of `dt_proj` past its adapter, which stays zero in training but is
+# not zero here; Zamba's layers share weights, into which the adapter of each is merged.
+WITHOUT_MERGE = {"falcon_mamba", "jamba", "mamba", "zamba", "zamba2"}
 
 
 def check(kind: str, precision: str) -> None:
     result = try_kind(kind, precision)
     assert not result.refused
-    assert set(result.wrong(precision)) <= KNOWN.get(kind, set()), result
+    assert set(result.wrong(precision)) <= ({"merge"} if kind in WITHOUT_MERGE else set()), result
     assert result.packed or kind not in PACKED
     assert not result.packed or kind not in ONE_BY_ONE
 

@@ -21,13 +21,13 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 BFLOAT16 = Hardware("cpu", "bfloat16")
 DYNAMIC = SIZES | {
-    "max_position_embeddings": 16,
+    "max_position_embeddings": 64,
     "rope_parameters": {"rope_type": "dynamic", "rope_theta": 1e4, "factor": 4.0},
 }
-LONG = {"long_factor": [4.0, 6.0, 8.0, 10.0], "short_factor": [1.0] * 4, "original_max_position_embeddings": 16}
+LONG = {"long_factor": [4.0, 6.0, 8.0, 10.0], "short_factor": [1.0] * 4, "original_max_position_embeddings": 64}
 LONG_ROPE = SIZES | {
     "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4, **LONG},
-    "original_max_position_embeddings": 16,
+    "original_max_position_embeddings": 64,
 }
 IDS = [VOCABULARY - 1 - at for at in range(20)]
 
@@ -55,14 +55,13 @@ def test_states_that_run_on_into_the_next_document_are_seen_however_little_they_
 @pytest.mark.parametrize(("kind", "sizes"), [("llama", DYNAMIC), ("phi3", LONG_ROPE)], ids=["dynamic", "longrope"])
 def test_rotations_that_the_longest_document_decides_for_all_are_seen(kind, sizes, hardware):
     model = make_model(kind, sizes).to(getattr(torch, hardware.precision))
-    short = [example for example in EXAMPLES if len(example.input_ids) < 16]
-    assert choose_nll(model, EXAMPLES, hardware) is separate_nll
-    assert choose_nll(model, short, hardware) is packed_nll, "within the usual context they are as for any Llama"
+    assert choose_nll(model, [*EXAMPLES, make_example(100, 1)], hardware) is separate_nll
+    assert choose_nll(model, EXAMPLES, hardware) is packed_nll, "within the usual context they are as for any Llama"
 
 
 def test_dynamic_rotations_do_not_depend_on_the_rows_before():
     model = make_model("llama", DYNAMIC)
-    long, middle = make_example(40, 1), make_example(20, 2)
+    long, middle = make_example(160, 1), make_example(80, 2)
     alone = label_nll(model, collate_pack([middle]))
     assert not torch.allclose(label_nll(model, collate_pack([long]))[:5], alone[:5])
     assert torch.equal(label_nll(model, collate_pack([middle])), alone)

@@ -66,10 +66,20 @@ def label_nll(model: Any, batch: Batch) -> torch.Tensor:
 
 def forget_longest_row(causal: Any) -> None:
     """As if no row had run yet: frequencies of dynamic RoPE grow with the longest row, and stay so for the next ones."""
-    if "dynamic" not in str(getattr(causal.config.get_text_config(), "rope_parameters", None)):
+    if "dynamic" not in rotations_of(causal):
         return
     for module in causal.modules():
         for name in [name for name in vars(module) | module._buffers if name.endswith("original_inv_freq")]:
             prefix = name.removesuffix("original_inv_freq")
             setattr(module, f"{prefix}inv_freq", getattr(module, name))
             setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
+
+
+def rotates_by_longest_row(causal: Any) -> bool:
+    """Whether a row's logits depend on the longest one beside it: long and dynamic RoPE choose their frequencies by that."""
+    return any(kind in rotations_of(causal) for kind in ("dynamic", "longrope"))
+
+
+def rotations_of(causal: Any) -> str:
+    """The configuration's RoPE parameters, printed: some kinds of layers have their own."""
+    return str(getattr(causal.config.get_text_config(), "rope_parameters", None))
