@@ -2,6 +2,7 @@
 
 import gc
 import random
+import re
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import REPO, make_conversations, tiny_params, write_params
+from conftest import CHATML, REPO, make_conversations, tiny_params, write_params
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -356,6 +357,14 @@ def folder(tmp_path: Path, tiny_model_folder: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path
 
 
+def change_base_model(folder: Path, **values: object) -> None:
+    params = tiny_params()
+    params["tokenize"] = {"max_length": 90, "too_long": "drop", "identical_replies": None}
+    params["base_model"] |= values
+    write_params(folder, params)
+    base_model.main()
+
+
 @pytest.mark.usefixtures("folder")
 def test_the_stage_writes_what_its_ledger_says(capsys):
     tokenize.main()
@@ -395,6 +404,51 @@ def test_the_same_split_gives_the_same_bytes(folder):
     first = run()
     assert run() == first
     assert len(first) == 4
+
+
+def test_a_system_message_that_the_template_refuses_stops_the_run_and_names_the_param(folder):
+    template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + CHATML
+    change_base_model(folder, chat_template=template)
+    rows = make_conversations(30)
+    for row in rows[10:15]:
+        row["messages"] = [{"role": "system", "content": "Be brief."}, *row["messages"]]
+    write_jsonl(folder / "data/split/train.jsonl", rows)
+    with pytest.raises(ReprotuneError) as refusal:
+        tokenize.main()
+    assert str(refusal.value) == (
+        "data/split/train.jsonl: row10 is the first of 5 conversations with a system message, and the template refuses a system "
+        "message: no system; base_model.system_messages: in_question puts it before the question that follows"
+    )
+    change_base_model(folder, chat_template=template, system_messages="in_question")
+    tokenize.main()
+    assert all(row["fate"] in ("kept", "too_long") for row in read_jsonl(tokenize.LEDGER))
+
+
+def test_a_system_message_that_only_a_later_place_loses_is_left_out_and_counted(folder):
+    change_base_model(
+        folder, chat_template=CHATML.replace("message.content", "message.content if message.role != 'system' or loop.first")
+    )
+    rows = make_conversations(30)
+    rows[3]["messages"] = [*rows[4]["messages"], {"role": "system", "content": "Be brief."}, *rows[3]["messages"]]
+    write_jsonl(folder / "data/split/train.jsonl", rows)
+    tokenize.main()
+    (left_out,) = [row for row in read_jsonl(tokenize.LEDGER) if row["fate"] == "template_misfit"]
+    assert left_out["id"] == "row3"
+    assert "loses the system message; base_model.system_messages: in_question" in left_out["detail"]
+
+
+def test_tokens_that_a_template_costs_which_renders_past_turns_otherwise_are_counted_and_told(folder, capsys):
+    change_base_model(folder, chat_template=(TEMPLATES / "qwen3.jinja").read_text(encoding="utf-8"))
+    tokenize.main()
+    told = re.findall(r"([\d,]+) of them once more: the template renders a reply otherwise", capsys.readouterr().out)
+    ledger = read_jsonl(tokenize.LEDGER)
+    for split, number in zip(("train", "validation"), told, strict=True):
+        table = pq.read_table(examples_of(split)).to_pydict()
+        last = {id: len(ids) for id, ids in zip(table["id"], table["input_ids"], strict=True)}
+        more = sum(len(ids) for ids in table["input_ids"]) - sum(last.values())
+        assert 0 < more == sum(row.get("repeated", 0) for row in ledger if row["split"] == split)
+        assert number == f"{more:,}"
+    assert all(("repeated" in row) == (row["examples"] > 1) for row in ledger)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -107,7 +107,8 @@ def _up_to_stop_of_call(
     """The reply up to and with what ends its calls, and that token: a stop that the model knows, else the last special token."""
     after = rendered.rfind(reply["tool_calls"][-1]["function"]["name"])
     found = [match for match in specials_pattern(specials).finditer(rendered) if match.start() >= after]
-    stops = [match for match in found if match[0] == ending.stop or specials[match[0]] in known_stops(tokenizer)]
+    known = known_stops(tokenizer)
+    stops = [match for match in found if match[0] == ending.stop or specials[match[0]] in known]
     if chosen := next(iter(stops), None):
         return rendered[: chosen.end()], chosen[0]
     if appended := appended_to_calls(tokenizer, specials):

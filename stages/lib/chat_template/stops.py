@@ -46,7 +46,7 @@ class Ending(NamedTuple):
 
 
 ENDINGS: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Ending | str] = {}  # or why there is none
-APPENDED_TO_CALLS: dict[tuple[str, tuple[str, ...]], str] = {}
+APPENDED_TO_CALLS: dict[tuple[str, tuple[str, ...], tuple[int, ...]], str] = {}
 
 
 def note_stops(tokenizer: "PreTrainedTokenizerBase", ids: Iterable[int]) -> None:
@@ -94,7 +94,8 @@ def ending_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) ->
     Raises:
         TemplateMisfit: no reply can be learned with this template.
     """
-    stops = tuple(token for token, id in specials.items() if id in known_stops(tokenizer))
+    known = known_stops(tokenizer)
+    stops = tuple(token for token, id in specials.items() if id in known)
     key = (str(tokenizer.get_chat_template()), tuple(specials), stops)
     if key not in ENDINGS:
         try:
@@ -158,7 +159,7 @@ def check_prefix(prompt: str, whole: str) -> None:
 
 def appended_to_calls(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) -> str:
     """What a call at the conversation's end lacks up to and with the stop, which the template writes with the result only."""
-    key = (str(tokenizer.get_chat_template()), tuple(specials))
+    key = (str(tokenizer.get_chat_template()), tuple(specials), tuple(sorted(known_stops(tokenizer))))
     if key not in APPENDED_TO_CALLS:
         messages, tools = probe_of(uses_tools=True, has_thoughts=False)
         given = to_form(messages, form_of(tokenizer, uses_tools=True, has_thoughts=False))
