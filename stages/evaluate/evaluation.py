@@ -100,7 +100,7 @@ def right_pairs(answers: Answered, classified: dict[str, Answers]) -> tuple[Pair
 def other_pairs(name: str, group_of: dict[str, str]) -> Paired | None:
     """Likelihoods of both models on texts that are not of test; without a group of its own each text is one."""
     base, tuned = (read_others(contender, name) for contender in CONTENDERS)
-    both = base.join(tuned, lsuffix="_base", rsuffix="_tuned", how="inner")
+    both = base.add_suffix("_base").join(tuned.add_suffix("_tuned"), how="inner")
     if both.empty:
         return None
     groups = np.array([group_of.get(str(id), str(id)) for id in both.index], str)
@@ -122,7 +122,11 @@ def measure(scored: pd.DataFrame, answers: Answered, classified: dict[str, Answe
 
 
 def language_rows(answers: Answered) -> list[LanguageRow]:
-    return [row for name in CONTENDERS for row in by_language(name, answers.replies, answers.each[name], answers.texts[name])]
+    every = sorted(set(answers.replies["language"]))
+    rows: list[LanguageRow] = []
+    for name in CONTENDERS:
+        rows += by_language(name, answers.replies, answers.each[name], answers.texts[name], every)
+    return rows
 
 
 def figures_of_all(

@@ -147,9 +147,7 @@ def auc(
     for places, groups in zip(placements, (positive_groups, negative_groups), strict=True):
         sums = group_sums((places - value).reshape(-1, 1), groups)[:, 0]
         variance += len(sums) / (len(sums) - 1) * float(np.square(sums).sum()) / len(places) ** 2
-    error = float(np.sqrt(variance))
-    if error == 0:
-        return Estimate(value - 0.5, None, None, None, None, number, "all values stand on one side: no spread to go by")
+    error = max(float(np.sqrt(variance)), 0.5 / number)  # where all stand on one side, no spread is seen
     reach = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
     p = float(2 * stdtr(number - 1, -abs(value - 0.5) / error))
     return Estimate(value - 0.5, error, value - 0.5 - reach, value - 0.5 + reach, p, number, None)

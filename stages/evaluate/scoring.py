@@ -61,7 +61,7 @@ def variety(texts: list[str], samples: dict[int, int]) -> Figures:
     figures: Figures = {}
     for n, sample in samples.items():
         value = distinct_n(texts, n, sample)
-        figures[f"distinct_{n}"] = f"no reference has {n} words" if value is None else value
+        figures[f"distinct_{n}"] = f"no reference has {'a word' if n == 1 else 'two words'}" if value is None else value
     return figures
 
 
@@ -78,19 +78,21 @@ def reply_figures(replies: pd.DataFrame, each: pd.DataFrame, texts: list[str], s
     for name in DIRECTED:
         low, high = share_interval(each[name].to_numpy(), replies["group"].to_numpy(), settings.confidence)
         figures |= {f"{name}_low": low, f"{name}_high": high}
-    for row in by_language("", replies, each, texts):
-        if row["language"] in settings.languages:
-            figures |= {f"bleu_{row['language']}": row["bleu"], f"rouge_l_{row['language']}": row["rouge_l"]}
+    for row in by_language("", replies, each, texts, settings.languages):
+        figures |= {f"bleu_{row['language']}": row["bleu"], f"rouge_l_{row['language']}": row["rouge_l"]}
     absent = set(settings.languages) - set(replies["language"])
     figures |= {f"{name}_{language}": NO_REPLY for language in sorted(absent) for name in ("bleu", "rouge_l")}
     return figures | variety(texts, settings.samples)
 
 
-def by_language(contender: str, replies: pd.DataFrame, each: pd.DataFrame, texts: list[str]) -> list[LanguageRow]:
-    """Each language by itself, since each is tokenised its own way."""
+def by_language(
+    contender: str, replies: pd.DataFrame, each: pd.DataFrame, texts: list[str], languages: Sequence[str]
+) -> list[LanguageRow]:
+    """Each of these languages by itself, since each is tokenised its own way."""
     said = pd.Series(texts, dtype=object)
     rows: list[LanguageRow] = []
-    for language, part in replies.reset_index(drop=True).groupby("language", sort=True):
+    kept = replies.reset_index(drop=True)
+    for language, part in kept[kept["language"].isin(list(languages))].groupby("language", sort=True):
         pair = {"predictions": list(said[part.index]), "references": list(part["reference"])}
         rows.append(
             {
