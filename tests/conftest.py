@@ -187,8 +187,7 @@ def tiny_params() -> dict:
     params["tokenize"]["max_length"] = 256
     params["train"] |= {"pack_length": 256, "max_steps": 3, "validations": 1, "r": 2, "precision": "float32"}
     params["predict"] |= {"batch_size": 4, "max_new_tokens": 4, "precision": "float32"}
-    params["evaluate"] |= {"resamples": 100}
-    params["report"] |= {"show_text": ["pairs"], "replies": 3}
+    params["report"] |= {"show_text": ["pairs"], "replies": 3, "gates": []}
     return params
 
 

@@ -250,10 +250,11 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "base_model": ("base_model", "tokenize", "train", "predict"),
     "chat_template": ("base_model", "tokenize", "predict"),
     "core": ROOMS,
+    "languages.py": ("clean", "evaluate"),
     "model": ("train", "predict"),
     "personal_data": ("clean", "report"),
     "processes.py": ("clean", "split"),
-    "records/assignment.py": ("split", "report"),
+    "records/assignment.py": ("split", "evaluate", "report"),
     "records/cleaned.py": ("clean", "split", "report"),
     "records/collected.py": ("sources", "collect", "clean"),
     "records/conversation.py": ("base_model", "collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
@@ -271,7 +272,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
 REQUIREMENTS = {
     "core": ROOMS,
     "corpora": (),  # in the tiny project no source is packaged
-    "data": ("clean", "split", "report"),
+    "data": ("clean", "split", "evaluate", "report"),
     "model": ("base_model", "tokenize", "train", "predict"),
     "evaluation": ("evaluate",),
     "dvc": (),

@@ -8,7 +8,6 @@ import orjson
 
 from stages.clean.automatic_messages import is_boilerplate
 from stages.clean.context import steps_for
-from stages.clean.languages import detect_language
 from stages.clean.params import CleanParams, Treatment
 from stages.clean.refusals import is_refusal
 from stages.clean.repetition import is_repetitive
@@ -16,6 +15,7 @@ from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.structured import clean_structured
 from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.languages import detect_language
 from stages.lib.records.collected import FOLDER
 from stages.lib.records.conversation import (
     Conversation,

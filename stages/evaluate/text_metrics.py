@@ -1,29 +1,18 @@
-"""Reply metrics as `evaluate.Metric`s that need no hub: chrF, BLEU, ROUGE-L, distinct-n."""
+"""Reply metrics as `evaluate.Metric`s that need no hub: chrF, BLEU, ROUGE-L; and distinct-n."""
 
-import re
 import tempfile
 
 import datasets
 import evaluate
+import numpy as np
 import sacrebleu
 from rouge_score import rouge_scorer
 from sacrebleu.metrics.base import Metric
 
-from stages.lib.scripts import HANGUL, UNSPACED
+from stages.evaluate.words import words
 
-# One token for each character of a script written without spaces, or a run of letters and digits of any other.
-UNSPACED_CHARACTER = f"[{UNSPACED}{HANGUL}]"
-WORDS = re.compile(rf"{UNSPACED_CHARACTER}|(?:(?!{UNSPACED_CHARACTER})[^\W_])+")
 TOKENIZER_OF = {"zh": "zh", "yue": "zh", "ja": "char", "ko": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
-
-
-def words(text: str) -> list[str]:
-    """Lower-case words; characters where the script has no spaces.
-
-    >>> words("Don't panic, 你好!")
-    ['don', 't', 'panic', '你', '好']
-    """
-    return WORDS.findall(text.lower())
+SCORED_BY_SENTENCE = "mean of sentences"
 
 
 def bleu_tokenizer(language: str) -> str:
@@ -36,7 +25,27 @@ def signatures(languages: list[str]) -> dict[str, str]:
     one_reference = [["a"]]
     metrics: dict[str, Metric] = {"chrf": sacrebleu.CHRF(references=one_reference)}
     metrics |= {f"bleu_{one}": sacrebleu.BLEU(tokenize=bleu_tokenizer(one), references=one_reference) for one in languages}
-    return {name: str(metric.get_signature()) for name, metric in metrics.items()}
+    found = {name: str(metric.get_signature()) for name, metric in metrics.items()}
+    return found | {"chrf": f"{SCORED_BY_SENTENCE}|{found['chrf']}"}
+
+
+def sentence_chrf(replies: list[str], references: list[str]) -> np.ndarray:
+    """sacrebleu's chrF2 of each reply, 0 to 100: (N,)."""
+    metric = sacrebleu.CHRF()
+    pairs = zip(replies, references, strict=True)
+    return np.array([metric.sentence_score(reply, [reference]).score for reply, reference in pairs], float)
+
+
+def rouge_l(replies: list[str], references: list[str], max_words: int) -> np.ndarray:
+    """rouge-score's ROUGE-L F1 of each reply on `words`, the first `max_words` of each text, 0 to 100: (N,)."""
+
+    class Words:
+        def tokenize(self, text: str) -> list[str]:
+            return words(text)[:max_words]
+
+    scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=Words())
+    pairs = zip(replies, references, strict=True)
+    return 100 * np.array([scorer.score(reference, reply)["rougeL"].fmeasure for reply, reference in pairs], float)
 
 
 class TextMetric(evaluate.Metric):
@@ -58,12 +67,16 @@ class TextMetric(evaluate.Metric):
 
 
 class ChrF(TextMetric):
-    """Character n-gram F-score (Popovic 2015), 0 to 100, higher is better. Needs no tokenizer: languages can be pooled."""
+    """Character n-gram F-score (Popovic 2015), mean over replies, 0 to 100, higher is better.
 
-    description = "chrF2 of sacrebleu"
+    Each conversation counts alike, however long. Needs no tokenizer: languages can be pooled. `each`: of each reply.
+    """
 
-    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float]:
-        return {"chrf": sacrebleu.CHRF().corpus_score(predictions, [references]).score}
+    description = "chrF2 of sacrebleu, mean of sentences"
+
+    def _compute(self, predictions: list[str], references: list[str]) -> dict[str, float | np.ndarray]:
+        each = sentence_chrf(predictions, references)
+        return {"chrf": float(each.mean()), "each": each}
 
 
 class Bleu(TextMetric):
@@ -81,28 +94,20 @@ class RougeL(TextMetric):
     description = "ROUGE-L of rouge-score"
 
     def _compute(self, predictions: list[str], references: list[str], max_words: int) -> dict[str, float]:
-        class Words:
-            def tokenize(self, text: str) -> list[str]:
-                return words(text)[:max_words]
-
-        scorer = rouge_scorer.RougeScorer(["rougeL"], tokenizer=Words())
-        scores = [
-            scorer.score(reference, prediction)["rougeL"].fmeasure
-            for prediction, reference in zip(predictions, references, strict=True)
-        ]
-        return {"rouge_l": 100 * sum(scores) / len(scores)}
+        return {"rouge_l": float(rouge_l(predictions, references, max_words).mean())}
 
 
 def distinct_n(texts: list[str], n: int, sample: int) -> float | None:
-    """Different n-grams among the first `sample` n-grams of the texts, 0 to 1 (Li et al. 2016); higher is more varied.
+    """Different n-grams among the first `sample` of the texts, over `sample`: 0 to 1 (Li et al. 2016); higher is more varied.
 
-    It falls as the sample grows: compare only at equal `sample`. None where there is no n-gram.
+    It falls as the sample grows, so compare only at an equal one. Texts too short to fill it vary less, not more. None where
+    the sample is 0.
 
-    >>> distinct_n(["a b a b"], n=2, sample=3)
-    0.6666666666666666
+    >>> distinct_n(["a b a b"], n=2, sample=3), distinct_n(["a b"], n=2, sample=4)
+    (0.6666666666666666, 0.25)
     """
     grams = [gram for text in texts for gram in _ngrams(words(text), n)][:sample]
-    return len(set(grams)) / len(grams) if grams else None
+    return len(set(grams)) / sample if sample else None
 
 
 def count_ngrams(texts: list[str], n: int) -> int:

@@ -3,6 +3,7 @@
 The only stage whose outs are not cached by DVC but committed to git, so that a pull request shows them.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +20,14 @@ from stages.lib.records.conversation import SPLITS, conversations_of, read_conve
 from stages.lib.records.loss_history import LOSS_HISTORY, HistoryRow
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, read_pin
 from stages.lib.records.predictions import CONTENDERS
-from stages.lib.records.scores import EXAMPLES, SCORES, Evaluation, perplexity
+from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES, Evaluation, perplexity
 from stages.report import accounts
+from stages.report.evaluation import apart_from, confusion_table, languages_table, report_evaluation, strata_table
 from stages.report.excerpts import render_examples, render_replies
-from stages.report.names import shown_label, shown_name
+from stages.report.gates import METRICS
+from stages.report.gates import Gate as ShippingGate
+from stages.report.names import shown_label
 
-METRICS = Path("metrics")
 PLOTS = METRICS / "plots"
 
 
@@ -33,6 +36,7 @@ class ReportParams(Section):
     replies: int = Field(ge=0)
     smallest_label: int = Field(ge=1)
     strata: int = Field(ge=1)
+    gates: list[ShippingGate]
 
 
 def describe_training(history: Sequence[HistoryRow]) -> dict[str, float]:
@@ -48,16 +52,23 @@ def describe_training(history: Sequence[HistoryRow]) -> dict[str, float]:
 
 
 def perplexity_by_label(examples: pd.DataFrame, smallest: int) -> pd.DataFrame:
-    """Rows (label, model, perplexity, conversations); labels with fewer than `smallest` test conversations become `other`."""
+    """Rows (label, model, perplexity, conversations); labels with fewer than `smallest` test conversations become `(other)`.
+
+    Neither it nor `(none)`, for what has no label, is a label that a user gave.
+    """
     scored = examples[examples["base_unscored"].isna() & examples["tuned_unscored"].isna()].copy()
-    sizes = scored["label"].map(scored["label"].value_counts())
-    scored["label"] = scored["label"].where(sizes >= smallest, "other")
+    labels = scored["label"].map(shown_label, na_action="ignore")
+    small = labels.notna() & (scored["label"].map(scored["label"].value_counts()) < smallest)
+    for name, among in (("(other)", small), ("(none)", labels.isna())):
+        labels = labels.mask(among, apart_from(name, set(labels.dropna())))
+    scored["label"] = labels
     rows = []
     for label, part in scored.groupby("label", sort=True):
         for model in CONTENDERS:
             value = perplexity(part[f"{model}_nll"], part[f"{model}_labels"])
-            rows.append({"label": shown_label(str(label)), "model": model, "perplexity": value, "conversations": len(part)})
-    return pd.DataFrame(rows)
+            if math.isfinite(value):
+                rows.append({"label": label, "model": model, "perplexity": value, "conversations": len(part)})
+    return pd.DataFrame(rows, columns=["label", "model", "perplexity", "conversations"])
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
@@ -97,19 +108,16 @@ def report_training(history: Sequence[HistoryRow]) -> None:
         write_table(PLOTS / f"{name}.csv", losses[["step", name]].dropna())
 
 
-def name_languages(values: object) -> object:
-    """The scores with the languages in their names, which come from the user's file, as they may be shown."""
-    return {shown_name(name): value for name, value in values.items()} if isinstance(values, dict) else values
-
-
 def report_scores(params: ReportParams) -> None:
     evaluation: Evaluation = read_json(SCORES)
-    for name, values in evaluation.items():
-        write_json(METRICS / f"{name}.json", name_languages(values))
+    report_evaluation(evaluation, params.gates)
     examples = pd.read_parquet(EXAMPLES)
     write_table(PLOTS / "perplexity.csv", perplexity_by_label(examples, params.smallest_label))
+    write_table(PLOTS / "confusion.csv", confusion_table(evaluation))
+    write_table(METRICS / "strata.csv", strata_table(evaluation["strata"]))
+    write_table(METRICS / "languages.csv", languages_table(evaluation))
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
-    replies = render_replies(examples, messages_of, params.show_text, params.replies)
+    replies = render_replies(pd.read_parquet(REPLIES), messages_of, params.show_text, params.replies)
     (METRICS / "replies.md").write_text(replies, encoding="utf-8")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from stages.lib.records.conversation import Message, reply_text, trained_positions
+from stages.lib.records.conversation import Message, reply_text
 from stages.lib.records.tokenize_ledger import RenderedExample
 from stages.report.names import shown_name
 
@@ -26,18 +26,18 @@ def may_show(id: str, show_text: Sequence[str]) -> bool:
     return id.partition("/")[0] in show_text
 
 
-def render_replies(examples: pd.DataFrame, messages_of: dict[str, list[Message]], show_text: Sequence[str], number: int) -> str:
-    """Evenly spaced test conversations with both models' replies to the last user message."""
+def render_replies(replies: pd.DataFrame, messages_of: dict[str, list[Message]], show_text: Sequence[str], number: int) -> str:
+    """Evenly spaced test conversations with both models' replies, of each conversation the last one."""
     lines = ["# Replies on test conversations", ""]
-    for position in sorted({len(examples) * index // number for index in range(number)}):
-        row = examples.iloc[position]
+    last_ones = replies.drop_duplicates("id", keep="last")
+    for position in sorted({len(last_ones) * index // number for index in range(number) if len(last_ones)}):
+        row = last_ones.iloc[position]
         lines += heading(row["id"])
         if not may_show(row["id"], show_text):
             lines += NOT_SHOWN
             continue
         messages = messages_of[row["id"]]
-        last = max(trained_positions(messages), default=len(messages))
-        turns: list[tuple[str, object]] = [(message["role"], reply_text(message)) for message in messages[:last]]
+        turns: list[tuple[str, object]] = [(message["role"], reply_text(message)) for message in messages[: row["turn"]]]
         turns += [("reference", row["reference"]), ("base", row["base_reply"]), ("tuned", row["tuned_reply"])]
         for name, text in turns:
             lines += [f"**{name}**", "", *quote(text if isinstance(text, str) else "(none)")]

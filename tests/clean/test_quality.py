@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.clean.automatic_messages import is_boilerplate
-from stages.clean.languages import detect_language
 from stages.clean.refusals import is_refusal
 from stages.clean.repetition import is_repetitive
+from stages.lib.languages import detect_language
 
 CASES = REPO / "tests/cases"
 JUDGEMENTS: dict[str, Callable[[str], bool]] = {
@@ -93,7 +93,7 @@ def test_a_text_without_letters_has_no_language(text: str) -> None:
 def test_language_detection_is_silent_and_needs_no_network(caplog: pytest.LogCaptureFixture) -> None:
     code = (
         "import socket; socket.socket.connect = None; socket.getaddrinfo = None\n"
-        "from stages.clean.languages import detect_language\n"
+        "from stages.lib.languages import detect_language\n"
         "print(detect_language('Wo ist der Bahnhof? ' * 500))"
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=True)

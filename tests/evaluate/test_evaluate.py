@@ -1,6 +1,7 @@
-"""Metrics: each against values worked out by hand or by sacrebleu itself; languages apart; intervals over conversations."""
+"""The stage: from predictions to scores, with nulls that have a reason where something cannot be measured."""
 
 import contextlib
+import json
 import math
 from pathlib import Path
 
@@ -9,274 +10,326 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import sacrebleu
 import yaml
 from conftest import write_conversations
 
 from stages.evaluate import __main__ as evaluate
-from stages.evaluate.__main__ import EvaluateParams, bits_per_byte, bootstrap, compare, perplexity, score_replies, score_variety
-from stages.evaluate.text_metrics import Bleu, ChrF, RougeL, bleu_tokenizer, count_ngrams, distinct_n, signatures, words
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_json
+from stages.lib.core.files import read_json, write_json, write_jsonl
+from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
-from stages.lib.records.predictions import SCHEMA, blank, predictions_of
+from stages.lib.records.predictions import predictions_of
+from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES
 
-PARAMS = EvaluateParams(seed=0, resamples=200, confidence=0.95, rouge_max_words=500)
 ENGLISH = ["The train to Bern leaves at nine.", "I would like to pay my invoice, please.", "A robot is a machine that can move."]
-CHINESE = ["今天的天气很好，我们去公园吧。", "机器人是一种可以移动的机器。", "我想支付我的发票，谢谢您的帮助。"]
+CHINESE = ["今天的天气很好，我们去公园吧。"]
+SCHEMA = pa.schema(
+    {"set": pa.string(), "id": pa.string(), "turn": pa.int64(), "nll": pa.float64(), "labels": pa.int64(),
+     "unscored": pa.string(), "reply": pa.string(), "reply_tokens": pa.int64(), "stopped": pa.bool_(), "unanswered": pa.string(),
+     "label_nll": pa.map_(pa.string(), pa.float64())}
+)  # fmt: skip
+PIN = {"files": {"model.safetensors": {"sha256": "ab", "size": 3}}, "tokenizer": {"tokenizer.json": {"sha256": "cd", "size": 4}}}
 
 
-# Reply metrics
+def example(reference: str, base: tuple | None, tuned: tuple | None, **more: object) -> dict:
+    """A test conversation and what each model made of it: (nll, labels, reply), None where it made nothing."""
+    return {"reference": reference, "base": base, "tuned": tuned, "language": "en", "label": None, "group": None} | more
 
 
-@pytest.mark.parametrize(("texts", "language"), [(ENGLISH, "en"), (CHINESE, "zh"), ([*ENGLISH, *CHINESE], "zh")])
-def test_identical_texts_score_100(texts: list[str], language: str) -> None:
-    pair = {"predictions": texts, "references": texts}
-    assert ChrF().compute(**pair)["chrf"] == pytest.approx(100)
-    assert Bleu().compute(**pair, language=language)["bleu"] == pytest.approx(100)
-    assert RougeL().compute(**pair, max_words=500)["rouge_l"] == pytest.approx(100)
+def predict(id: str, found: tuple | None, label_nll: dict | None) -> dict:
+    nll, labels, reply = found or (None, None, None)
+    row = {"set": "test", "id": id, "turn": 1, "nll": nll, "labels": labels, "reply": reply, "label_nll": label_nll}
+    missing = {"unscored": "too long", "unanswered": "too long", "stopped": None, "reply_tokens": None}
+    return row | (missing if found is None else dict.fromkeys(missing) | {"stopped": len(reply) < 20, "reply_tokens": len(reply)})
 
 
-@pytest.mark.parametrize("language", ["en", "zh", "zh-Hant", "ja", "th", "und"])
-def test_bleu_and_chrf_are_sacrebleus(language: str) -> None:
-    texts = [*ENGLISH, *CHINESE]
-    replies = [text[:-4] + "?" for text in texts]
-    tokenizer = {"zh": "zh", "zh-Hant": "zh", "ja": "char", "th": "char"}.get(language, "13a")
-    expected = sacrebleu.corpus_bleu(replies, [texts], tokenize=tokenizer).score
-    assert bleu_tokenizer(language) == tokenizer
-    assert Bleu().compute(predictions=replies, references=texts, language=language)["bleu"] == pytest.approx(expected)
-    assert ChrF().compute(predictions=replies, references=texts)["chrf"] == pytest.approx(
-        sacrebleu.corpus_chrf(replies, [texts]).score
-    )
-
-
-def test_chinese_bleu_needs_the_chinese_tokenizer() -> None:
-    replies = [text[:-3] + "吗？" for text in CHINESE]
-    assert Bleu().compute(predictions=replies, references=CHINESE, language="zh")["bleu"] > 50
-    assert Bleu().compute(predictions=replies, references=CHINESE, language="en")["bleu"] < 5
-
-
-@pytest.mark.parametrize(
-    ("reply", "reference", "expected"),
-    [
-        ("the cat sat", "the cat sat on the mat", 2 * 1 * 0.5 / 1.5),  # precision 3/3, recall 3/6
-        ("mat the on sat", "the cat sat on the mat", 2 * (2 / 4) * (2 / 6) / (2 / 4 + 2 / 6)),  # "the on" or "the sat"
-        ("我很好", "我不好", 2 / 3),  # two of three characters in order, both ways
-        ("", "the cat", 0),
-        ("dog", "the cat", 0),
-    ],
-)
-def test_rouge_l_is_the_f1_of_the_longest_common_subsequence(reply: str, reference: str, expected: float) -> None:
-    score = RougeL().compute(predictions=[reply], references=[reference], max_words=500)["rouge_l"]
-    assert score == pytest.approx(100 * expected)
-
-
-def test_rouge_l_is_a_mean_over_texts_and_reads_no_more_words_than_asked() -> None:
-    pairs = {"predictions": ["a b c", "x"], "references": ["a b d", "x"]}
-    assert RougeL().compute(**pairs, max_words=500)["rouge_l"] == pytest.approx(100 * (2 / 3 + 1) / 2)
-    assert RougeL().compute(**pairs, max_words=2)["rouge_l"] == pytest.approx(100)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("Hello, WORLD 42!", ["hello", "world", "42"]),
-        ("我用Python写code", ["我", "用", "python", "写", "code"]),
-        ("東京タワー", ["東", "京", "タ", "ワ", "ー"]),
-        ("안녕 하세요", ["안", "녕", "하", "세", "요"]),
-        ("snake_case(x)", ["snake", "case", "x"]),
-        ("Größe Ünal", ["größe", "ünal"]),
-        ("👍 …", []),
-    ],
-)
-def test_words_are_words_or_characters_where_the_script_has_no_spaces(text: str, expected: list[str]) -> None:
-    assert words(text) == expected
-
-
-def test_languages_are_never_pooled_in_bleu_and_rouge() -> None:
-    table = pd.DataFrame({"language": ["en"] * 3 + ["zh"] * 3, "reference": [*ENGLISH, *CHINESE]})
-    scores = score_replies(table, pd.Series([*ENGLISH, *["不知道"] * 3]), 500)
-    assert sorted(scores) == ["bleu_en", "bleu_zh", "chrf", "rouge_l_en", "rouge_l_zh"]
-    assert (scores["bleu_en"], scores["rouge_l_en"]) == (pytest.approx(100), pytest.approx(100))
-    assert scores["bleu_zh"] < 20
-    assert scores["rouge_l_zh"] < 20
-
-
-def test_a_signature_tells_which_tokenizer_made_a_score() -> None:
-    found = signatures(["en", "zh"])
-    assert sorted(found) == ["bleu_en", "bleu_zh", "chrf"]
-    assert "tok:13a" in found["bleu_en"]
-    assert "tok:zh" in found["bleu_zh"]
-    assert all(f"version:{sacrebleu.__version__}" in text for text in found.values())
-
-
-# Variety
-
-
-def test_distinct_n_counts_different_n_grams_of_the_sample_and_none_over_two_texts() -> None:
-    assert distinct_n(["a b a b", "a b"], n=1, sample=99) == pytest.approx(2 / 6)
-    assert distinct_n(["a b a b", "a b"], n=2, sample=99) == pytest.approx(2 / 4)  # ab ba ab | ab
-    assert distinct_n(["a b a b", "a b"], n=1, sample=2) == 1
-    assert distinct_n(["a"], n=2, sample=99) is None
-    assert count_ngrams(["a b c", "a", ""], 2) == 2
-
-
-def test_distinct_n_is_taken_at_equal_n_for_base_tuned_and_reference() -> None:
-    varied = [f"one {number}" for number in range(50)]
-    variety = score_variety({"base": varied, "tuned": varied[:5], "reference": varied[:10]})
-    assert variety["base"] == variety["tuned"] == variety["reference"]
-    assert variety["base"]["distinct_1"] == pytest.approx(6 / 10)
-
-
-# Likelihood
-
-
-def test_perplexity_is_exp_of_total_over_total_and_no_mean_of_means() -> None:
-    nll, labels = np.array([1.0, 90.0]), np.array([1, 10])
-    assert perplexity(nll, labels) == pytest.approx(math.exp(91 / 11))
-    assert perplexity(nll, labels) != pytest.approx((math.exp(1) + math.exp(9)) / 2)
-
-
-def test_bits_per_byte_is_nll_in_bits_over_utf8_bytes() -> None:
-    assert bits_per_byte(np.array([math.log(2) * 12]), np.array([len("你好".encode())])) == pytest.approx(2)
-
-
-# Intervals
-
-
-def scored(number: int, seed: int = 0) -> pd.DataFrame:
-    random = np.random.default_rng(seed)
-    labels = random.integers(1, 30, number)
-    base = labels * random.uniform(1, 3, number)
-    return pd.DataFrame({"base_nll": base, "tuned_nll": base * random.uniform(0.5, 1.1, number), "base_labels": labels})
-
-
-@pytest.mark.parametrize("number", [2, 5, 50, 500])
-@pytest.mark.parametrize("seed", range(3))
-def test_the_interval_holds_the_point_estimate(number: int, seed: int) -> None:
-    found = compare(scored(number, seed), PARAMS)
-    assert found["perplexity_ratio_low"] <= found["perplexity_ratio"] <= found["perplexity_ratio_high"]
-    assert found["perplexity_ratio"] == pytest.approx(
-        perplexity(scored(number, seed)["tuned_nll"], scored(number, seed)["base_labels"])
-        / perplexity(scored(number, seed)["base_nll"], scored(number, seed)["base_labels"])
-    )
-
-
-def test_the_interval_is_the_same_each_time_and_another_for_another_seed() -> None:
-    table = scored(40)
-    assert compare(table, PARAMS) == compare(table, PARAMS)
-    assert compare(table, PARAMS) != compare(table, PARAMS.model_copy(update={"seed": 1}))
-
-
-def test_the_interval_narrows_with_confidence_and_with_more_conversations() -> None:
-    def width(number: int, confidence: float) -> float:
-        found = compare(scored(number), PARAMS.model_copy(update={"confidence": confidence}))
-        return found["perplexity_ratio_high"] - found["perplexity_ratio_low"]
-
-    assert width(40, 0.6) < width(40, 0.95)
-    assert width(800, 0.95) < width(40, 0.95) / 2
-
-
-def test_the_bootstrap_draws_as_many_rows_as_there_are_with_replacement() -> None:
-    draws: list[np.ndarray] = []
-
-    def remember(rows: np.ndarray) -> float:
-        draws.append(rows)
-        return float(rows.mean())
-
-    low, high = bootstrap(remember, 30, PARAMS)
-    assert len(draws) == PARAMS.resamples
-    assert all(len(rows) == 30 and 0 <= rows.min() <= rows.max() < 30 for rows in draws)
-    assert all(len(set(rows)) < 30 for rows in draws)
-    assert (low, high) == pytest.approx(np.quantile([rows.mean() for rows in draws], [0.025, 0.975]))
-
-
-def test_the_interval_resamples_conversations_and_not_turns() -> None:
-    # Ten conversations of 20 labels that go all one way: drawn whole, the ratio swings; label by label it would hardly move.
-    better = np.array([1.0, 0.2] * 5)
-    table = pd.DataFrame({"base_nll": [60.0] * 10, "tuned_nll": 60 * better, "base_labels": [20] * 10})
-    found = compare(table, PARAMS)
-    assert found["perplexity_ratio_high"] / found["perplexity_ratio_low"] > 3
-
-
-def test_the_share_that_grew_more_likely_counts_conversations() -> None:
-    table = pd.DataFrame({"base_nll": [2.0, 2.0, 2.0, 9.0], "tuned_nll": [1.0, 1.0, 2.0, 10.0], "base_labels": [1, 1, 1, 100]})
-    assert compare(table, PARAMS)["more_likely_when_tuned"] == 0.5
-
-
-# The stage
-
-
-def evaluate_folder(folder: Path, rows: list[dict]) -> dict:
-    """Run the stage on conversations given as language, reference, and (nll, labels, reply) of base and tuned, None: unscored."""
-    params = {"evaluate": PARAMS.model_dump()}
+def evaluate_folder(folder: Path, rows: list[dict], conditions: dict | None = None, more: dict | None = None) -> dict:
+    """Run the stage; `more`: contender -> further rows of its predictions."""
+    folder.mkdir(exist_ok=True)
+    params = {"evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    (folder / "requirements").mkdir()
-    for name in ("core.txt", "evaluation.txt"):
+    (folder / "requirements").mkdir(exist_ok=True)
+    for name in ("core.txt", "data.txt", "evaluation.txt"):
         (folder / "requirements" / name).write_text("", encoding="utf-8")
-    conversations = []
-    predictions: dict[str, list[dict]] = {"base": [], "tuned": []}
+    conversations, assignment = [], []
+    predictions: dict[str, list[dict]] = {model: list((more or {}).get(model, [])) for model in ("base", "tuned")}
     for number, row in enumerate(rows):
-        messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": row["reference"]}]
-        id = f"pairs/{number}"
-        conversations.append({"id": id, "label": None, "language": row["language"], "group": None, "messages": messages})
+        id = f"pairs/{number:04}"
+        messages = [{"role": "user", "content": f"question {number}"}, {"role": "assistant", "content": row["reference"]}]
+        conversations.append({"id": id, "label": row["label"], "language": row["language"], "group": None, "messages": messages})
+        assignment.append({"id": id, "split": "test", "stratum": "", "group": row["group"] or id})
         for model, table in predictions.items():
-            nll, labels, reply = row[model] or (None, None, None)
-            stopped, reason = (None, "too long") if reply is None else (len(reply) < 20, None)
-            row_of = blank("test", id, 1) | {"nll": nll, "labels": labels, "reply": reply, "stopped": stopped, "unscored": reason}
-            table.append(row_of)
+            table.append(predict(id, row[model], row.get(f"{model}_label_nll")) | row.get("row", {}))
     write_conversations(folder / conversations_of("test"), conversations)
-    (folder / "data/predictions").mkdir(parents=True)
+    train = [{**one, "id": f"train/{at}"} for at, one in enumerate(conversations)]
+    write_conversations(folder / conversations_of("train"), train)
+    write_jsonl(folder / ASSIGNMENT, assignment)
+    write_json(folder / "models/base.json", PIN)
+    (folder / "data/predictions").mkdir(parents=True, exist_ok=True)
+    schema = SCHEMA.with_metadata({b"reprotune": json.dumps(conditions).encode()}) if conditions else SCHEMA
     for model, table in predictions.items():
-        pq.write_table(pa.Table.from_pylist(table, SCHEMA), folder / predictions_of(model))
-    (folder / evaluate.EXAMPLES).parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(table, schema), folder / predictions_of(model))
+    (folder / EXAMPLES).parent.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         evaluate.main()
-    return read_json(folder / evaluate.SCORES)
+    return read_json(folder / SCORES)
 
 
 ROWS = [
-    {"language": "en", "reference": ENGLISH[0], "base": (10.0, 5, "no idea at all, and so on"), "tuned": (5.0, 5, ENGLISH[0])},
-    {"language": "en", "reference": ENGLISH[1], "base": (80.0, 20, "no"), "tuned": (20.0, 20, ENGLISH[1])},
-    {"language": "zh", "reference": CHINESE[0], "base": (30.0, 10, "好"), "tuned": (30.0, 10, "不好")},
+    example(ENGLISH[0], (10.0, 5, "no idea at all, and so on"), (5.0, 5, ENGLISH[0])),
+    example(ENGLISH[1], (80.0, 20, "no"), (20.0, 20, ENGLISH[1])),
+    example(CHINESE[0], (30.0, 10, "好"), (30.0, 10, "不好"), language="zh"),
 ]
-UNSCORED_BY_BASE = {"language": "en", "reference": "x", "base": None, "tuned": (9999.0, 1, "x")}
-UNSCORED_BY_TUNED = {"language": "en", "reference": "x", "base": (9999.0, 1, "x"), "tuned": None}
-UNSCORED_BY_BOTH = {"language": "ja", "reference": "x", "base": None, "tuned": None}
+UNSCORED = [
+    example("x", None, (9999.0, 1, "x")),
+    example("x", (9999.0, 1, "x"), None),
+    example("x", None, None, language="ja"),
+]
 
 
-def test_the_stage_writes_each_models_scores(tmp_path: Path) -> None:
-    scores = evaluate_folder(tmp_path, ROWS)
-    assert scores["base"]["perplexity"] == pytest.approx(math.exp(120 / 35))
-    assert scores["tuned"]["perplexity"] == pytest.approx(math.exp(55 / 35))
+def many(number: int, gain: float = 0.4, groups: int = 1) -> list[dict]:
+    random = np.random.default_rng(0)
+    rows = []
+    for at in range(number):
+        labels = int(random.integers(2, 30))
+        base = labels * random.uniform(1, 3)
+        tuned = base - labels * (gain + random.normal(0, 0.3))
+        group = None if groups == 1 else f"g{at // groups}"
+        rows.append(
+            example(f"reference number {at}", (base, labels, f"reply {at}"), (tuned, labels, f"number {at}"), group=group)
+        )
+    return rows
+
+
+@pytest.fixture(scope="module")
+def scores(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    return evaluate_folder(tmp_path_factory.mktemp("evaluate"), ROWS)
+
+
+def test_the_stage_writes_each_models_scores(scores: dict) -> None:
+    base, tuned, reference = (scores["contenders"][name] for name in ("base", "tuned", "reference"))
+    assert base["perplexity"] == pytest.approx(math.exp(120 / 35))
+    assert tuned["perplexity"] == pytest.approx(math.exp(55 / 35))
     assert scores["comparison"]["perplexity_ratio"] == pytest.approx(math.exp((55 - 120) / 35))
-    assert scores["tuned"]["bleu_en"] == pytest.approx(100)
-    assert scores["tuned"]["bits_per_byte"] == pytest.approx(
-        55 / math.log(2) / sum(len(row["reference"].encode()) for row in ROWS)
+    assert tuned["bits_per_byte"] == pytest.approx(55 / math.log(2) / sum(len(row["reference"].encode()) for row in ROWS))
+    assert (base["reply_stopped"], tuned["reply_stopped"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert reference["reply_characters"] == pytest.approx(sum(len(row["reference"]) for row in ROWS) / 3)
+    assert scores["comparison"]["more_likely_when_tuned"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert tuned["length_ratio"] == pytest.approx(
+        (len(ENGLISH[0]) + len(ENGLISH[1]) + 2) / sum(len(r["reference"]) for r in ROWS)
     )
-    assert (scores["base"]["reply_stopped"], scores["tuned"]["reply_stopped"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
-    assert scores["reference"]["reply_characters"] == pytest.approx(sum(len(row["reference"]) for row in ROWS) / 3)
-    assert len(pd.read_parquet(tmp_path / evaluate.EXAMPLES)) == 3
 
 
-def test_rows_that_one_model_could_not_score_are_counted_and_left_out_of_both(tmp_path: Path) -> None:
-    scores = evaluate_folder(tmp_path, [*ROWS, UNSCORED_BY_BASE, UNSCORED_BY_TUNED, UNSCORED_BY_BOTH])
-    (tmp_path / "without").mkdir()
-    without = evaluate_folder(tmp_path / "without", ROWS)
-    for name in ("base", "tuned", "reference"):
-        assert (scores[name].pop("unscored"), without[name].pop("unscored")) == (3, 0)
-    assert scores == without
-    assert len(pd.read_parquet(tmp_path / evaluate.EXAMPLES)) == 6
+def test_the_floors_stand_beside_the_models_with_the_same_figures(scores: dict) -> None:
+    floors = [scores["contenders"][f"floor_{name}"] for name in ("echo", "constant", "random")]
+    assert all(
+        {"chrf", "broken", "length_ratio", "distinct_1"} <= set(floor) <= set(scores["contenders"]["tuned"]) for floor in floors
+    )
+    assert floors[0]["prompt_copy"] == 1
+
+
+def test_rows_that_one_model_could_not_score_are_counted_and_left_out_of_both(scores: dict, tmp_path: Path) -> None:
+    found = evaluate_folder(tmp_path, [*ROWS, *UNSCORED])
+    for name in ("base", "tuned"):
+        assert (found["contenders"][name]["unscored"], found["contenders"][name]["unanswered"]) == (3, 3)
+        for key in ("perplexity", "chrf", "bits_per_byte", "broken"):
+            assert found["contenders"][name][key] == scores["contenders"][name][key]
+    assert {key: found["comparison"][key] for key in scores["comparison"]} == scores["comparison"]
+    assert len(pd.read_parquet(tmp_path / EXAMPLES)) == 6
+    assert len(pd.read_parquet(tmp_path / REPLIES)) == 3
 
 
 def test_with_no_scored_row_at_all_the_reason_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReprotuneError, match=r"data/predictions: no test conversation could be scored: too long"):
-        evaluate_folder(tmp_path, [UNSCORED_BY_BOTH])
+        evaluate_folder(tmp_path, UNSCORED[2:])
 
 
-def test_predictions_of_another_test_set_are_an_error_that_says_so(tmp_path: Path) -> None:
+def test_an_empty_test_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ReprotuneError, match="test is empty"):
+        evaluate_folder(tmp_path, [])
+
+
+@pytest.mark.parametrize("missing", [1, -1])
+def test_predictions_of_another_test_set_are_an_error_that_says_so(tmp_path: Path, missing: int) -> None:
     evaluate_folder(tmp_path, ROWS)
-    path = tmp_path / predictions_of("tuned")
-    pq.write_table(pq.read_table(path)[1:], path)
-    with contextlib.chdir(tmp_path), pytest.raises(ReprotuneError, match=r"data/predictions/tuned\.parquet.*pairs/0"):
+    path = tmp_path / (predictions_of("tuned") if missing > 0 else conversations_of("test"))
+    if missing > 0:
+        pq.write_table(pq.read_table(path)[1:], path)
+    else:
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
+    with contextlib.chdir(tmp_path), pytest.raises(ReprotuneError, match=r"data/predictions/\w+\.parquet: .*pairs/0000"):
         evaluate.main()
+
+
+def test_the_keys_are_those_of_the_test_set_whatever_the_languages_and_the_models(tmp_path: Path) -> None:
+    languages = [f"x{chr(97 + at)}" for at in range(26)]
+    mixed = [example("a b", (1.0, 2, "a"), (1.0, 2, "b"), language=language) for language in languages for _ in range(2)]
+    keys = {name: set(figures) for name, figures in evaluate_folder(tmp_path / "mixed", mixed)["contenders"].items()}
+    english = [example("a b", (1.0, 2, "a"), (1.0, 2, "b")) for _ in range(100)]
+    for number, more in ((99, set()), (100, {"bleu_en", "rouge_l_en"})):
+        found = evaluate_folder(tmp_path / str(number), english[:number])
+        assert set(found["contenders"]["tuned"]) - keys["tuned"] == more
+        assert keys["tuned"] <= set(found["contenders"]["tuned"])
+        assert [(row["contender"], row["language"], row["replies"]) for row in found["languages"]] == [
+            ("base", "en", number), ("tuned", "en", number)]  # fmt: skip
+    assert len(keys["tuned"]) < 30
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_likelihood_that_is_no_number_leaves_nulls_with_their_reason(tmp_path: Path, bad: float) -> None:
+    rows = many(30)
+    rows[3]["tuned"] = (bad, 5, "reply")
+    found = evaluate_folder(tmp_path, rows)
+    assert found["contenders"]["base"]["perplexity"] > 1
+    assert found["contenders"]["tuned"]["perplexity"] is None
+    assert found["reasons"]["tuned.perplexity"] == "the likelihood of 1 of 30 conversations is no number"
+    assert found["comparison"]["perplexity_ratio_high"] is None
+    assert found["claims"][0]["verdict"] == "not_measured"
+    assert found["contenders"]["tuned"]["chrf"] > 0
+
+
+def test_a_perplexity_beyond_any_number_is_a_null_and_no_traceback(tmp_path: Path) -> None:
+    rows = [example("a b", (1.0, 1, "a"), (1e5 + at, 1, "b")) for at in range(25)]
+    found = evaluate_folder(tmp_path, rows)
+    assert "larger than any number" in found["reasons"]["tuned.perplexity"]
+    assert found["comparison"]["perplexity_ratio"] is None
+    assert found["claims"][0]["verdict"] == "more"
+
+
+def test_equal_models_are_neither_more_nor_less_likely(tmp_path: Path) -> None:
+    rows = [row | {"tuned": row["base"]} for row in many(30)]
+    found = evaluate_folder(tmp_path, rows)
+    assert found["comparison"]["more_likely_when_tuned"] == 0.5
+    assert found["comparison"]["perplexity_ratio"] == 1
+    assert found["comparison"]["perplexity_ratio_low"] is None
+    assert found["reasons"]["comparison.perplexity_ratio_low"].startswith("all groups give the same figure")
+    assert {claim["verdict"] for claim in found["claims"]} <= {"unclear", "not_measured"}
+
+
+def test_one_conversation_has_no_interval(tmp_path: Path) -> None:
+    found = evaluate_folder(tmp_path, many(1))
+    assert found["comparison"]["perplexity_ratio"] > 0
+    assert found["comparison"]["perplexity_ratio_low"] is None
+    assert "one group" in found["reasons"]["comparison.perplexity_ratio_low"]
+    assert found["claims"][0]["verdict"] == "too_few"
+
+
+def test_what_belongs_together_counts_once(tmp_path: Path) -> None:
+    alone, together = (evaluate_folder(tmp_path / str(groups), many(60, groups=groups)) for groups in (1, 5))
+    assert (alone["comparison"]["groups"], together["comparison"]["groups"]) == (60, 12)
+    assert alone["claims"][0]["verdict"] == "less"
+    assert together["claims"][0]["verdict"] == "too_few"
+
+
+def test_strata_of_twenty_rows_stand_alone_the_others_are_pooled_apart_from_a_label_of_that_name(tmp_path: Path) -> None:
+    labels = [*["billing"] * 25, *["other"] * 20, *["rare"] * 5, *[None] * 3]
+    rows = [row | {"label": label} for row, label in zip(many(53), labels, strict=True)]
+    strata = [one for one in evaluate_folder(tmp_path, rows)["strata"] if one["stratum"] == "label"]
+    assert [(one["value"], one["pooled"], one["conversations"]) for one in strata] == [
+        ("billing", False, 25), ("other", False, 20), (None, True, 8)]  # fmt: skip
+    assert strata[2]["verdict"] == "too_few"
+    assert strata[0]["estimate"] == pytest.approx(strata[0]["tuned"] / strata[0]["base"])
+
+
+def test_the_influence_names_the_conversations_that_move_the_result_most(tmp_path: Path) -> None:
+    rows = [example("a b", (10.0 + at % 3, 10, "a"), (9.0, 10, "b")) for at in range(40)]
+    for at in (5, 7, 30):
+        rows[at]["tuned"] = (400.0, 100, "b")
+    found = evaluate_folder(tmp_path, rows)
+    assert sorted(found["influence"]["without"]) == ["pairs/0005", "pairs/0007", "pairs/0030"]
+    assert found["comparison"]["perplexity_ratio"] > 1 > found["comparison"]["perplexity_ratio_without_3"]
+
+
+def test_several_turns_add_up_and_a_missing_likelihood_takes_no_reply_away(tmp_path: Path) -> None:
+    second = {"set": "test", "id": "pairs/0000", "turn": 1, "labels": 5, "unscored": None, "unanswered": None, "reply": None}
+    more = {"base": [second | {"nll": 7.0}], "tuned": [second | {"nll": 1.0}]}
+    found = evaluate_folder(tmp_path, ROWS, more=more)
+    assert found["contenders"]["base"]["perplexity"] == pytest.approx(math.exp(127 / 40))
+    assert found["contenders"]["base"]["replies"] == 3
+    half = example("x y", None, None, row={"reply": "x", "stopped": True, "unanswered": None})
+    found = evaluate_folder(tmp_path / "half", [*ROWS, half])
+    assert found["contenders"]["tuned"]["unscored"] == 1
+    assert found["contenders"]["tuned"]["replies"] == 4
+
+
+def test_forgetting_and_memorising_are_claimed_where_predict_gave_the_likelihoods(tmp_path: Path) -> None:
+    def others(name: str, number: int, factor: float, noise: int) -> dict[str, list[dict]]:
+        random = np.random.default_rng(noise)
+        blank = {"set": name, "turn": 1, "labels": 10, "unscored": None, "unanswered": None}
+        base = [blank | {"id": f"{name}/{at}", "nll": 20.0} for at in range(number)]
+        return {"base": base, "tuned": [one | {"nll": 20 * factor + random.normal(0, 1)} for one in base]}
+
+    retention, train = others("retention", 40, 1.5, 1), others("train", 40, 0.2, 2)
+    more = {model: [*retention[model], *train[model]] for model in ("base", "tuned")}
+    claims = {claim["name"]: claim for claim in evaluate_folder(tmp_path, many(40), more=more)["claims"]}
+    assert (claims["forgot"]["verdict"], claims["memorised"]["verdict"]) == ("more", "more")
+    assert claims["forgot"]["estimate"] == pytest.approx(math.e, rel=0.1)
+    assert claims["memorised"]["estimate"] == pytest.approx(0.5, abs=0.1)
+
+
+LABELS = ["card lost", "top up", "refund"]
+
+
+def classified(number: int, right: int) -> list[dict]:
+    """Of `number` questions base answers none and tuned `right`; by likelihood both know all."""
+    rows = []
+    for at in range(number):
+        label = LABELS[at % 3]
+        nll = {one: 0.1 if one == label else 5.0 for one in LABELS}
+        replies = "I don't know", label if at < right else LABELS[(at + 1) % 3]
+        rows.append(
+            example(label, (3.0, 3, replies[0]), (1.0, 3, replies[1]), base_label_nll=nll, tuned_label_nll=nll, label=label)
+        )
+    return rows
+
+
+def test_classification_is_judged_by_its_labels_and_not_by_overlap(tmp_path: Path) -> None:
+    conditions = {"task": "classification", "task_reason": "3 short replies", "labels": LABELS}
+    found = evaluate_folder(tmp_path, classified(90, 60), conditions)
+    base, tuned, majority = (found["contenders"][name] for name in ("base", "tuned", "floor_constant"))
+    assert (base["accuracy"], tuned["accuracy"], majority["accuracy"]) == (0, pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (base["invalid_reply"], tuned["invalid_reply"]) == (1, 0)
+    assert base["likelihood_accuracy"] == tuned["likelihood_accuracy"] == 1
+    assert tuned["accuracy_low"] < 2 / 3 < tuned["accuracy_high"]
+    assert found["comparison"]["accuracy_mcnemar_p"] == pytest.approx(2 * 0.5**60)
+    claim = found["claims"][0]
+    assert (claim["measure"], claim["verdict"]) == ("accuracy_difference", "more")
+    assert found["claims"][2]["verdict"] == "less"  # fewer replies that are no label
+    assert len(found["confusion"]) == 90
+    assert {one["measure"] for one in found["strata"]} == {"accuracy_difference"}
+
+
+def test_wrong_labels_only_are_no_success_though_the_perplexity_falls(tmp_path: Path) -> None:
+    conditions = {"task": "classification", "task_reason": "3 short replies", "labels": LABELS}
+    rows = classified(60, 0)
+    for row in rows:
+        row["base"] = (3.0, 3, row["reference"])
+    found = evaluate_folder(tmp_path, rows, conditions)
+    assert found["comparison"]["perplexity_ratio"] < 1
+    assert found["claims"][0]["verdict"] == "less"
+    assert found["comparison"]["accuracy_difference"] == -1
+
+
+def test_two_runs_differ_in_the_part_of_the_fingerprint_that_changed(scores: dict, tmp_path: Path) -> None:
+    first = scores["comparability"]
+    grouped = evaluate_folder(tmp_path / "grouped", [row | {"group": "g"} for row in ROWS])["comparability"]
+    assert {name for name in first if first[name] != grouped[name]} == {"test"}
+    conditions = {
+        "decoding": "greedy",
+        "max_new_tokens": 9,
+        "environment": {"precision": "float32", "device": "cpu", "torch": "2"},
+    }
+    told = evaluate_folder(tmp_path / "told", ROWS, conditions)["comparability"]
+    assert (told["base_precision"], told["tuned_decoding"]) == ("float32", "decoding greedy, max_new_tokens 9")
+    models = {f"{model}_{part}" for model in ("base", "tuned") for part in ("decoding", "precision", "device", "versions")}
+    assert {name for name in first if first[name] != told[name]} == models
+
+
+def test_predictions_from_before_there_were_turns_are_of_the_last_message(scores: dict, tmp_path: Path) -> None:
+    evaluate_folder(tmp_path, ROWS)
+    for model in ("base", "tuned"):
+        path = tmp_path / predictions_of(model)
+        pq.write_table(pq.read_table(path).drop(["set", "turn", "unanswered", "label_nll"]), path)
+    with contextlib.chdir(tmp_path):
+        evaluate.main()
+    assert read_json(tmp_path / SCORES) == scores

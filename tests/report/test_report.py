@@ -29,8 +29,16 @@ from stages.report import __main__ as report
 from stages.report import accounts
 from stages.report.names import shown_label
 
-SCORED = ("base", "comparison", "training", "tuned")
-FILES = {f"{name}.json" for name in (*SCORED, "data", "reference", "signatures")} | {"replies.md", "examples.md"}
+FLOORS = ("floor_constant", "floor_echo", "floor_random")
+SCORED = ("base", "comparison", "training", "tuned", *FLOORS)
+OTHERS = ("claims", "comparability", "data", "gates", "reasons", "reference", "signatures")
+FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {
+    "replies.md",
+    "examples.md",
+    "report.md",
+    "languages.csv",
+    "strata.csv",
+}
 HISTORY = [
     {"step": 0, "validation_loss": 3.0},
     {"step": 1, "train_loss": 2.5, "learning_rate": 1e-4, "gradient_norm": 1.0, "validation_loss": 2.0, "kept": True},
@@ -76,7 +84,9 @@ def write_ledgers() -> None:
         assignment.append({"id": row["id"], "split": split_of(row), "stratum": stratum, "group": row["id"], **near})
     write_jsonl(report.ASSIGNMENT, assignment)
     write_json(report.GATE, GATE)
-    write_jsonl(conversations_of("test"), [row for row in CONVERSATIONS if split_of(row) == "test"])
+    for split in ("test", "train"):
+        write_jsonl(conversations_of(split), [row for row in CONVERSATIONS if split_of(row) == split])
+    write_json(Path("models/base.json"), {"files": {}, "tokenizer": {}})
     tokenized = []
     for row in CONVERSATIONS:
         if split_of(row) in ("train", "validation"):
@@ -256,7 +266,9 @@ def test_a_metrics_file_is_flat_and_sorted(metrics: Path, name: str) -> None:
     values = json.loads(text)
     assert list(values) == sorted(values)
     assert text == json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-    assert all(isinstance(value, str if name == "signatures" else int | float) for value in values.values())
+    reasons = read(metrics, "reasons")
+    for key, value in values.items():
+        assert isinstance(value, str if name == "signatures" else int | float) or reasons[f"{name}.{key}"]
 
 
 @pytest.mark.parametrize("name", [*SCORED, "data"])
@@ -265,12 +277,17 @@ def test_dvc_shows_each_value_of_a_metrics_file(metrics: Path, name: str) -> Non
 
     values = read(metrics, name)
     assert values
-    assert _extract_metrics(values, name) == values
+    assert _extract_metrics(values, name) == {key: value for key, value in values.items() if value is not None}
 
 
 def test_the_scores_are_the_evaluations(metrics: Path, folder: Path) -> None:
     scores = json.loads((folder / report.SCORES).read_text(encoding="utf-8"))
-    assert {name: read(metrics, name) for name in scores} == scores
+    shown = {name: read(metrics, name) for name in scores["contenders"]}
+    assert shown == scores["contenders"]
+    assert read(metrics, "comparison") == scores["comparison"]
+    assert [{**one, "sentence": read(metrics, "claims")[one["name"]]["sentence"]} for one in scores["claims"]] == list(
+        read(metrics, "claims").values()
+    )
     assert (read(metrics, "tuned")["perplexity"], read(metrics, "tuned")["unscored"]) == (pytest.approx(math.e), 3)
 
 
@@ -301,10 +318,10 @@ def test_the_plot_pools_labels_with_few_conversations_and_weighs_by_labels() -> 
     )
     table = report.perplexity_by_label(examples, smallest=2)
     base = table[table["model"] == "base"].set_index("label")
-    assert list(base.index) == ["a", "other"]
-    assert list(base["conversations"]) == [2, 2]
+    assert list(base.index) == ["(other)", "a"]
+    assert base["conversations"].to_dict() == {"a": 2, "(other)": 2}
     assert base["perplexity"]["a"] == pytest.approx(math.exp(91 / 11))
-    assert base["perplexity"]["other"] == pytest.approx(math.exp(6 / 3))
+    assert base["perplexity"]["(other)"] == pytest.approx(math.exp(6 / 3))
     assert set(table[table["model"] == "tuned"]["perplexity"]) == {1.0}
 
 

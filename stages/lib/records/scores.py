@@ -1,38 +1,112 @@
-"""What evaluate writes and report shows: the scores, and a table of the test conversations."""
+"""What evaluate writes and report shows: scores and claims, a table of the test conversations and one of the replies to them."""
 
-import math
 from pathlib import Path
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 SCORES = Path("data/evaluation/scores.json")
-EXAMPLES = Path("data/evaluation/examples.parquet")
+EXAMPLES = Path("data/evaluation/examples.parquet")  # a row a test conversation
+REPLIES = Path("data/evaluation/replies.parquet")  # a row a reply, with its scores
 
-Scores = dict[str, float | None]  # metric -> value, each language's BLEU and ROUGE-L by itself: `bleu_en`
+Scores = dict[str, float | None]  # metric -> value, None where `Evaluation.reasons` says why
+ClaimName = Literal["better", "forgot", "broken", "length", "memorised"]
+Verdict = Literal["less", "more", "unclear", "too_few", "not_measured"]
+Measure = Literal[
+    "perplexity_ratio", "accuracy_difference", "broken_difference", "length_ratio", "retention_ratio", "memorised_auc"
+]
 
 
-class Comparison(TypedDict):
-    """Tuned against base on the same conversations. `perplexity_ratio`: tuned over base, with the ends of its interval."""
+class Claim(TypedDict):
+    """What the test says about one question. `verdict`: whether `measure` is less or more than if tuning had changed nothing.
 
+    `base`, `tuned`: the two models' own values. `low`, `high`: the interval of `estimate`. `p`: by itself; `p_holm`: with the
+    other claims. `detectable`: the smallest change that a test by itself would find four times in five, as a factor or a
+    difference like `estimate`. `more_conversations`: that would decide an effect of this size. `reason`: why no verdict.
+    """
+
+    name: ClaimName
+    measure: Measure
+    verdict: Verdict
+    base: float | None
+    tuned: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
     conversations: int
-    perplexity_ratio: float
-    perplexity_ratio_low: float
-    perplexity_ratio_high: float
-    more_likely_when_tuned: float
+    groups: int
+    detectable: float | None
+    more_conversations: int | None
+    reason: str | None
+
+
+class Stratum(TypedDict):
+    """A part of the test conversations; `base`, `tuned`: perplexity or accuracy.
+
+    `value` None: those without a label or the like; with `pooled`, those whose values have too few conversations.
+    """
+
+    stratum: str
+    value: str | None
+    pooled: bool
+    measure: Measure
+    conversations: int
+    groups: int
+    base: float | None
+    tuned: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    p_holm: float | None
+    verdict: Verdict
+
+
+class Influence(TypedDict):
+    """`without`: the ids of the conversations that moved the perplexity ratio most; `perplexity_ratio`: without them."""
+
+    without: list[str]
+    perplexity_ratio: float | None
+
+
+class LanguageRow(TypedDict):
+    """A language's replies of one contender. `replies`: how many; the scores 0 to 100."""
+
+    contender: str
+    language: str
+    replies: int
+    bleu: float
+    rouge_l: float
+    chrf: float
 
 
 class Evaluation(TypedDict):
-    """The scores of each contender and of the references; `signatures`: of a metric, what made it."""
+    """`contenders`: base, tuned, the references and the floors. `reasons`: "<contender>.<metric>" -> why it is None.
 
-    base: Scores
-    tuned: Scores
-    reference: Scores
-    comparison: Comparison
+    `confusion`: in classification, of tuned, a row a reply: the true label and the reply's, "" for none of them.
+    `comparability`: what a run was made with -> a hash, or None where it is not known.
+    """
+
+    task: str
+    task_reason: str
+    contenders: dict[str, Scores]
+    comparison: Scores
+    claims: list[Claim]
+    strata: list[Stratum]
+    influence: Influence
+    languages: list[LanguageRow]
+    confusion: list[tuple[str, str]]
+    reasons: dict[str, str]
     signatures: dict[str, str]
+    comparability: dict[str, str | None]
 
 
 def perplexity(nll: ArrayLike, labels: ArrayLike) -> float:
-    """exp(sum of NLL / sum of labels): lower is better. Not a mean of each conversation's perplexity."""
-    return math.exp(np.sum(nll) / np.sum(labels))
+    """exp(sum of NLL / sum of labels): lower is better. Not a mean of each conversation's perplexity.
+
+    NaN or infinite where it is no number.
+    """
+    with np.errstate(all="ignore"):
+        return float(np.exp(np.sum(nll) / np.float64(np.sum(labels))))

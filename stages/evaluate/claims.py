@@ -1,0 +1,111 @@
+"""What a test shows about tuning: claims with an interval, a p that counts the other claims, and what could have been shown."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.evaluate.figures import exponential_of
+from stages.evaluate.intervals import (
+    DETECTABLE,
+    FEWEST_GROUPS,
+    Estimate,
+    holm,
+    jackknife_t,
+    log_ratio_of_sums,
+    mean_difference,
+    more_needed,
+    sign_test,
+)
+from stages.lib.records.scores import Claim, ClaimName, Measure, Verdict
+
+TOO_FEW = "{groups:,} groups of conversations; under {fewest} are too few to tell"
+AS_RATIO: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")  # estimated as logarithms
+
+
+class Question(NamedTuple):
+    """A claim before the other claims are known; `estimate` None where `reason` says why nothing was measured."""
+
+    name: ClaimName
+    measure: Measure
+    estimate: Estimate | None
+    conversations: int
+    base: float | None = None
+    tuned: float | None = None
+    reason: str | None = None
+
+
+class Paired(NamedTuple):
+    """A value of both models for each row, and the row's group: (N,) each. `weights`: what a ratio divides by, or ones."""
+
+    base: np.ndarray
+    tuned: np.ndarray
+    weights: np.ndarray
+    groups: np.ndarray
+
+
+def compare_likelihoods(pairs: Paired, confidence: float) -> Estimate:
+    """The log of tuned over base perplexity: below 0 tuned is better."""
+    return mean_difference(pairs.tuned - pairs.base, pairs.weights, pairs.groups, confidence)
+
+
+def compare_shares(pairs: Paired, confidence: float) -> Estimate:
+    """Difference of two shares, tuned less base; the p is exact, since few rows may differ."""
+    differences = pairs.tuned.astype(float) - pairs.base.astype(float)
+    return mean_difference(differences, pairs.weights, pairs.groups, confidence)._replace(p=sign_test(differences, pairs.groups))
+
+
+def compare_lengths(pairs: Paired, confidence: float) -> Estimate:
+    """The log of tuned over base characters."""
+    return jackknife_t(np.column_stack([pairs.tuned, pairs.base]), pairs.groups, log_ratio_of_sums, confidence)
+
+
+def verdict_of(estimate: Estimate, p: float | None, confidence: float) -> tuple[Verdict, str | None]:
+    """The verdict, and why there is none."""
+    if estimate.groups < FEWEST_GROUPS:
+        return "too_few", TOO_FEW.format(groups=estimate.groups, fewest=FEWEST_GROUPS)
+    if estimate.value is None:
+        return "not_measured", estimate.reason
+    if p is None or p > 1 - confidence:
+        return "unclear", estimate.reason
+    return ("less" if estimate.value < 0 else "more"), None
+
+
+def shown(value: float | None, measure: Measure) -> float | None:
+    """On the scale that people read: a factor for what was estimated as a logarithm."""
+    if value is None or measure not in AS_RATIO:
+        return value
+    factor = exponential_of(value)
+    return factor if np.isfinite(factor) else None
+
+
+def claim(question: Question, p_holm: float | None, confidence: float) -> Claim:
+    estimate, measure = question.estimate or Estimate(None, None, None, None, None, 0, question.reason), question.measure
+    verdict: Verdict = "not_measured"
+    reason = question.reason
+    if question.estimate:
+        verdict, reason = verdict_of(estimate, p_holm, confidence)
+    undecided = verdict in ("unclear", "too_few")
+    return {
+        "name": question.name,
+        "measure": measure,
+        "verdict": verdict,
+        "base": question.base,
+        "tuned": question.tuned,
+        "estimate": shown(estimate.value, measure),
+        "low": shown(estimate.low, measure),
+        "high": shown(estimate.high, measure),
+        "p": estimate.p,
+        "p_holm": p_holm,
+        "conversations": question.conversations,
+        "groups": estimate.groups,
+        "detectable": shown(None if estimate.error is None else DETECTABLE * estimate.error, measure),
+        "more_conversations": more_needed(estimate, question.conversations) if undecided else None,
+        "reason": reason,
+    }
+
+
+def make_claims(questions: Sequence[Question], confidence: float) -> list[Claim]:
+    """All of them together err in at most 1 - confidence (Holm); what is too small to judge is not among them."""
+    tested = [one.estimate.p if one.estimate and one.estimate.groups >= FEWEST_GROUPS else None for one in questions]
+    return [claim(one, p, confidence) for one, p in zip(questions, holm(tested), strict=True)]

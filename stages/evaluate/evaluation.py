@@ -1,0 +1,198 @@
+"""From the tables of examples to everything that is said about a run."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from stages.evaluate.claims import Paired, make_claims
+from stages.evaluate.classification import Answers, classification_figures, confusion, read_answers
+from stages.evaluate.comparison import Measured, Task, ask, comparison_figures, pair
+from stages.evaluate.examples import Examples, read_others
+from stages.evaluate.figures import Figures, reasons_of, without_reasons
+from stages.evaluate.scoring import (
+    Settings,
+    by_language,
+    languages_with_metrics,
+    likelihood_figures,
+    reply_figures,
+    samples_of,
+    score_each,
+    variety,
+)
+from stages.evaluate.strata import compare_strata, find_influence
+from stages.evaluate.text_metrics import signatures
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.predictions import CONTENDERS, FOLDER
+from stages.lib.records.scores import Evaluation, LanguageRow
+
+
+class Answered(NamedTuple):
+    """Replies that both models gave; `texts` of each contender; `each`: the scores of each of these, a row a reply."""
+
+    replies: pd.DataFrame
+    texts: dict[str, list[str]]
+    each: dict[str, pd.DataFrame]
+
+
+class Given(NamedTuple):
+    """`task`, `task_reason` and `labels` as predict found them; `group_of` each conversation of the data."""
+
+    task: Task
+    task_reason: str
+    labels: list[str]
+    group_of: dict[str, str]
+
+
+def common_rows(examples: Examples) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Conversations with a likelihood of both models, and replies that both gave.
+
+    Raises:
+        ReprotuneError: there is neither.
+    """
+    conversations, replies = examples
+    scored = conversations[conversations["base_unscored"].isna() & conversations["tuned_unscored"].isna()]
+    answered = replies[replies["base_reply"].notna() & replies["tuned_reply"].notna()]
+    if scored.empty and answered.empty:
+        columns = [conversations["base_unscored"], conversations["tuned_unscored"]]
+        reasons = "; ".join(sorted(set(pd.concat(columns).dropna()))[:3])
+        raise ReprotuneError(f"{FOLDER}: no test conversation could be scored: {reasons or 'test is empty'}")
+    return scored.reset_index(drop=True), answered.reset_index(drop=True)
+
+
+def score_answers(answered: pd.DataFrame, floors: dict[str, list[str]], max_words: int) -> Answered:
+    texts = {contender: list(answered[f"{contender}_reply"]) for contender in CONTENDERS} | floors
+    stopped: dict[str, list[bool]] = {contender: list(answered[f"{contender}_stopped"].fillna(True)) for contender in CONTENDERS}
+    always = [True] * len(answered)
+    each = {name: score_each(answered, some, stopped.get(name, always), max_words) for name, some in texts.items()}
+    return Answered(answered, texts, each)
+
+
+def answers_of(answers: Answered, name: str, labels: list[str]) -> Answers:
+    replies = answers.replies
+    likelihoods = list(replies[f"{name}_label_nll"]) if name in CONTENDERS else []
+    known = [None if isinstance(one, float) else one for one in likelihoods]
+    return read_answers(list(replies["reference"]), answers.texts[name], known, labels)
+
+
+def contender_figures(name: str, scored: pd.DataFrame, answers: Answered, settings: Settings) -> Figures:
+    figures = reply_figures(answers.replies, answers.each[name], answers.texts[name], settings)
+    if name not in CONTENDERS:
+        return figures
+    columns = (scored[f"{name}_nll"], scored[f"{name}_labels"], scored["reference_bytes"])
+    stopped = answers.replies[f"{name}_stopped"]
+    figures |= likelihood_figures(*(column.to_numpy(float) for column in columns))
+    return figures | {"reply_stopped": float(stopped.mean()) if len(stopped) else "no conversation has a reply of both models"}
+
+
+def right_pairs(answers: Answered, classified: dict[str, Answers]) -> tuple[Paired, Paired, Paired | None]:
+    """Of classification: replies that are no label, right replies, and right most likely labels if these are known."""
+    groups, ones = answers.replies["group"].to_numpy(str), np.ones(len(answers.replies))
+    base, tuned = (classified[contender] for contender in CONTENDERS)
+    invalid = Paired((base.replied < 0).astype(float), (tuned.replied < 0).astype(float), ones, groups)
+    right = Paired((base.replied == base.actual).astype(float), (tuned.replied == tuned.actual).astype(float), ones, groups)
+    if base.nll is None or tuned.nll is None or np.isnan(base.nll).any() or np.isnan(tuned.nll).any():
+        return invalid, right, None
+    most_likely = base.nll.argmin(axis=1) == base.actual, tuned.nll.argmin(axis=1) == tuned.actual
+    return invalid, right, Paired(most_likely[0].astype(float), most_likely[1].astype(float), ones, groups)
+
+
+def other_pairs(name: str, group_of: dict[str, str]) -> Paired | None:
+    """Likelihoods of both models on texts that are not of test; without a group of its own each text is one."""
+    base, tuned = (read_others(contender, name) for contender in CONTENDERS)
+    both = base.add_suffix("_base").join(tuned.add_suffix("_tuned"), how="inner")
+    if both.empty:
+        return None
+    groups = np.array([group_of.get(str(id), str(id)) for id in both.index], str)
+    base_nll, tuned_nll, labels = (both[column].to_numpy(float) for column in ("nll_base", "nll_tuned", "labels_base"))
+    return Paired(base_nll, tuned_nll, labels, groups)
+
+
+def measure(scored: pd.DataFrame, answers: Answered, classified: dict[str, Answers], given: Given) -> Measured:
+    table = answers.replies[["group"]].copy()
+    for contender in CONTENDERS:
+        table[f"{contender}_length"] = [len(text) for text in answers.texts[contender]]
+        for column in ("chrf", "broken"):
+            table[f"{contender}_{column}"] = answers.each[contender][column].to_numpy(float)
+    invalid, right, likely = right_pairs(answers, classified) if classified else (pair(table, "broken"), None, None)
+    return Measured(
+        given.task, pair(scored, "nll", "base_labels"), pair(table, "length"), pair(table, "chrf"), invalid, right, likely,
+        other_pairs("retention", given.group_of), other_pairs("train", given.group_of),
+    )  # fmt: skip
+
+
+def language_rows(answers: Answered) -> list[LanguageRow]:
+    every = sorted(set(answers.replies["language"]))
+    rows: list[LanguageRow] = []
+    for name in CONTENDERS:
+        rows += by_language(name, answers.replies, answers.each[name], answers.texts[name], every)
+    return rows
+
+
+def figures_of_all(
+    examples: Examples, scored: pd.DataFrame, answers: Answered, classified: dict[str, Answers], settings: Settings
+) -> dict[str, Figures]:
+    """Of base, tuned, the floors and the references."""
+    counts: Figures = {"conversations": len(scored), "unscored": len(examples.conversations) - len(scored)}
+    counts["unanswered"] = len(examples.replies) - len(answers.replies)
+    figures: dict[str, Figures] = {}
+    for name in answers.texts:
+        figures[name] = (counts if name in CONTENDERS else {}) | contender_figures(name, scored, answers, settings)
+        if name in classified:
+            groups = answers.replies["group"].to_numpy(str)
+            figures[name] |= classification_figures(classified[name], groups, settings.confidence, name in CONTENDERS)
+    references = list(answers.replies["reference"])
+    mean = sum(map(len, references)) / len(references) if references else "no conversation has a reply of both models"
+    figures["reference"] = {"replies": len(references), "reply_characters": mean, **variety(references, settings.samples)}
+    return figures
+
+
+def evaluate_all(
+    examples: Examples, floors: dict[str, list[str]], given: Given, confidence: float, rouge_max_words: int
+) -> tuple[Evaluation, pd.DataFrame]:
+    """The evaluation, and the replies with the scores of each. `floors`: a reply of each floor to each of `examples.replies`."""
+    scored, answered = common_rows(examples)
+    kept = examples.replies["base_reply"].notna() & examples.replies["tuned_reply"].notna()
+    floors = {name: [text for text, keep in zip(texts, kept, strict=True) if keep] for name, texts in floors.items()}
+    answers = score_answers(answered, floors, rouge_max_words)
+    languages = languages_with_metrics(examples.conversations)
+    settings = Settings(confidence, rouge_max_words, languages, samples_of(list(examples.replies["reference"])))
+    is_classification = given.task == "classification"
+    classified = {name: answers_of(answers, name, given.labels) for name in answers.texts} if is_classification else {}
+    measured = measure(scored, answers, classified, given)
+    influence = find_influence(list(scored["id"]), measured.likelihoods)
+    figures = figures_of_all(examples, scored, answers, classified, settings)
+    figures["comparison"] = comparison_figures(measured, confidence) | {
+        "perplexity_ratio_without_3": "it cannot be computed"
+        if influence["perplexity_ratio"] is None
+        else influence["perplexity_ratio"]
+    }
+    reasons = {f"{name}.{key}": why for name, some in figures.items() for key, why in reasons_of(some).items()}
+    comparison = without_reasons(figures.pop("comparison"))
+    if measured.right is not None:
+        table = answers.replies.merge(examples.conversations, on=["id", "group", "label", "language"])
+        strata = compare_strata(table, measured.right, "accuracy_difference", confidence)
+    else:
+        strata = compare_strata(scored, measured.likelihoods, "perplexity_ratio", confidence)
+    evaluation: Evaluation = {
+        "task": given.task,
+        "task_reason": given.task_reason,
+        "contenders": {name: without_reasons(some) for name, some in figures.items()},
+        "comparison": comparison,
+        "claims": make_claims(ask(measured, confidence), confidence),
+        "strata": strata,
+        "influence": influence,
+        "languages": language_rows(answers),
+        "confusion": list(confusion(classified["tuned"]).itertuples(index=False, name=None)) if classified else [],
+        "reasons": reasons,
+        "signatures": signatures(sorted(set(answered["language"]))),
+        "comparability": {},
+    }
+    return evaluation, with_scores(answers)
+
+
+def with_scores(answers: Answered) -> pd.DataFrame:
+    """The replies of both models, with the scores of each."""
+    scores = [answers.each[contender].add_prefix(f"{contender}_") for contender in CONTENDERS]
+    columns = [column for column in answers.replies if not str(column).endswith("_label_nll")]
+    return pd.concat([answers.replies[columns], *scores], axis=1)

@@ -1,0 +1,111 @@
+"""What evaluate found -> files of metrics/ that people, `dvc metrics` and pull requests read."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from stages.lib.core.files import write_json
+from stages.lib.records.scores import Evaluation, Stratum
+from stages.report.gates import GATES, METRICS, Gate, Outcome, check_gates, describe
+from stages.report.names import shown_label, shown_name
+from stages.report.sentences import sentence
+
+FILES = {"claims": METRICS / "claims.json", "reasons": METRICS / "reasons.json", "comparability": METRICS / "comparability.json"}
+SUMMARY = METRICS / "report.md"
+GOOD = {"less": "better", "more": "worse", "unclear": "can't tell", "too_few": "too few to tell", "not_measured": "not measured"}
+VERDICTS = {"perplexity_ratio": GOOD, "accuracy_difference": GOOD | {"less": "worse", "more": "better"}}
+TABLE = ["perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_reply", "chrf", "length_ratio", "distinct_2", "broken"]
+
+
+def name_languages(values: Mapping[str, object]) -> dict[str, object]:
+    """The scores with the languages in their names, which come from the user's file, as they may be shown."""
+    return {shown_name(name): value for name, value in values.items()}
+
+
+def apart_from(name: str, taken: set[str]) -> str:
+    """The name, with more brackets where a user's own label is the same.
+
+    >>> apart_from("(other)", {"other"}), apart_from("(other)", {"(other)"})
+    ('(other)', '((other))')
+    """
+    while name in taken:
+        name = f"({name})"
+    return name
+
+
+def stratum_name(stratum: Stratum, taken: set[str]) -> str:
+    if stratum["value"] is not None:
+        return shown_label(stratum["value"])
+    return apart_from("(other)" if stratum["pooled"] else "(none)", taken)
+
+
+def strata_table(strata: Sequence[Stratum]) -> pd.DataFrame:
+    columns = ["stratum", "value", "conversations", "groups", "measure", "base", "tuned", "estimate", "low", "high", "p_holm",
+               "verdict"]  # fmt: skip
+    taken = {shown_label(one["value"]) for one in strata if one["value"] is not None}
+    return pd.DataFrame([{**one, "value": stratum_name(one, taken)} for one in strata], columns=columns)
+
+
+def languages_table(evaluation: Evaluation) -> pd.DataFrame:
+    columns = ["language", "contender", "replies", "chrf", "bleu", "rouge_l"]
+    table = pd.DataFrame(evaluation["languages"], columns=columns)
+    return table.assign(language=table["language"].map(shown_label)).sort_values(["language", "contender"])
+
+
+def confusion_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Rows (actual, predicted) of the tuned model; no row where the task is no classification."""
+    table = pd.DataFrame(evaluation["confusion"], columns=["actual", "predicted"])
+    return table.map(lambda label: shown_label(label) if label else "(no label)")
+
+
+def markdown_table(rows: Sequence[Sequence[object]]) -> list[str]:
+    head, *rest = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest)]
+
+
+def cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def strata_rows(strata: Sequence[Stratum]) -> list[list[object]]:
+    """With its head, for people: the models' own values, the change and its interval, the verdict."""
+    rows: list[list[object]] = [["stratum", "", "conversations", "base", "tuned", "change", "interval", "verdict"]]
+    for one, name in zip(strata, strata_table(strata)["value"], strict=True):
+        interval = "" if one["low"] is None or one["high"] is None else f"{cell(one['low'])} to {cell(one['high'])}"
+        values = [cell(value) for value in (one["base"], one["tuned"], one["estimate"])]
+        rows.append([one["stratum"], name, one["conversations"], *values, interval, VERDICTS[one["measure"]][one["verdict"]]])
+    return rows
+
+
+def summarise(evaluation: Evaluation, gates: Sequence[Outcome]) -> str:
+    """What a reviewer reads in two minutes."""
+    contenders, claims = evaluation["contenders"], evaluation["claims"]
+    lines = ["# What tuning changed", "", f"Task: {evaluation['task']} ({evaluation['task_reason']}).", ""]
+    lines += [f"- {sentence(claim)}" for claim in claims]
+    lines += [
+        "",
+        "Seed noise is not measured: another `train.seed` moves these figures too.",
+        "",
+        "## Beside models and floors",
+        "",
+    ]
+    keys = [key for key in TABLE if any(key in scores for scores in contenders.values())]
+    rows = [[name.replace("_", " "), *(cell(contenders[name].get(key)) for key in keys)] for name in contenders]
+    lines += markdown_table([["", *(key.replace("_", " ") for key in keys)], *rows])
+    if evaluation["strata"]:
+        lines += ["", "## Where", "", *markdown_table(strata_rows(evaluation["strata"]))]
+    if gates:
+        lines += ["", "## Gates", "", *(f"- {describe(outcome)}" for outcome in gates)]
+    return "\n".join(lines) + "\n"
+
+
+def report_evaluation(evaluation: Evaluation, gates: Sequence[Gate]) -> None:
+    for name, scores in (*evaluation["contenders"].items(), ("comparison", evaluation["comparison"])):
+        write_json(METRICS / f"{name}.json", name_languages(scores))
+    write_json(METRICS / "signatures.json", name_languages(evaluation["signatures"]))
+    write_json(FILES["reasons"], name_languages(evaluation["reasons"]))
+    write_json(FILES["comparability"], evaluation["comparability"])
+    write_json(FILES["claims"], {one["name"]: {**one, "sentence": sentence(one)} for one in evaluation["claims"]})
+    outcomes = check_gates(gates)
+    write_json(GATES, outcomes)
+    SUMMARY.write_text(summarise(evaluation, outcomes), encoding="utf-8")

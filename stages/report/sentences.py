@@ -1,0 +1,133 @@
+"""Claims in plain words, English and Chinese."""
+
+from typing import Literal
+
+from stages.lib.records.scores import Claim, ClaimName, Measure, Verdict
+
+Language = Literal["en", "zh"]
+RATIOS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
+
+HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, can't tell
+    "en": {
+        "better": ("Better on test", "Worse on test", "Can't tell whether it is better on test"),
+        "forgot": (
+            "General prompts are easier for it than before",
+            "It forgot: base's own replies to general prompts have become less likely",
+            "Can't tell whether it forgot anything",
+        ),
+        "broken": ("Fewer broken replies", "More broken replies", "Can't tell whether more or fewer replies are broken"),
+        "length": ("Shorter replies", "Longer replies", "Can't tell whether replies are longer or shorter"),
+        "memorised": (
+            "What it learned helps more on new conversations than on those of training",
+            "It knows training conversations better than new ones",
+            "Can't tell whether it memorised training conversations",
+        ),
+    },
+    "zh": {
+        "better": ("测试集上更好", "测试集上更差", "无法判断测试集上是否更好"),
+        "forgot": (
+            "通用提示对它来说比以前更容易",
+            "有遗忘，基座模型自己对通用提示的回复在它看来变得更不可能",
+            "无法判断它是否有所遗忘",
+        ),
+        "broken": ("有毛病的回复变少", "有毛病的回复变多", "无法判断有毛病的回复变多还是变少"),
+        "length": ("回复变短", "回复变长", "无法判断回复变长还是变短"),
+        "memorised": (
+            "学到的东西对新对话的帮助比对训练对话更大",
+            "它对训练对话比对新对话更熟悉",
+            "无法判断它是否记住了训练对话",
+        ),
+    },
+}
+VERDICTS: tuple[Verdict, ...] = ("less", "more", "unclear")
+MEASURES: dict[Language, dict[Measure, str]] = {
+    "en": {
+        "perplexity_ratio": "perplexity {estimate} times base's{interval}, from {base} to {tuned}",
+        "accuracy_difference": "share of right replies {estimate}{interval}, from {base} to {tuned}",
+        "broken_difference": "share of broken replies {estimate}{interval}, from {base} to {tuned}",
+        "length_ratio": "{estimate} times as long as base's{interval}, from {base} to {tuned} characters",
+        "retention_ratio": "perplexity of base's own replies to general prompts {estimate} times what it was{interval}",
+        "memorised_auc": "the gain tells a training conversation from a test one {estimate} beyond chance{interval}",
+    },
+    "zh": {
+        "perplexity_ratio": "困惑度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned}",
+        "accuracy_difference": "正确回复的比例变化 {estimate}{interval}，从 {base} 变为 {tuned}",
+        "broken_difference": "有毛病的回复的比例变化 {estimate}{interval}，从 {base} 变为 {tuned}",
+        "length_ratio": "长度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned} 个字符",
+        "retention_ratio": "基座对通用提示的回复，困惑度是原来的 {estimate} 倍{interval}",
+        "memorised_auc": "凭这一提升区分训练对话和测试对话，比随机猜测高 {estimate}{interval}",
+    },
+}
+WORDS: dict[Language, dict[str, str]] = {
+    "en": {
+        "too_few": "Too few to tell ({name}): {reason}.",
+        "not_measured": "Not measured ({name}): {reason}.",
+        "interval": " ({low} to {high})",
+        "detectable": " With this test set, a change smaller than {detectable} would be missed more than one time in five.",
+        "more": " About {more} more test conversations would decide an effect of this size.",
+        "ratio": "a factor of {factor}",
+        "stop": ".",
+        "colon": ": ",
+    },
+    "zh": {
+        "too_few": "样本太少，无法判断（{name}）：{reason}。",
+        "not_measured": "未测量（{name}）：{reason}。",
+        "interval": "（{low} 到 {high}）",
+        "detectable": "以现有的测试集，小于 {detectable} 的变化有超过五分之一的可能被漏掉。",
+        "more": "要判定这样大小的效应，大约还需要 {more} 段测试对话。",
+        "ratio": "{factor} 倍",
+        "stop": "。",
+        "colon": "：",
+    },
+}
+NAMES: dict[Language, dict[ClaimName, str]] = {
+    "en": {"better": "better", "forgot": "forgot", "broken": "broken replies", "length": "length", "memorised": "memorised"},
+    "zh": {"better": "更好", "forgot": "遗忘", "broken": "有毛病的回复", "length": "长度", "memorised": "记忆"},
+}
+
+
+def number(value: float | None, measure: Measure, signed: bool = False) -> str:
+    """
+    >>> number(0.302, "perplexity_ratio"), number(0.25, "accuracy_difference", signed=True), number(None, "length_ratio")
+    ('0.30', '+25%', '?')
+    """
+    if value is None:
+        return "?"
+    if measure in ("accuracy_difference", "broken_difference"):
+        return f"{value:+.0%}" if signed else f"{value:.0%}"
+    if measure == "memorised_auc":
+        return f"{value:+.2f}"
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def rounded(conversations: int) -> str:
+    """Two digits of it are more than can be known."""
+    digits = max(0, len(str(conversations)) - 2)
+    return f"{round(conversations, -digits):,}"
+
+
+def sentence(claim: Claim, language: Language = "en") -> str:
+    """One claim: the verdict, the figures behind it, what could have been shown and what would decide it."""
+    words, measure, verdict = WORDS[language], claim["measure"], claim["verdict"]
+    if verdict in ("too_few", "not_measured"):
+        return words[verdict].format(name=NAMES[language][claim["name"]], reason=claim["reason"])
+    ends = {end: number(claim[end], measure, signed=True) for end in ("low", "high")}
+    interval = "" if claim["low"] is None else words["interval"].format(**ends)
+    figures = MEASURES[language][measure].format(
+        estimate=number(claim["estimate"], measure, signed=True),
+        interval=interval,
+        base=number(claim["base"], measure),
+        tuned=number(claim["tuned"], measure),
+    )
+    less, more, unclear = HEADS[language][claim["name"]]
+    if measure == "accuracy_difference":
+        less, more = more, less
+    said = f"{dict(zip(VERDICTS, (less, more, unclear), strict=True))[verdict]}{words['colon']}{figures}{words['stop']}"
+    if verdict != "unclear":
+        return said
+    if claim["detectable"] is not None:
+        size = number(claim["detectable"], measure)
+        said += words["detectable"].format(detectable=words["ratio"].format(factor=size) if measure in RATIOS else size)
+    if claim["more_conversations"]:
+        said += words["more"].format(more=rounded(claim["more_conversations"]))
+    return said
