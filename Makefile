@@ -5,6 +5,9 @@
 PYTHON ?= python3
 # TORCH=cpu installs PyTorch's CPU build (200 MB instead of gigabytes of CUDA), for machines without a GPU.
 TORCH ?= default
+# REMOTES=s3,ssh adds what remotes of these kinds need: those in requirements/remotes/.
+REMOTES ?=
+comma := ,
 VENV := .venv
 REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
 ACTIVATE := . $(VENV)/bin/activate
@@ -28,7 +31,7 @@ run: $(VENV)/installed
 	@echo '  dvc metrics show metrics/base.json metrics/tuned.json'
 	@echo '  dvc plots show'
 
-env: $(VENV)/installed
+env: $(VENV)/installed $(patsubst %,$(VENV)/installed-%-remote,$(subst $(comma), ,$(REMOTES)))
 
 chat: $(VENV)/installed
 	@$(ACTIVATE) && python -m tools.chat $(ARGS)
@@ -61,6 +64,10 @@ endif
 	@$(INSTALL) -r requirements.txt
 	@$(VENV)/bin/python -m tools.draw --script $(VENV)/vega.js
 	@if git rev-parse --git-dir > /dev/null 2>&1; then $(VENV)/bin/python -m tools.merge_lock --install; fi
+	@touch $@
+
+$(VENV)/installed-%-remote: requirements/remotes/%.txt $(VENV)/installed
+	@$(INSTALL) -r $< -c requirements/constraints.txt
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed requirements/dev.txt
