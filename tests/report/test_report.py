@@ -344,7 +344,7 @@ def test_the_same_ledgers_give_the_same_bytes(metrics: Path, folder: Path, tmp_p
 def words_found(folder: Path, *words: str) -> set[tuple[str, str]]:
     """(file, word) wherever one of the words stands."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    assert len(files) >= len(FILES)
+    assert files
     return {(path.name, word) for path in files for word in words if word.encode() in path.read_bytes()}
 
 
