@@ -31,7 +31,8 @@ def find_task(group_of: dict[str, str]) -> Given:
 
 
 def summary(evaluation: Evaluation) -> str:
-    base, tuned, comparison = (*(evaluation["contenders"][name] for name in ("base", "tuned")), evaluation["comparison"])
+    base, tuned = evaluation["contenders"]["base"], evaluation["contenders"]["tuned"]
+    comparison = evaluation["comparison"]
     low, high = comparison["perplexity_ratio_low"], comparison["perplexity_ratio_high"]
     if base["perplexity"] is None or tuned["perplexity"] is None or comparison["perplexity_ratio"] is None:
         return f"evaluate: no perplexity of both models; {SCORES} says why"

@@ -188,11 +188,12 @@ def evaluate_all(
         "signatures": signatures(sorted(set(answered["language"]))),
         "comparability": {},
     }
-    return evaluation, with_scores(answers)
+    return evaluation, with_scores(examples.replies, answers)
 
 
-def with_scores(answers: Answered) -> pd.DataFrame:
-    """The replies of both models, with the scores of each."""
+def with_scores(replies: pd.DataFrame, answers: Answered) -> pd.DataFrame:
+    """All replies that were wanted, with the scores of those that both models gave."""
     scores = [answers.each[contender].add_prefix(f"{contender}_") for contender in CONTENDERS]
-    columns = [column for column in answers.replies if not str(column).endswith("_label_nll")]
-    return pd.concat([answers.replies[columns], *scores], axis=1)
+    scored = pd.concat([answers.replies[["id", "turn"]], *scores], axis=1)
+    columns = [column for column in replies if not str(column).endswith("_label_nll")]
+    return replies[columns].merge(scored, on=["id", "turn"], how="left", validate="one_to_one")

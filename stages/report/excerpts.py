@@ -37,7 +37,8 @@ def render_replies(replies: pd.DataFrame, messages_of: dict[str, list[Message]],
             lines += NOT_SHOWN
             continue
         messages = messages_of[row["id"]]
-        turns: list[tuple[str, object]] = [(message["role"], reply_text(message)) for message in messages[: row["turn"]]]
+        last = row["turn"] if row["turn"] >= 0 else len(messages)
+        turns: list[tuple[str, object]] = [(message["role"], reply_text(message)) for message in messages[:last]]
         turns += [("reference", row["reference"]), ("base", row["base_reply"]), ("tuned", row["tuned_reply"])]
         for name, text in turns:
             lines += [f"**{name}**", "", *quote(text if isinstance(text, str) else "(none)")]

@@ -50,6 +50,11 @@ def test_rows_of_a_group_count_as_one_voice() -> None:
 def test_a_few_heavy_groups_widen_the_interval() -> None:
     assert effective_groups(np.ones(10)) == pytest.approx(10)
     assert effective_groups(np.array([1000.0] + [1.0] * 9)) == pytest.approx(1, abs=0.1)
+    weights = np.array([10.0] * 5 + [1.0] * 35)
+    found = mean_difference(weights * RANDOM.normal(0, 1, 40), weights, ids(40), 0.95)
+    freedom = weights.sum() ** 2 / (weights**2).sum() - 1
+    assert freedom < 13
+    assert (found.high - found.low) / 2 == pytest.approx(t.ppf(0.975, freedom) * found.error)
 
 
 @pytest.mark.parametrize(

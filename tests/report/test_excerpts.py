@@ -77,14 +77,14 @@ def talk(*texts: str) -> list[dict]:
     return [{"role": ("user", "assistant")[at % 2], "content": text} for at, text in enumerate(texts)]
 
 
-def examples(*ids: str, **values: str | None) -> pd.DataFrame:
-    row = {"reference": "the reference", "base_reply": "of base", "tuned_reply": "of tuned"} | values
+def examples(*ids: str, turn: int = 1, **values: str | None) -> pd.DataFrame:
+    row = {"turn": turn, "reference": "the reference", "base_reply": "of base", "tuned_reply": "of tuned"} | values
     return pd.DataFrame([{"id": id} | row for id in ids])
 
 
 def test_a_test_conversation_is_shown_up_to_its_last_question_with_the_three_replies() -> None:
     messages = [{"role": "system", "content": "Be brief."}, *talk("One?", "First.", "Two?", "the reference", "Three?")]
-    assert render_replies(examples("pairs/1"), {"pairs/1": messages}, ["pairs"], 1) == (
+    assert render_replies(examples("pairs/1", turn=4), {"pairs/1": messages}, ["pairs"], 1) == (
         "# Replies on test conversations\n\n## `pairs/1`\n\n"
         "**system**\n\n    Be brief.\n\n**user**\n\n    One?\n\n**assistant**\n\n    First.\n\n**user**\n\n    Two?\n\n"
         "**reference**\n\n    the reference\n\n**base**\n\n    of base\n\n**tuned**\n\n    of tuned\n"
@@ -97,7 +97,7 @@ def test_a_test_conversation_is_shown_up_to_the_reply_that_is_the_reference_with
     messages[3]["weight"] = 0
     messages += talk("And?", "Two.", "Thanks", "Bye")
     messages[-1]["weight"] = 0
-    text = render_replies(examples("pairs/1"), {"pairs/1": messages}, ["pairs"], 1)
+    text = render_replies(examples("pairs/1", turn=5), {"pairs/1": messages}, ["pairs"], 1)
     assert [line.strip() for line in text.splitlines() if line.startswith("    ")][:5] == [
         "Where?", 'find({"a": 1})', "Sure?", "No.", "And?",
     ]  # fmt: skip
@@ -129,7 +129,7 @@ def test_as_many_conversations_as_asked_are_shown_evenly_spaced(number: int, exp
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_no_text_of_a_conversation_leaves_its_block(text: str) -> None:
-    table = examples("pairs/1", reference=text, base_reply=text, tuned_reply=text)
+    table = examples("pairs/1", turn=3, reference=text, base_reply=text, tuned_reply=text)
     rendered = render_replies(table, {"pairs/1": talk(text, text, text, text)}, ["pairs"], 1)
     names = ["**user**", "**assistant**", "**user**", "**reference**", "**base**", "**tuned**"]
     assert [line for line in rendered.split("\n") if line and not line.startswith("    ")] == [
