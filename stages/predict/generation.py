@@ -11,18 +11,12 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.model.packs import causal_lm, forget_longest_row, rotates_by_longest_row
+from stages.predict.questions import Question
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REFILLED_AT = 0.75  # of the batch: prompts are read in several at once, which takes less time than one by one
-
-
-class Question(NamedTuple):
-    """What is replied to; `room`, the most tokens that the reply may take, its stop token included."""
-
-    prompt: list[int]
-    room: int
 
 
 class Reply(NamedTuple):

@@ -1,19 +1,19 @@
 """What a model says and how likely it finds the references: the rows of data/predictions/*.parquet."""
 
-import random
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from tqdm import tqdm
 
-from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt, what_is_said
+from stages.lib.chat_template import what_is_said
 from stages.lib.records.conversation import Conversation, Message, trained_positions
 from stages.lib.records.predictions import Prediction, SetName, blank
 from stages.predict import classes, likelihood
-from stages.predict.generation import Question, Reply, generate_replies
+from stages.predict.generation import Reply, generate_replies
 from stages.predict.journal import Journal
 from stages.predict.params import PredictParams
+from stages.predict.questions import Question, ask, choose_turns, context_of
 from stages.predict.retention import RetentionPrompt
 from stages.predict.training_data import TrainingData
 
@@ -54,7 +54,7 @@ class Predictor:
     ) -> None:
         self.model, self.tokenizer, self.params, self.max_new_tokens = model, tokenizer, params, max_new_tokens
         self.name, self.journal = name, journal
-        self.context = getattr(model.config.get_text_config(), "max_position_embeddings", None) or 10**9
+        self.context = context_of(model.config)
 
     def predict(self, inputs: Inputs) -> list[Prediction]:
         """Test, train, repeated and retention rows, each in the order of its conversations and turns."""
@@ -110,16 +110,7 @@ class Predictor:
             yield Wanted(blank("retention", prompt.id, len(prompt.messages)), self.ask(prompt.messages, None))
 
     def ask(self, messages: Sequence[Message], tools: Any) -> Question | str:
-        """The prompt and the room for its reply, or why there can be none."""
-        probe: Message = {"role": "assistant", "content": "a"}
-        try:
-            tokenize_conversation(self.tokenizer, [*messages, probe], tools)  # it looks for special tokens in the texts
-            prompt = tokenize_prompt(self.tokenizer, messages, tools)
-        except TemplateMisfit as misfit:
-            return str(misfit)
-        room = min(self.max_new_tokens, self.context - len(prompt))
-        filled = f"its prompt of {len(prompt):,} tokens leaves a reply no room in the model's context of {self.context:,}"
-        return Question(prompt, room) if room > 0 else filled
+        return ask(self.tokenizer, messages, tools, self.max_new_tokens, self.context)
 
     def reply(self, wanted: Sequence[Wanted]) -> None:
         """Put into each row its reply, or why there is none."""
@@ -194,13 +185,6 @@ class Predictor:
 
     def progress(self, things: Any, what: str) -> tqdm:
         return tqdm(things, desc=f"predict {self.name}: {what}", delay=2, disable=None)
-
-
-def choose_turns(conversation: Conversation, most: int, seed: int) -> list[int]:
-    """So many of the messages to learn, in order; which ones does not depend on other conversations."""
-    turns = trained_positions(conversation["messages"])
-    chosen = random.Random(f"{seed} {conversation['id']}").sample(turns, min(most, len(turns)))
-    return sorted(chosen)
 
 
 def key_of(row: Prediction) -> str:

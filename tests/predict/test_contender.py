@@ -8,8 +8,9 @@ from peft import LoraConfig, get_peft_model
 
 from stages.lib.chat_template import tokenize_prompt
 from stages.predict.contender import merge
-from stages.predict.generation import Question, generate_replies
+from stages.predict.generation import generate_replies
 from stages.predict.likelihood import score_continuation
+from stages.predict.questions import Question
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

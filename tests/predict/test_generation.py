@@ -9,6 +9,7 @@ from peft import LoraConfig, get_peft_model
 
 from stages.lib.chat_template import tokenize_prompt
 from stages.predict import generation
+from stages.predict.questions import Question
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def generate_replies(
     model: Any, tokenizer: Any, prompts: list[list[int]], batch_size: int = 4, max_new_tokens: int = 8
 ) -> list[generation.Reply]:
-    questions = [generation.Question(prompt, max_new_tokens) for prompt in prompts]
+    questions = [Question(prompt, max_new_tokens) for prompt in prompts]
     return generation.generate_replies(model, tokenizer, questions, batch_size)
 
 
@@ -130,7 +131,7 @@ def test_columns_that_are_padding_in_all_rows_go(model, tokenizer, prompts):
 
 def test_each_reply_has_its_own_room(model, tokenizer, prompts, loop):
     whole = generate_replies(model, tokenizer, prompts)
-    questions = [generation.Question(prompt, 1 + at % 8) for at, prompt in enumerate(prompts)]
+    questions = [Question(prompt, 1 + at % 8) for at, prompt in enumerate(prompts)]
     replies = generation.generate_replies(model, tokenizer, questions, batch_size=4)
     assert loop
     assert [reply.ids for reply in replies] == [reply.ids[: 1 + at % 8] for at, reply in enumerate(whole)]

@@ -14,9 +14,9 @@ from stages.lib.records.conversation import trained_positions
 from stages.lib.records.predictions import SCHEMA
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict import likelihood
-from stages.predict.generation import Question, generate_replies
+from stages.predict.generation import generate_replies
 from stages.predict.journal import Journal
-from stages.predict.predictions import choose_turns
+from stages.predict.questions import Question, choose_turns
 from stages.predict.retention import RetentionPrompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")

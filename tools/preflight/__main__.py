@@ -14,6 +14,7 @@ from tools.preflight.advice import tell_changes, tell_disk, tell_memory, tell_ve
 from tools.preflight.device import find_device, tell_machine
 from tools.preflight.examination import examine, tell_data, tell_model
 from tools.preflight.project import read_project, read_too_long
+from tools.preflight.replies import tell_replies
 from tools.preflight.timing import tell_time
 
 
@@ -41,6 +42,7 @@ def preflight(options: argparse.Namespace) -> int:
     print_all(tell_data(examined, project.data))
     if too_long := read_too_long():
         print_all(paragraph("too long", too_long))
+    print_all(tell_replies(project.config))
     print_all(tell_memory(examined, device))
     print_all(tell_verdict(examined, device))
     if not fits:
