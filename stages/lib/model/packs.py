@@ -10,6 +10,7 @@ from torch.nn import functional
 from stages.lib.records.tokenized import IGNORE_INDEX
 
 Batch = dict[str, torch.Tensor]
+COUNTS_PADDING = ("index_topk", "indexer_budget", "compress_rates")  # names in configurations of models that do
 
 
 class Tokens(Protocol):
@@ -75,9 +76,13 @@ def forget_longest_row(causal: Any) -> None:
             setattr(module, f"{prefix}max_seq_len_cached", module.original_max_seq_len)
 
 
-def rotates_by_longest_row(causal: Any) -> bool:
-    """Whether a row's logits depend on the longest one beside it: long and dynamic RoPE choose their frequencies by that."""
-    return any(kind in rotations_of(causal) for kind in ("dynamic", "longrope"))
+def rows_change_each_other(causal: Any) -> bool:
+    """Whether a reply depends on the prompts in its batch. Long and dynamic RoPE choose frequencies by the longest row; attention
+    to chosen or compressed keys counts the padding among them.
+    """
+    settings = causal.config.get_text_config()
+    rotates = any(kind in rotations_of(causal) for kind in ("dynamic", "longrope"))
+    return rotates or any(getattr(settings, name, None) for name in COUNTS_PADDING)
 
 
 def rotations_of(causal: Any) -> str:
