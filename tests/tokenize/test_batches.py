@@ -13,13 +13,15 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
-from stages.lib.chat_template import TemplateMisfit, stop_token_id, tokenize_conversation
+from stages.lib.chat_template import TemplateMisfit, note_stops, stop_token_id, tokenize_conversation
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize import batches as tokenization
 from stages.tokenize.batches import BatchTokenizer
 
-FILES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((REPO / "tests/templates").glob("*.jinja"))}
+FAMILIES = ["chatml", "gemma", "glm4", "llama3", "llama3_first", "mistral", "phi3", "qwen3", "sees_parts"]
+FILES = {name: (REPO / f"tests/templates/{name}.jinja").read_text(encoding="utf-8") for name in FAMILIES}
+MARKS = ["<|user|>", "<|assistant|>", "<|system|>", "<|end|>"]  # of phi3 and glm4
 TURN = "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
 PROMPT = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 TEMPLATES = {
@@ -68,7 +70,8 @@ TEMPLATES = {
 # What takes the quick way with texts that begin and end with words: all of one turn, and of several.
 QUICK = [
     "chatml_of_conftest", "chatml", "gemma", "llama3", "mistral", "begins_with_text", "begins_with_bos", "has_a_long_tail",
-    "ends_turns_with_two_tokens",
+    "ends_turns_with_two_tokens", "glm4", "llama3_first", "phi3", "sees_parts", "adds_text_after_the_last_reply",
+    "adds_a_token_after_the_last_reply",
 ]  # fmt: skip
 
 PIECES = [
@@ -205,11 +208,15 @@ def chatml(tiny_model_folder: Path) -> Any:
 
 
 def give_template(tokenizer: Any, name: str) -> Any:
-    bos, eos = {"llama3": ("<|begin_of_text|>", "<|eot_id|>"), "mistral": ("<s>", "</s>"), "gemma": ("<bos>", "<eos>")}.get(
-        name, (None, "<|im_end|>")
-    )
+    bos, eos = {
+        "llama3": ("<|begin_of_text|>", "<|eot_id|>"), "llama3_first": ("<|begin_of_text|>", "<|eot_id|>"),
+        "mistral": ("<s>", "</s>"), "gemma": ("<bos>", "<eos>"), "phi3": (None, "<|endoftext|>"),
+    }.get(name, (None, "<|im_end|>"))  # fmt: skip
     tokenizer.bos_token, tokenizer.eos_token = bos, eos
     tokenizer.chat_template = TEMPLATES[name]
+    if name in ("glm4", "phi3"):
+        tokenizer.add_special_tokens({"additional_special_tokens": MARKS})
+    note_stops(tokenizer, tokenizer.convert_tokens_to_ids(MARKS[:1]) if name == "glm4" else [])
     return tokenizer
 
 
@@ -364,7 +371,7 @@ ORDINARY = [row["messages"] for row in make_conversations(200)] + [
 
 @pytest.mark.parametrize("name", QUICK)
 def test_every_ordinary_conversation_takes_the_quick_way(chatml: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    ordinary = ORDINARY if name not in ("gemma", "llama3") else ORDINARY[:-1]  # these two strip the texts
+    ordinary = ORDINARY if name not in ("gemma", "llama3", "llama3_first") else ORDINARY[:-1]  # these strip the texts
     tokenizer = give_template(chatml, name)
     if bos := tokenizer.bos_token:  # which it adds by itself too, unless told not to
         processor = TemplateProcessing(single=f"{bos} $A", special_tokens=[(bos, tokenizer.bos_token_id)])
