@@ -156,6 +156,7 @@ def models_of_variables(
     for bound, value in bindings(function):
         calls = {node.func.id for node in ast.walk(value) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
         of = models_in(value) if "read_params" in calls else models.get(_root(value), set())
+        of = of | (held.get(value.attr, set()) if isinstance(value, ast.Attribute) else set())
         for name in ast.walk(bound):
             if isinstance(name, ast.Name):
                 models[name.id] = models.get(name.id, set()).union(of, *(held.get(call, set()) for call in calls))
