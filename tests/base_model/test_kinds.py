@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_folder: P
 def write_params(project: Path, trust_remote_code: bool = False) -> None:
     settings = {
         "source": "path", "name": "model", "path": "model", "revision": None, "trust_remote_code": trust_remote_code,
-        "chat_template": None, "template_variables": {},
+        "chat_template": None, "template_variables": {}, "template_date": "2026-01-01", "system_messages": "keep",
     }  # fmt: skip
     (project / "params.yaml").write_text(yaml.safe_dump({"base_model": settings}), encoding="utf-8")
 

@@ -224,6 +224,8 @@ MISTAKES = [
     ("train", {"Lora-Rank": 16}, "train: unknown key Lora-Rank (did you mean train.r?); allowed: seed"),
     ("predict", {"max_length": 16}, "predict: unknown key max_length (did you mean predict.max_new_tokens?); allowed: precision"),
     ("base_model", {"model_name_or_path": "x"}, "base_model: unknown key model_name_or_path (did you mean base_model.name?)"),
+    ("train", {"target_modules": "(q_proj"}, "train.target_modules: '(q_proj' is no regular expression"),
+    ("train", {"target_modules": []}, "train: target_modules and target_parameters are empty"),
     ("train", {"learning_rate": 1.0}, "train.learning_rate: found 1.0; input should be less than 1"),
     ("train", {"lora_dropout": "no"}, "train.lora_dropout: found 'no'; input should be a valid number"),
     ("train", {"precision": "fp16"}, "train.precision: found 'fp16'; input should be 'auto', 'bfloat16' or 'float32'"),

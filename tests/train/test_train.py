@@ -188,7 +188,7 @@ def test_a_validation_loss_that_is_no_number_is_an_error(model, examples):
         evaluate(model, train_params(), [examples])
 
 
-@pytest.mark.parametrize("targets", ["nonsense", ["nonsense"], ["q_proj", "v_porj"], [], "(q_proj"], ids=str)
+@pytest.mark.parametrize("targets", ["nonsense", ["nonsense"], ["q_proj", "v_porj"]], ids=str)
 def test_lora_targets_that_name_no_layer_are_an_error_of_one_line(model, targets):
     with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.target_modules: ") as error:
         adapted(model, train_params(target_modules=targets))
@@ -245,7 +245,7 @@ def test_packs_hold_every_example_that_has_a_label_once(examples):
 
 def poison_the_weights(folder: Path) -> None:
     model = AutoModelForCausalLM.from_pretrained(folder / "tiny_model")
-    torch.nn.init.constant_(model.lm_head.weight, float("nan"))
+    torch.nn.init.constant_(model.lm_head.weight, 3e38)  # a number, which `base_model` takes; logits are none
     model.save_pretrained(folder / "tiny_model")
     base_model.main()
 

@@ -1,6 +1,7 @@
 """What a model's reply is: the text after its thoughts, if it has some, without the marks that the template puts around both."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.lib.chat_template.forms import CLOSED, probe_of
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 class Said(NamedTuple):
     """`text`: the reply, which is what is read, compared and scored. Empty if the model is still thinking when it is cut off.
 
-    Special tokens in it are the model's fault: they stay to be seen.
+    Special tokens inside it are the model's fault: they stay to be seen.
     """
 
     text: str
@@ -42,11 +43,17 @@ def what_is_said(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> Sa
     thoughts, found, text = written.rpartition(mark)
     thinking = not found and written.lstrip().startswith(before) and (before or mark)
     if not found and not thinking:
-        return Said(written.strip(), "")
+        return Said(_without_marks(written, specials), "")
     if thinking:
         thoughts, text = written, ""
     thoughts = thoughts.lstrip().removeprefix(before).rstrip().removesuffix(after)
-    return Said(text.strip(), specials_pattern(specials).sub("", thoughts).strip())
+    return Said(_without_marks(text, specials), specials_pattern(specials).sub("", thoughts).strip())
+
+
+def _without_marks(text: str, specials: Iterable[str]) -> str:
+    """Without the special tokens around it, which are the template's."""
+    mark = rf"(?:\s*(?:{specials_pattern(specials).pattern}))+"
+    return re.sub(rf"^{mark}|{mark}\s*$", "", text).strip()
 
 
 def marks_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) -> Marks:
