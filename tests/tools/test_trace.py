@@ -20,7 +20,7 @@ from stages.lib.core.params import Yaml12Loader
 from stages.lib.personal_data.kinds import PERSONAL_DATA
 from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
-from stages.lib.records.scores import EXAMPLES
+from stages.lib.records.scores import EXAMPLES, REPLIES
 from stages.sources import __main__ as sources
 from stages.split import __main__ as split
 from tools.console import run_tool, visible
@@ -101,20 +101,16 @@ def write_later_stages() -> None:
     rows = [row for row in read_jsonl(ASSIGNMENT) if row["split"] in ("train", "validation")]
     ledger = [{"id": row["id"], "split": row["split"]} | kept for row in rows]
     write_jsonl(tokenize_ledger.LEDGER, ledger)
-    scored = {"id": FOR_TEST, "label": "(none)", "language": "en", "turns": 1, "reference": "Deserts.", "reference_bytes": 8}
+    scored = {"id": FOR_TEST, "label": None, "language": "en", "turns": 1, "reference_bytes": 8}
+    replied = {"id": FOR_TEST, "turn": 1, "reference": "Deserts."}
     for model, nll in (("base", 20.0), ("tuned", 10.0)):
-        row = {
-            "nll": nll,
-            "labels": 10,
-            "reply": f"I am {model}.",
-            "reply_tokens": 4,
-            "stopped": model == "tuned",
-            "unscored": None,
-        }
-        scored |= {f"{model}_{key}": value for key, value in row.items()}
+        scored |= {f"{model}_nll": nll, f"{model}_labels": 10, f"{model}_unscored": None}
+        reply = {"reply": f"I am {model}.", "reply_tokens": 4, "stopped": model == "tuned", "unanswered": None}
+        replied |= {f"{model}_{key}": value for key, value in reply.items()}
     EXAMPLES.parent.mkdir(parents=True)
     unscored = scored | {"id": "old/1", "base_unscored": "too long", "tuned_unscored": "too long"}
     pd.DataFrame([scored, unscored]).to_parquet(EXAMPLES)
+    pd.DataFrame([replied]).to_parquet(REPLIES)
 
 
 @pytest.fixture(autouse=True)
@@ -166,7 +162,7 @@ def test_a_test_row_is_told_from_its_line_to_its_score(told) -> None:
     assert said["tokenize"] == "test rows are not trained on\n"
     lines = said["evaluate"].splitlines()
     assert lines[0] == f"base: perplexity {math.exp(2):.2f} (NLL 20.00 over 10 labels)"
-    assert lines[1] == "base replies, cut at predict.max_new_tokens: I am base."
+    assert lines[1] == "base replies, cut at the longest reply allowed: I am base."
     assert lines[2] == f"tuned: perplexity {math.exp(1):.2f} (NLL 10.00 over 10 labels)"
     assert lines[3:] == ["tuned replies: I am tuned.", "the reference is: Deserts."]
 

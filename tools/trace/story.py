@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pydantic import ConfigDict
 
@@ -13,7 +14,7 @@ from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
 from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.collected import CollectedRow
 from stages.lib.records.conversation import Conversation
-from stages.lib.records.scores import EXAMPLES, perplexity
+from stages.lib.records.scores import EXAMPLES, REPLIES, perplexity
 from stages.lib.records.tokenize_ledger import TokenizedRow
 from tools.console import plural, visible
 from tools.trace.ledgers import AnyRow, find_row, read_rows, source_of
@@ -178,15 +179,23 @@ def tell_evaluation(id: str) -> tuple[list[str], bool]:
         where = find_row(ASSIGNMENT, id, AssignedRow)
         return ([f"not scored: it is in {where['split']}"] if where and where["split"] != "test" else [outdated(EXAMPLES)]), True
     row, said = rows[0], []
+    replies = parquet.read_table(REPLIES, filters=[("id", "==", id)]).sort_by("turn").to_pylist() if REPLIES.exists() else []
     for model in ("base", "tuned"):
         if row[f"{model}_unscored"] is not None:
             said.append(f"{model}: not scored: {row[f'{model}_unscored']}")
-            continue
-        nll, labels = row[f"{model}_nll"], int(row[f"{model}_labels"])
-        end = "" if row[f"{model}_stopped"] else ", cut at predict.max_new_tokens"
-        said.append(f"{model}: perplexity {perplexity(nll, labels):.2f} (NLL {nll:.2f} over {labels:,} labels)")
-        said.append(f"{model} replies{end}: {row[f'{model}_reply']}")
-    return [*said, f"the reference is: {row['reference']}"], True
+        else:
+            nll, labels = row[f"{model}_nll"], int(row[f"{model}_labels"])
+            said.append(f"{model}: perplexity {perplexity(nll, labels):.2f} (NLL {nll:.2f} over {labels:,} labels)")
+        for reply in replies:
+            said.append(f"{model} replies{tell_end(reply, model)}")
+    return [*said, *(f"the reference is: {reply['reference']}" for reply in replies)], True
+
+
+def tell_end(reply: dict[str, Any], model: str) -> str:
+    if reply[f"{model}_reply"] is None:
+        return f" nothing: {reply[f'{model}_unanswered']}"
+    end = "" if reply[f"{model}_stopped"] else ", cut at the longest reply allowed"
+    return f"{end}: {reply[f'{model}_reply']}"
 
 
 def is_test(id: str) -> bool:
