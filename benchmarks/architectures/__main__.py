@@ -29,7 +29,7 @@ def try_both(kind: str) -> Row:
     for precision in PRECISIONS:
         try:
             row[precision] = try_kind(kind, precision, device)
-        except Exception as error:  # a table of what fails too
+        except Exception as error:  # whatever it is, it stands in the table
             row[precision] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
     return row
 
@@ -38,8 +38,10 @@ def describe(row: Row) -> str:
     """The outcome, under which a kind is listed."""
     wrong = []
     for precision, result in row.items():
-        if isinstance(result, str) or result.refused:
-            return f"refused: {result if isinstance(result, str) else result.refused}"
+        if isinstance(result, str):
+            return f"fails in {precision}: {result}"
+        if result.refused:
+            return f"refused: {result.refused}"
         wrong += [f"{name} in {precision}" for name in result.wrong(precision)]
     packed = [isinstance(result, Result) and result.packed for result in row.values()]
     way = "packed" if all(packed) else "packed in one precision" if any(packed) else "one by one"
