@@ -3,14 +3,14 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, Tool
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict.generation import row_wise_cache
 from stages.predict.likelihood import score_continuation
@@ -22,7 +22,7 @@ LABELS_AT_ONCE = 16
 
 
 def tokenize_labels(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: Any, labels: Sequence[str]
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None, labels: Sequence[str]
 ) -> dict[str, list[int]] | None:
     """Each label as the reply to the messages, with its stop token; None where the template cannot render one of them."""
     tokens = {}

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from itertools import accumulate, groupby, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.nn import functional
 
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
 from stages.lib.model.packs import collate_pack
-from stages.lib.records.conversation import Conversation, Message, trained_positions
+from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
 from stages.lib.records.predictions import Prediction
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
@@ -43,7 +43,7 @@ def tokenize(tokenizer: "PreTrainedTokenizerBase", conversation: Conversation, c
 
 
 def count_labels(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: Any, examples: Sequence[Example]
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None, examples: Sequence[Example]
 ) -> list[int]:
     """Of each message to learn, how many labels it has; in a template where replies adjoin, by tokenising its beginnings."""
     runs = [

@@ -7,7 +7,7 @@ import torch
 from tqdm import tqdm
 
 from stages.lib.chat_template import what_is_said
-from stages.lib.records.conversation import Conversation, Message, trained_positions
+from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
 from stages.lib.records.predictions import Prediction, SetName, blank
 from stages.predict import classes, likelihood
 from stages.predict.generation import Reply, generate_replies
@@ -109,7 +109,7 @@ class Predictor:
         for prompt in prompts:
             yield Wanted(blank("retention", prompt.id, len(prompt.messages)), self.ask(prompt.messages, None))
 
-    def ask(self, messages: Sequence[Message], tools: Any) -> Question | str:
+    def ask(self, messages: Sequence[Message], tools: list[Tool] | None) -> Question | str:
         return ask(self.tokenizer, messages, tools, self.max_new_tokens, self.context)
 
     def reply(self, wanted: Sequence[Wanted]) -> None:

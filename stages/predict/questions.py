@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt
-from stages.lib.records.conversation import Conversation, Message, trained_positions
+from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,7 +33,7 @@ def context_of(config: Any) -> int:
 
 
 def ask(
-    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: Any, longest: int, context: int
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None, longest: int, context: int
 ) -> Question | str:
     """The prompt and the room for its reply, or why there can be none."""
     try:

@@ -26,7 +26,7 @@ def check_installed_for(method: Method) -> None:
         )
 
 
-def add_adapter(model: Model, params: TrainParams) -> Model:
+def add_adapter(model: PreTrainedModel, params: TrainParams) -> Model:
     """The model with an adapter of float32 tensors, which alone train; seeded, so that it begins the same each time.
 
     Raises:

@@ -5,10 +5,10 @@ whose weight Mamba's kernels read past it; and some names of linear layers it re
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
-from peft import LoraConfig
+from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
 from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
@@ -16,6 +16,9 @@ from peft.utils.transformers_weight_conversion import convert_peft_config_for_tr
 from transformers.pytorch_utils import Conv1D
 
 from stages.lib.core.errors import ReprotuneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 ALL_LINEAR = "all-linear"
 PARAM, PARAMETERS = "params.yaml: train.target_modules", "params.yaml: train.target_parameters"
@@ -30,7 +33,7 @@ class Targets(NamedTuple):
     are_transposed: bool  # GPT-2's layers, (in, out)
 
 
-def find_targets(model: Any, modules: str | list[str], parameters: list[str]) -> Targets:
+def find_targets(model: "PreTrainedModel", modules: str | list[str], parameters: list[str]) -> Targets:
     """
     Raises:
         ReprotuneError: the model has no such layer or parameter, or none that an adapter can stand beside.
@@ -53,7 +56,7 @@ def find_targets(model: Any, modules: str | list[str], parameters: list[str]) ->
     return Targets(modules if as_given else kept, sorted(parameters), transposed)
 
 
-def check_targets(model: Any, modules: str | list[str], parameters: list[str]) -> None:
+def check_targets(model: "PreTrainedModel", modules: str | list[str], parameters: list[str]) -> None:
     """peft minds only if none of a list is found.
 
     Raises:
@@ -79,7 +82,7 @@ def check_targets(model: Any, modules: str | list[str], parameters: list[str]) -
             raise ReprotuneError(f"{PARAMETERS}: {target!r} has {min(dimensions)} dimensions; an adapter needs 2 or 3")
 
 
-def find_experts(model: Any) -> list[str]:
+def find_experts(model: "PreTrainedModel") -> list[str]:
     """Parameters that hold all experts of a layer, as target_parameters names them: behind the number of the layer."""
     return sorted(
         {
@@ -92,11 +95,11 @@ def find_experts(model: Any) -> list[str]:
     )
 
 
-def tell_unadapted(model: Any, modules: str | list[str]) -> str:
+def tell_unadapted(model: "PreTrainedModel | PeftModel", modules: str | list[str]) -> str:
     """What of a model with an adapter has none though one might think so; empty, or a sentence's part that begins with "; "."""
-    if not hasattr(model, "peft_config"):
+    if not isinstance(model, PeftModel):
         return ""
-    base = model.get_base_model()
+    base = cast("PreTrainedModel", model.get_base_model())
     wrapped = {name for name, module in base.named_modules() if isinstance(module, LoraLayer)}
     named: Modules = {name: module for name, module in base.named_modules() if ".lora_" not in name}
     parts = []
@@ -126,7 +129,7 @@ def _is_linear(module: torch.nn.Module) -> bool:
     return isinstance(module, torch.nn.Linear | Conv1D)
 
 
-def _reads_text(name: str, model: Any) -> bool:
+def _reads_text(name: str, model: "PreTrainedModel") -> bool:
     """Whether the layer is the decoder's or the head: others make tokens of pictures or sound."""
     if model.config.get_text_config() is model.config:
         return True
@@ -134,7 +137,7 @@ def _reads_text(name: str, model: Any) -> bool:
     return module is model.get_output_embeddings() or any(module is each for each in inside)
 
 
-def _why_unfit(name: str, module: torch.nn.Module, model: Any) -> str | None:
+def _why_unfit(name: str, module: torch.nn.Module, model: "PreTrainedModel") -> str | None:
     """Why no adapter can stand beside a layer, as a predicate; None where one can."""
     embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
     if module in (embeddings, head) and head is not None and head.weight is embeddings.weight:
@@ -163,7 +166,7 @@ def _gives_features(module: torch.nn.Module) -> bool:
     return isinstance(result, torch.Tensor) and result.shape == (1, 1, weight.shape[0])
 
 
-def _peft_allows(last_name: str, model: Any) -> bool:
+def _peft_allows(last_name: str, model: "PreTrainedModel") -> bool:
     try:
         _check_lora_target_modules_mamba(LoraConfig(), model, last_name)
     except ValueError:
@@ -171,7 +174,7 @@ def _peft_allows(last_name: str, model: Any) -> bool:
     return True
 
 
-def _is_rewritten(modules: str | list[str], model: Any) -> bool:
+def _is_rewritten(modules: str | list[str], model: "PreTrainedModel") -> bool:
     """Whether peft takes the names for ones that transformers 4 had, and adapts something else."""
     config = LoraConfig(target_modules=modules)
     before = config.target_modules
@@ -182,7 +185,7 @@ def _is_rewritten(modules: str | list[str], model: Any) -> bool:
     return bool(config.target_modules != before or config.target_parameters)
 
 
-def _and_experts(model: Any) -> str:
+def _and_experts(model: "PreTrainedModel") -> str:
     experts = find_experts(model)
     return f"; its experts are in train.target_parameters: [{', '.join(experts)}]" if experts else ""
 
