@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import PIN
-from stages.lib.chat_template import Said, TemplateMisfit, stop_token_ids, tokenize_prompt, what_is_said
+from stages.lib.chat_template import Said, TemplateMisfit, special_tokens, stop_token_ids, tokenize_prompt, what_is_said
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, load_adapter
 from stages.lib.model.hardware import find_hardware
@@ -120,6 +120,9 @@ def chat(options: argparse.Namespace) -> None:
     conversations: dict[str, list[Message]] = {name: [] for name in names}
     print(HELP)
     while line := read_line():
+        if special := next((token for token in special_tokens(tokenizer) if token in line), None):
+            print(f"Not sent: the model reads {special} as the end or the mark of a message, not as text. Write it otherwise.")
+            continue
         if line == "/new" or line.startswith("/system "):
             system = line.removeprefix("/system ").strip()
             start: list[Message] = [{"role": "system", "content": system}] if line != "/new" else []

@@ -2,11 +2,18 @@
 the same: variables that are set, a date that stands still, system messages that become part of a question."""
 
 import json
+import math
 import re
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from stages.lib.base_model.source import BaseModelParams, TemplateValue
+from stages.lib.chat_template.rendering import TemplateMisfit, render
+from stages.lib.chat_template.stops import ASKED, REPLY
 from stages.lib.core.errors import ReprotuneError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CLOCK = "strftime_now"
 DIRECTIVES = [f"%{flag}{letter}" for flag in ("", "-") for letter in "aAbBcdDeFfGhHIjmMpRSTuUVwWxXyYzZ"]
@@ -52,6 +59,10 @@ IN_QUESTION = """\
 {%- set messages = folded.messages[:-1] -%}
 """
 
+# transformers hands over None for what there is not. Some templates ask whether it is defined, or go through it without asking.
+NOT_DEFINED = "{%- set NAME = NAME or nothing_of_the_kind -%}\n"
+MAY_BE_NONE = ("tools", "documents")
+
 
 def make_template(template: str, params: BaseModelParams) -> str:
     """
@@ -68,6 +79,26 @@ def make_template(template: str, params: BaseModelParams) -> str:
     )
     clock = freeze_clock(params.template_date) if CLOCK in template else ""
     return variables + clock + (IN_QUESTION if params.system_messages == "in_question" else "") + template
+
+
+def fit_to_none(tokenizer: "PreTrainedTokenizerBase", template: str) -> str:
+    """The template, as it is where it renders a conversation without tools as if there were none; else with a line before it that
+    makes them undefined where there are none, if that is what it asks for: it then renders what it refused, or less than it did.
+    """
+    defined = "".join(NOT_DEFINED.replace("NAME", name) for name in MAY_BE_NONE if re.search(rf"\b{name}\b", template))
+    if not defined:
+        return template
+    as_it_is, with_lines = (_size_of_probe(tokenizer, text) for text in (template, defined + template))
+    return defined + template if with_lines < as_it_is else template
+
+
+def _size_of_probe(tokenizer: "PreTrainedTokenizerBase", template: str) -> float:
+    """Characters of a rendered question and reply; infinity where the template can't render them."""
+    tokenizer.chat_template = template
+    try:
+        return len(render(tokenizer, [ASKED, REPLY], None, add_generation_prompt=False))
+    except TemplateMisfit:
+        return math.inf
 
 
 def freeze_clock(day: str) -> str:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from stages.base_model.template import make_template
+from stages.base_model.template import fit_to_none, make_template
 from stages.lib.base_model.pin import TOKENIZER_TYPES
 from stages.lib.base_model.source import BaseModelParams
 from stages.lib.chat_template import check_template
@@ -29,7 +29,7 @@ def write_tokenizer(folder: Path, params: BaseModelParams) -> None:
         raise ReprotuneError(
             f"base_model: {folder} has no chat template; choose a chat (instruct) model, or give one in base_model.chat_template"
         )
-    tokenizer.chat_template = make_template(template, params)
+    tokenizer.chat_template = fit_to_none(tokenizer, make_template(template, params))
     check_template(tokenizer)
     shutil.rmtree(TOKENIZER, ignore_errors=True)
     tokenizer.save_pretrained(TOKENIZER)

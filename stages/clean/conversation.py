@@ -1,16 +1,15 @@
 """What one collected conversation becomes: its texts mended and masked, its roles put in order, its faults named."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import orjson
 
 from stages.clean.automatic_messages import is_boilerplate
 from stages.clean.context import steps_for
-from stages.clean.params import CleanParams, Treatment
-from stages.clean.refusals import is_refusal
-from stages.clean.repetition import is_repetitive
+from stages.clean.faults import Fault, find_faults
+from stages.clean.params import CleanParams
 from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.structured import clean_structured
 from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user
@@ -22,7 +21,6 @@ from stages.lib.records.conversation import (
     Message,
     Role,
     conversation_line,
-    is_trained,
     normalize,
     reply_text,
     trained_positions,
@@ -60,22 +58,6 @@ class CleanedChunk(NamedTuple):
 
     verdicts: list[Verdict]
     shingles: Shingles
-
-
-class Fault(NamedTuple):
-    """A judgement on a message. `everyone`: on those of users too, not on the assistant's alone."""
-
-    name: str
-    is_shown_by: Callable[[str], bool]
-    everyone: bool
-    treatment: Callable[[CleanParams], Treatment]
-
-
-FAULTS = (  # of several the first one is the reason
-    Fault("refusal", is_refusal, False, lambda params: params.refusals),
-    Fault("boilerplate", is_boilerplate, True, lambda params: params.boilerplate),
-    Fault("repetition", is_repetitive, False, lambda params: params.repetition),
-)
 
 
 class Mended(NamedTuple):
@@ -145,14 +127,6 @@ def mend(messages: list[Message], params: CleanParams, steps: Sequence[Step]) ->
         changed_by.add("roles")
     counts = MessageCounts(len(messages), len(ordered) - len(joined), len(messages) - len(ordered))
     return Mended(filled, joined, changed_by, counts)
-
-
-def find_faults(messages: list[Message], params: CleanParams) -> list[Fault]:
-    """Those that the params do not say to keep, and that a message shows."""
-    texts = [message["content"] for message in messages]
-    replies = [message["content"] for message in messages if is_trained(message)]
-    wanted = [fault for fault in FAULTS if fault.treatment(params) != "keep"]
-    return [fault for fault in wanted if any(map(fault.is_shown_by, texts if fault.everyone else replies))]
 
 
 def reason_to_go(mended: Mended, faults: Sequence[Fault], language: str, params: CleanParams) -> str | None:

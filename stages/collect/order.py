@@ -52,6 +52,18 @@ def find_reading(conversations: Sequence[Sequence[str]]) -> Reading:
     return reading._replace(newest_first=_is_newest_first(conversations, reading))
 
 
+def read_order(conversations: list[list[str]], column: str, path: str) -> Reading:
+    """How the column's texts are read.
+
+    Raises:
+        ReprotuneError: that can't be told; the message has the place.
+    """
+    try:
+        return find_reading(conversations)
+    except ReprotuneError as error:
+        raise ReprotuneError(f"{path}: column {column!r}: {error}") from None
+
+
 def sort_positions(texts: Sequence[str], reading: Reading) -> list[int]:
     """The positions of a conversation's messages, in their order.
 

@@ -219,3 +219,39 @@ def test_a_generation_config_that_cannot_be_read_is_one_line(model: Path, text: 
 def test_a_template_that_draws_lots_is_refused(model: Path, chance: str) -> None:
     with pytest.raises(ReprotuneError, match=r"chat template has `.*(random|lipsum).*another text each time"):
         write(model, chance + CHATML)
+
+
+# Tools that are not there
+
+
+LISTED = "<|im_start|>system\n{% for tool in tools %}{{ tool | tojson }}{% endfor %}<|im_end|>\n"
+TOOL = {"type": "function", "function": {"name": "find_shelf", "description": "", "parameters": {}}}
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        f"{{% if tools is defined %}}{LISTED}{{% endif %}}",
+        "{% if tools is defined %}<|im_start|>system\n{{ tools | tojson }}<|im_end|>\n{% endif %}",
+        f"{{% if tools | length %}}{LISTED}{{% endif %}}",
+        "{% for tool in tools %}<|im_start|>system\n{{ tool | tojson }}<|im_end|>\n{% endfor %}",
+        f"{{% if tools is not none %}}{LISTED}{{% endif %}}",
+        f"{{% if tools is not defined %}}{{% set tools = none %}}{{% endif %}}{{% if tools is not none %}}{LISTED}{{% endif %}}",
+        f"{{% if documents is defined %}}Documents: {{{{ documents }}}}{{% endif %}}{{% if tools %}}{LISTED}{{% endif %}}",
+    ],
+)
+def test_a_template_writes_tools_where_there_are_some_and_else_nothing_of_them(model: Path, beginning: str) -> None:
+    tokenizer = write(model, beginning + CHATML)
+    plain = write(model, CHATML).apply_chat_template(TALK, tokenize=False)
+    assert tokenizer.apply_chat_template(TALK, tokenize=False) == plain
+    with_tools = tokenizer.apply_chat_template(TALK, tools=[TOOL], tokenize=False)
+    assert with_tools.endswith(plain)
+    assert "find_shelf" in with_tools
+    assert len(tokenize_conversation(tokenizer, TALK)) == 1
+
+
+@pytest.mark.parametrize("asked", ["tools", "tools is not none", "tools is defined and tools"])
+def test_a_template_that_minds_that_there_are_no_tools_stays_as_it_is(model: Path, asked: str) -> None:
+    own = f"{{% if {asked} %}}{LISTED}{{% endif %}}{CHATML}"
+    write(model, own)
+    assert (TOKENIZER / "chat_template.jinja").read_text(encoding="utf-8") == own

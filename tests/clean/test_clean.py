@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from stages.clean import __main__ as clean
 from stages.clean.__main__ import judge_all
-from stages.clean.conversation import FAULTS, CleanedChunk, clean_conversation, clean_lines
+from stages.clean.conversation import CleanedChunk, clean_conversation, clean_lines
+from stages.clean.faults import FAULTS
 from stages.clean.params import CleanParams
 from stages.clean.steps import STEPS, steps_switched_on
 from stages.clean.turns import drop_loose_ends, join_sides

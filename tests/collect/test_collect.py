@@ -16,7 +16,7 @@ from pyarrow import parquet
 
 from stages.collect import __main__ as collect
 from stages.collect.__main__ import assign_ids, content_hash, ledger_rows, pick_ids
-from stages.collect.conversations import RawConversation
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl

@@ -18,7 +18,8 @@ from pyarrow import parquet
 from pydantic import TypeAdapter
 
 from stages.collect import __main__ as collect
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.sources import Source
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from pydantic import TypeAdapter, ValidationError
 
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
 from stages.collect.layouts import recognize_layout
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Columns, Source
 from stages.lib.core.errors import ReprotuneError

@@ -9,8 +9,9 @@ from conftest import tiny_params, write_params
 from pydantic import TypeAdapter
 
 from stages.collect import __main__ as collect
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
 from stages.collect.lists import reason_to_leave_out
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Source
 from stages.lib.core.errors import ReprotuneError

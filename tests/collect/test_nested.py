@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
 from stages.collect.nested import parse_documents, parse_json, parse_list, parse_literal
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.sources import Source
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 
 from stages.collect import files as raw_file
 from stages.collect import tables
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.readers import read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow
 from stages.collect.sources import CHATTERBOT_FOLDERS, Source

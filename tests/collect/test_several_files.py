@@ -10,7 +10,8 @@ from conftest import environment, run, tiny_params, write_params
 from pydantic import TypeAdapter, ValidationError
 
 from stages.collect.__main__ import assign_ids
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.readers import one_a_file
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Source

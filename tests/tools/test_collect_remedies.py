@@ -13,7 +13,7 @@ from conftest import REPO, tiny_params
 
 from stages.collect import __main__ as collect
 from stages.collect import files
-from stages.collect.conversations import RawConversation
+from stages.collect.raw_conversation import RawConversation
 from stages.lib.core.errors import ReprotuneError
 
 

@@ -21,7 +21,8 @@ from pyarrow import parquet
 
 from stages.base_model import __main__ as base_model
 from stages.collect.__main__ import CollectParams
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.lib.core.params import Yaml12Loader, read_params
 from tools.console import run_tool
 from tools.preview import __main__ as preview

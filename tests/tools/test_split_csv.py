@@ -9,7 +9,8 @@ from conftest import examples, write_conversations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.collect.conversations import RawConversation, read_source
+from stages.collect.conversations import read_source
+from stages.collect.raw_conversation import RawConversation
 from stages.collect.sources import Columns, CsvSource
 from stages.lib.records.conversation import Conversation
 from tools import split_csv

@@ -50,11 +50,33 @@ def test_chat_remembers_the_turns_before_and_forgets_them_with_new(
 
     lines = iter(["one", "two", "/new", "three", "/system Be brief.", "four", ""])
     monkeypatch.setattr(chat, "stream_reply", remember)
+    monkeypatch.setattr(chat, "special_tokens", lambda _tokenizer: {})
     monkeypatch.setattr(chat, "load_models", lambda _options: (["tuned"], None, None))
     monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
     chat.chat(chat.parse_arguments([]))
     assert prompts == [["one"], ["one", "reply", "two"], ["three"], ["Be brief.", "four"]]
     assert capsys.readouterr().out.count("tuned> ") == 4
+
+
+def test_chat_sends_no_special_token_that_someone_types_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from tools import chat
+
+    sent: list[list[str]] = []
+
+    def note(_model: object, _tokenizer: object, messages: list, _options: object, _name: str) -> str:
+        sent.append([message["content"] for message in messages])
+        return "reply"
+
+    lines = iter(["one", "what is <|end|> for?", "/system Say <|end|>.", "two", ""])
+    monkeypatch.setattr(chat, "stream_reply", note)
+    monkeypatch.setattr(chat, "special_tokens", lambda _tokenizer: {"<|begin|>": 0, "<|end|>": 1})
+    monkeypatch.setattr(chat, "load_models", lambda _options: (["tuned"], None, None))
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
+    chat.chat(chat.parse_arguments([]))
+    assert sent == [["one"], ["one", "reply", "two"]]
+    assert capsys.readouterr().out.count("Not sent: the model reads <|end|> as") == 2
 
 
 def test_chat_before_the_first_run_says_what_to_do(talk: Callable, project: Path) -> None:

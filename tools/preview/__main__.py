@@ -22,23 +22,22 @@ from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
 from tools.preview.chat_exports import refuse_trees
-from tools.preview.columns import Proposal, propose_columns
+from tools.preview.column_notes import tell_columns
+from tools.preview.columns import propose_columns
 from tools.preview.description import (
     FORMATS,
-    tell_all_dropped,
-    tell_columns,
     tell_conversations,
     tell_file,
-    tell_nothing_read,
     tell_problems,
     tell_roles,
-    tell_unmapped,
     tell_what_to_do,
 )
 from tools.preview.examples import settings_needed, tell_first
 from tools.preview.feedback import tell_feedback
 from tools.preview.given import find_given, tell_kind_of_all
 from tools.preview.guesses import Stated, guess_rest
+from tools.preview.nothing_to_paste import tell_all_dropped, tell_nothing_read, tell_unmapped
+from tools.preview.proposal import Proposal
 from tools.preview.roles import check_stated, tell_events
 from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from stages.lib.core.errors import ReprotuneError
-from tools.preview.columns import find_column
 from tools.preview.sample import Sample
+from tools.preview.usual_names import find_column
 
 ONE_LINE = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}'
 

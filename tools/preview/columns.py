@@ -1,37 +1,21 @@
 """Which column likely holds what: a proposal from the columns' names and cells."""
 
-import re
 from collections import Counter
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from stages.collect.layouts import recognize_layout
-from stages.collect.messages import as_text, field_text, show
-from stages.collect.order import find_reading, is_order
+from stages.collect.messages import as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
-from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Role
-from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_texts, lists_of_messages, texts_of
-from tools.preview.orders import may_be_order, names_an_order, runs_backwards, runs_forwards
-from tools.preview.sample import Sample, file_of
-from tools.preview.usual_names import USUAL_NAMES, key_of
+from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_texts, texts_of
+from tools.preview.orders import may_be_order, names_an_order, runs_forwards
+from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
+from tools.preview.sample import Sample
+from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
 
 LONGEST_CLASS = 60  # characters
 MOST_SIDES = 6  # values of a key that may say who writes
-
-
-class Proposal(NamedTuple):
-    """`columns`: as in params.yaml; None where the reader knows the layout. `how`: for people, how it was found.
-
-    `begins`: who speaks first, where messages name no role.
-    """
-
-    columns: dict[str, str] | None
-    mapping: Columns
-    how: str
-    begins: Role | None = None
 
 
 def propose_columns(sample: Sample) -> Proposal | None:
@@ -176,149 +160,3 @@ def propose_thumbs(known: Columns, sample: Sample) -> Proposal | None:
     columns = {field: name for field, name in known if name is not None and field != "label"} | {"desirable": "label"}
     how = "a row a pair; label holds 0 and 1: where it is 0, the reply is context, and not learned; a proposal"
     return without_repeated_ids(Proposal(columns, Columns(**columns), how), sample)
-
-
-def without_repeated_ids(proposal: Proposal, sample: Sample) -> Proposal:
-    """The columns of a standard format; written out, without id, where ids repeat."""
-    name = proposal.mapping.id
-    if name is None or not (fault := repeats(sample, name)):
-        return proposal
-    columns = {field: column for field, column in proposal.mapping if column is not None and field != "id"}
-    columns = {field: columns[field] for field in sorted(columns, key=lambda field: field != "messages")}
-    return Proposal(columns, Columns(**columns), f"{proposal.how}, but for this: {name} is left out, since {fault}")
-
-
-def repeats(sample: Sample, name: str) -> str | None:
-    texts = Counter(field_text(row.values, name) for row in sample.rows)
-    texts.pop(None, None)
-    [(text, number)] = texts.most_common(1) or [(None, 0)]
-    return f"{show(text)} stands there {number:,} times, and ids must be unique" if number > 1 else None
-
-
-def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tuple[str, bool] | None:
-    """(the column that a field is likely in, whether its name is a usual one), or None.
-
-    >>> find_column("user", ["id", "Question"]), find_column("user", ["user_id", "customer_message"]), find_column("user", ["x"])
-    (('Question', True), ('customer_message', False), None)
-    """
-    by_key = {key_of(name): name for name in reversed(keys)}
-    usual_names = USUAL_NAMES["columns"][field]
-    for usual in usual_names:
-        if usual in by_key:
-            return by_key[usual], True
-    if only_exact:
-        return None
-    no_text = {"user", "assistant", "content"} & {field} and {*USUAL_NAMES["no_text"], *USUAL_NAMES["not_preferred"]}
-    for usual in usual_names:
-        found = [key for key in by_key if len(usual) > 1 and has_word(key, [usual]) and not (no_text and has_word(key, no_text))]
-        if field == "assistant" and len(found) > 1:  # which of them is the reply, the order of columns must not decide
-            found = [key for key in found if has_word(key, USUAL_NAMES["preferred"])]
-            if len(found) != 1:
-                return None
-        if found:
-            return by_key[found[0]], False
-    return None
-
-
-def has_word(key: str, words: Collection[str]) -> bool:
-    """Whether one of the words is in a name; of those that are written without spaces, a part of it.
-
-    >>> has_word("bad_answer", ["bad"]), has_word("badge", ["bad"]), has_word("拒绝的回答", ["拒绝"])
-    (True, False, True)
-    """
-    return not {*key.split("_")}.isdisjoint(words) or any(word in key for word in words if not word.isascii())
-
-
-def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bool) -> Proposal:
-    """The mapping with the other fields that the names and the cells tell."""
-    columns = dict(columns)
-    fields = ["system", "label", "language", "group"]
-    fields += ["order"] if "conversation" in columns else ["id", "input", "history", "rejected"] if "user" in columns else ["id"]
-    how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
-    inner = ("role", "content", "order") if "messages" in columns else ()
-    for field in fields:
-        left = [key for key in sample.keys if key not in [name for one, name in columns.items() if one not in inner]]
-        if field in columns:
-            continue
-        found = find_column(field, left, only_exact=True)
-        if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):
-            found = next(((name, True) for name in left if orders(sample, columns, name)), None)
-        if field == "id" and found and (fault := repeats(sample, found[0])):
-            how += f". {found[0]} is not mapped to id: {fault}"
-        elif found and cells_fit(field, sample.cells(found[0])):
-            if "conversation" in columns and (fault := find_fault(field, cells_of_conversations(sample, columns, found[0]))):
-                how += f". {found[0]} is not mapped to {field}: {fault}"
-            else:
-                columns[field] = found[0]
-    return Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
-
-
-def cells_of_conversations(sample: Sample, columns: dict[str, str], name: str) -> list[list[str]]:
-    """A column's cells that hold something, conversation by conversation."""
-    conversations: dict[str, list[str]] = {}
-    for row in sample.rows:
-        key, text = field_text(row.values, columns["conversation"]), field_text(row.values, name)
-        if key is not None and text is not None:
-            conversations.setdefault(f"{file_of(row)} {key}", []).append(text)
-    return list(conversations.values())
-
-
-def orders(sample: Sample, columns: dict[str, str], name: str) -> bool:
-    """Whether a column may order the rows: each has something there, by which they can be sorted."""
-    cells = cells_of_conversations(sample, columns, name)
-    return sum(map(len, cells)) == len(sample.rows) and may_be_order(name, cells)
-
-
-def tell_order(sample: Sample, mapping: Columns) -> str | None:
-    """What there is to say where the newest message stands first: that they are sorted, or by what they could be."""
-    inner: dict[str, list[list[str]]] = {}
-    if mapping.conversation:
-        columns = {"conversation": mapping.conversation}
-        names = [mapping.order] if mapping.order else [key for key in sample.keys if orders(sample, columns, key)]
-        inner = {name: cells_of_conversations(sample, columns, name) for name in names}
-    elif mapping.messages:
-        lists = lists_of_messages(sample, mapping)
-        inner = {name: texts_of(lists, name) for name in ([mapping.order] if mapping.order else keys_of(lists))}
-        inner = {name: texts for name, texts in inner.items() if mapping.order or may_be_order(name, texts)}
-    name = next((name for name, texts in inner.items() if runs_backwards(texts)), None)
-    if name is None:
-        return None
-    if mapping.order:
-        return f"by {name!r} the newest message stands first; they are turned around"
-    return f"by {name!r} the newest message stands first, so that replies come before their questions: map it too, order={name}"
-
-
-def find_fault(field: str, conversations: list[list[str]]) -> str | None:
-    """Why a column can't be the group, or the order, of rows that are messages.
-
-    >>> find_fault("group", [["C1", "C1"], ["C2"]]), find_fault("order", [["1", "2"]])
-    (None, None)
-    >>> find_fault("group", [["C1", "agent 7"]])
-    'it has several values in one conversation, and so may name who writes'
-    """
-    if field == "group" and any(len(set(values)) > 1 for values in conversations):
-        return "it has several values in one conversation, and so may name who writes"
-    if field == "order":
-        try:
-            find_reading(conversations)
-        except ReprotuneError as error:
-            return str(error)
-    return None
-
-
-def cells_fit(field: str, values: list[object]) -> bool:
-    """Whether a column's cells are what its name says: labels that repeat, ids that do not, language codes, an order.
-
-    >>> cells_fit("id", [1, 2]), cells_fit("id", [1, 1]), cells_fit("order", ["3/12/2024"]), cells_fit("order", ["soon"])
-    (True, False, True, False)
-    """
-    texts = [text for value in values if (text := as_text(value))]
-    if field == "label":
-        return bool(texts) and (len(texts) <= 20 or 2 * len(set(texts)) <= len(texts))
-    if field == "id":
-        return len(set(texts)) == len(values)
-    if field == "language":
-        return bool(texts) and all(re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]+)?", text) for text in texts)
-    if field == "order":
-        return len(texts) == len(values) and is_order(texts)
-    return bool(texts)

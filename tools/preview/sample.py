@@ -7,7 +7,8 @@ from typing import NamedTuple
 import orjson
 
 from stages.collect.__main__ import Collected, assign_ids
-from stages.collect.conversations import mapping_of, to_conversations
+from stages.collect.conversations import to_conversations
+from stages.collect.mapping import mapping_of
 from stages.collect.readers import one_a_file, read_object_document, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Source

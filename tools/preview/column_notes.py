@@ -1,0 +1,102 @@
+"""What is said of a file's columns: how each is read, and which are not."""
+
+from collections.abc import Collection, Iterator
+
+from stages.collect.layouts import with_standard_fields
+from stages.collect.marks import is_mark, is_row_mark
+from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_text
+from stages.collect.preferences import read_thumb
+from stages.collect.sources import Columns
+from stages.collect.tool_use import read_tools
+from stages.lib.core.errors import ReprotuneError
+from tools.console import paragraph
+from tools.preview.message_lists import lists_of_messages
+from tools.preview.orders import tell_order
+from tools.preview.proposal import Proposal
+from tools.preview.sample import Sample
+from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
+from tools.preview.wording import shorten_cell, shown_name
+
+
+def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str], stated_marks: Collection[str]) -> Iterator[str]:
+    """`leave_out`: the keys by which rows or messages are left out; `stated_marks`: of --marks."""
+    mapped = [(field, name) for field, name in with_standard_fields(proposal.mapping, sample.keys) if name is not None]
+    mapped.sort(key=lambda pair: pair[0] != "messages")
+    inner = ("role", "content", "order") if proposal.mapping.messages else ()
+    shown = [
+        (name if name == field else f"{name} -> {field}") + (" (in each message)" if field in inner else "")
+        for field, name in mapped
+    ]
+    yield from paragraph("columns", ", ".join(shown))
+    outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
+    marks = marks_of(sample, proposal.mapping)
+    beside = REASONING_KEYS if proposal.mapping.user else () if proposal.mapping.messages else REPLY_KEYS
+    used = [*outer, *leave_out, *marks, *stated_marks, *beside]
+    yield from tell_unused("not used", [key for key in sample.keys if key not in used])
+    if marks := [key for key in marks if key not in stated_marks]:
+        yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
+    unused = [key for key in unused_keys(sample, proposal.mapping) if key not in (*leave_out, *stated_marks)]
+    yield from tell_unused("not used in the messages", unused)
+    for key in [
+        key for key in (*sample.keys, *unused) if key not in used and has_word(key_of(key), USUAL_NAMES["thought_words"])
+    ]:
+        yield from paragraph("", f"{key} may hold thoughts: under the name reasoning_content they would stand before the reply")
+    for types in tell_types(sample, proposal.mapping):
+        yield from paragraph("", types)
+    yield from paragraph("layout", proposal.how)
+    if note := tell_order(sample, proposal.mapping):
+        yield from paragraph("order", note)
+
+
+def marks_of(sample: Sample, columns: Columns) -> list[str]:
+    """The keys of rows, without those of messages in a list, that say which replies are to be learned."""
+    outer = [name for field, name in columns if name and not (columns.messages and field in ("role", "content", "order"))]
+    names = [key for key in sample.keys if key not in outer]
+    if columns.content and not columns.messages:  # a row is a message
+        return [key for key in names if is_mark(key)]
+    return [key for key in names if is_row_mark(key, sample.cells(key))]
+
+
+def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
+    """Columns with cells that are no text: as what they are read."""
+    rest = ("messages", "order", "conversation", "role", "content", "history", "rejected", "tools")  # as what they are
+    read = {field: str(name) for field, name in columns if name in sample.keys and field not in rest}
+    if (tools := with_standard_fields(columns, sample.keys).tools) in sample.keys:
+        cells = [cell for cell in sample.cells(str(tools)) if cell not in (None, "", [], {})]
+        if cells and not any(map(reads_as_tools, cells)):
+            yield f"{tools} describes nothing that the assistant could call, so that it is not used: {shorten_cell(cells[0])!r}"
+    for field, name in read.items():
+        cells = sample.cells(name)
+        if field == "label" and columns.label != columns.assistant:
+            if any(read_thumb({name: cell}, name, None) is not None for cell in cells):
+                yield f"{name} says whether people liked the reply: where it is false, the reply is context, and not learned"
+                continue
+            if {str(as_text(cell)) for cell in cells} == {"0", "1"}:
+                yield f"{name} is read as a topic; if 0 says that people did not like the reply, map it to desirable instead"
+        for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
+            found = next((cell for cell in cells if isinstance(cell, kinds)), None)
+            if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
+                text = long_text({name: found}, name) if field in ("input", "system") else as_text(found)
+                yield f"{name} holds {what}, read as text: {shorten_cell(text)!r}"
+                break
+
+
+def reads_as_tools(cell: object) -> bool:
+    try:
+        return bool(read_tools(cell))
+    except ReprotuneError:  # some of it is
+        return True
+
+
+def tell_unused(title: str, names: list[str]) -> Iterator[str]:
+    if names:
+        yield from paragraph("", f"{title}: {', '.join(map(shown_name, names[:20]))}{' ...' if len(names) > 20 else ''}")
+
+
+def unused_keys(sample: Sample, columns: Columns) -> list[str]:
+    """The keys of messages that neither tell a role nor hold a text."""
+    read = (columns.role or "role", columns.content or "content", columns.order)
+    firsts = [name.partition(".")[0] for name in read if name]
+    found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
+    known = (*read, *firsts, *REPLY_KEYS)
+    return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]

@@ -1,0 +1,103 @@
+"""A proposal which column holds what, with the fields that a layout can do without."""
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+from stages.collect.messages import as_text, field_text, show
+from stages.collect.order import find_reading, is_order
+from stages.collect.sources import Columns
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import Role
+from tools.preview.orders import cells_of_conversations, orders
+from tools.preview.sample import Sample
+from tools.preview.usual_names import find_column
+
+
+class Proposal(NamedTuple):
+    """`columns`: as in params.yaml; None where the reader knows the layout. `how`: for people, how it was found.
+
+    `begins`: who speaks first, where messages name no role.
+    """
+
+    columns: dict[str, str] | None
+    mapping: Columns
+    how: str
+    begins: Role | None = None
+
+
+def without_repeated_ids(proposal: Proposal, sample: Sample) -> Proposal:
+    """The columns of a standard format; written out, without id, where ids repeat."""
+    name = proposal.mapping.id
+    if name is None or not (fault := repeats(sample, name)):
+        return proposal
+    columns = {field: column for field, column in proposal.mapping if column is not None and field != "id"}
+    columns = {field: columns[field] for field in sorted(columns, key=lambda field: field != "messages")}
+    return Proposal(columns, Columns(**columns), f"{proposal.how}, but for this: {name} is left out, since {fault}")
+
+
+def repeats(sample: Sample, name: str) -> str | None:
+    texts = Counter(field_text(row.values, name) for row in sample.rows)
+    texts.pop(None, None)
+    [(text, number)] = texts.most_common(1) or [(None, 0)]
+    return f"{show(text)} stands there {number:,} times, and ids must be unique" if number > 1 else None
+
+
+def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bool) -> Proposal:
+    """The mapping with the other fields that the names and the cells tell."""
+    columns = dict(columns)
+    fields = ["system", "label", "language", "group"]
+    fields += ["order"] if "conversation" in columns else ["id", "input", "history", "rejected"] if "user" in columns else ["id"]
+    how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
+    inner = ("role", "content", "order") if "messages" in columns else ()
+    for field in fields:
+        left = [key for key in sample.keys if key not in [name for one, name in columns.items() if one not in inner]]
+        if field in columns:
+            continue
+        found = find_column(field, left, only_exact=True)
+        if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):
+            found = next(((name, True) for name in left if orders(sample, columns, name)), None)
+        if field == "id" and found and (fault := repeats(sample, found[0])):
+            how += f". {found[0]} is not mapped to id: {fault}"
+        elif found and cells_fit(field, sample.cells(found[0])):
+            if "conversation" in columns and (fault := find_fault(field, cells_of_conversations(sample, columns, found[0]))):
+                how += f". {found[0]} is not mapped to {field}: {fault}"
+            else:
+                columns[field] = found[0]
+    return Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
+
+
+def find_fault(field: str, conversations: list[list[str]]) -> str | None:
+    """Why a column can't be the group, or the order, of rows that are messages.
+
+    >>> find_fault("group", [["C1", "C1"], ["C2"]]), find_fault("order", [["1", "2"]])
+    (None, None)
+    >>> find_fault("group", [["C1", "agent 7"]])
+    'it has several values in one conversation, and so may name who writes'
+    """
+    if field == "group" and any(len(set(values)) > 1 for values in conversations):
+        return "it has several values in one conversation, and so may name who writes"
+    if field == "order":
+        try:
+            find_reading(conversations)
+        except ReprotuneError as error:
+            return str(error)
+    return None
+
+
+def cells_fit(field: str, values: list[object]) -> bool:
+    """Whether a column's cells are what its name says: labels that repeat, ids that do not, language codes, an order.
+
+    >>> cells_fit("id", [1, 2]), cells_fit("id", [1, 1]), cells_fit("order", ["3/12/2024"]), cells_fit("order", ["soon"])
+    (True, False, True, False)
+    """
+    texts = [text for value in values if (text := as_text(value))]
+    if field == "label":
+        return bool(texts) and (len(texts) <= 20 or 2 * len(set(texts)) <= len(texts))
+    if field == "id":
+        return len(set(texts)) == len(values)
+    if field == "language":
+        return bool(texts) and all(re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]+)?", text) for text in texts)
+    if field == "order":
+        return len(texts) == len(values) and is_order(texts)
+    return bool(texts)
