@@ -4,7 +4,7 @@ intervals, claims, floors and strata), examples.parquet (a row a test conversati
 
 from pydantic import Field
 
-from stages.evaluate.comparability import describe_comparability, read_conditions
+from stages.evaluate.comparability import describe_comparability
 from stages.evaluate.evaluation import Given, evaluate_all
 from stages.evaluate.examples import read_examples, read_groups
 from stages.evaluate.floors import floor_replies
@@ -13,7 +13,7 @@ from stages.lib.core.files import write_json
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.conversation import conversations_of, read_conversations
-from stages.lib.records.predictions import predictions_of
+from stages.lib.records.predictions import predictions_of, read_conditions
 from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES, Evaluation
 
 
@@ -24,10 +24,9 @@ class EvaluateParams(Section):
 
 
 def find_task(group_of: dict[str, str]) -> Given:
-    """As predict found it, which asks for each label's likelihood; dialogue where it does not say."""
+    """As predict found it, which asks for each label's likelihood."""
     conditions = read_conditions(predictions_of("tuned"))
-    reason = conditions.get("task_reason", "predict tells no other")
-    return Given(conditions.get("task", "dialogue"), reason, conditions.get("labels", []), group_of)
+    return Given(conditions["task"], conditions["task_reason"], conditions["labels"], group_of)
 
 
 def summary(evaluation: Evaluation) -> str:

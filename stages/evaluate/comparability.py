@@ -1,27 +1,20 @@
 """What a run was measured with: two runs compare only where these are equal."""
 
 import hashlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
-import pyarrow.parquet as pq
 
 from stages.lib.core.files import read_json
 from stages.lib.records.conversation import conversations_of, read_conversations
-from stages.lib.records.predictions import CONTENDERS, predictions_of
+from stages.lib.records.predictions import CONTENDERS, predictions_of, read_conditions
 
 BASE_PIN = Path("models/base.json")
-CONDITIONS = b"reprotune"  # the key in the metadata of predictions
 
 
 def fingerprint(value: object) -> str:
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
-
-
-def read_conditions(path: Path) -> dict:
-    """How predictions were made; {} of those that do not say."""
-    return json.loads((pq.read_schema(path).metadata or {}).get(CONDITIONS, b"{}"))
 
 
 def describe_comparability(group_of: dict[str, str], signatures: dict[str, str], rouge_max_words: int) -> dict[str, str | None]:
@@ -38,7 +31,7 @@ def describe_comparability(group_of: dict[str, str], signatures: dict[str, str],
     }
     for contender in CONTENDERS:
         conditions = read_conditions(predictions_of(contender))
-        environment = conditions.get("environment") or {}
+        environment = conditions["environment"]
         parts[f"{contender}_decoding"] = _text(conditions, "decoding", "max_new_tokens", "batch_size")
         parts[f"{contender}_precision"] = _text(environment, "precision")
         parts[f"{contender}_device"] = _text(environment, "device")
@@ -47,6 +40,6 @@ def describe_comparability(group_of: dict[str, str], signatures: dict[str, str],
     return parts
 
 
-def _text(values: dict, *names: str) -> str | None:
+def _text(values: Mapping[str, object], *names: str) -> str | None:
     found = [f"{values[name]}" if len(names) == 1 else f"{name} {values[name]}" for name in names if values.get(name) is not None]
     return ", ".join(found) or None

@@ -51,7 +51,7 @@ def read_predictions(contender: Contender, test: list[Conversation]) -> pd.DataF
     """
     path = predictions_of(contender)
     rows = pd.read_parquet(path)
-    rows = rows[rows["set"] == "test"] if "set" in rows else with_turns(rows, test)
+    rows = rows[rows["set"] == "test"]
     known, found = {row["id"] for row in test}, set(rows["id"])
     if absent := sorted(known - found):
         raise ReprotuneError(f"{path}: no prediction for {len(absent):,} test conversations, {absent[0]} first; run `dvc repro`")
@@ -65,14 +65,7 @@ def read_predictions(contender: Contender, test: list[Conversation]) -> pd.DataF
 def read_others(contender: Contender, name: str) -> pd.DataFrame:
     """Likelihoods of texts that are not of test, a row a text: retention or train; no row where predict gave none."""
     rows = pd.read_parquet(predictions_of(contender))
-    rows = rows[rows["set"] == name] if "set" in rows else rows[:0]
-    return sum_likelihoods(rows[rows["unscored"].isna()])[["nll", "labels"]]
-
-
-def with_turns(rows: pd.DataFrame, test: list[Conversation]) -> pd.DataFrame:
-    """Predictions of the last message alone, as they were before there could be several turns."""
-    last = {row["id"]: max(trained_positions(row["messages"]), default=-1) for row in test}
-    return rows.assign(turn=rows["id"].map(last), unanswered=rows["unscored"])
+    return sum_likelihoods(rows[(rows["set"] == name) & rows["unscored"].isna()])[["nll", "labels"]]
 
 
 def sum_likelihoods(rows: pd.DataFrame) -> pd.DataFrame:

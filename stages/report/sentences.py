@@ -6,6 +6,7 @@ from stages.lib.records.scores import Claim, ClaimName, Measure, Verdict
 
 Language = Literal["en", "zh"]
 RATIOS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
+SHARES: tuple[Measure, ...] = ("accuracy_difference", "broken_difference")  # changes of a share are percentage points
 
 HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, can't tell
     "en": {
@@ -43,16 +44,16 @@ VERDICTS: tuple[Verdict, ...] = ("less", "more", "unclear")
 MEASURES: dict[Language, dict[Measure, str]] = {
     "en": {
         "perplexity_ratio": "perplexity {estimate} times base's{interval}, from {base} to {tuned}",
-        "accuracy_difference": "share of right replies {estimate}{interval}, from {base} to {tuned}",
-        "broken_difference": "share of broken replies {estimate}{interval}, from {base} to {tuned}",
+        "accuracy_difference": "share of right replies {estimate} points{interval}, from {base} to {tuned}",
+        "broken_difference": "share of broken replies {estimate} points{interval}, from {base} to {tuned}",
         "length_ratio": "{estimate} times as long as base's{interval}, from {base} to {tuned} characters",
         "retention_ratio": "perplexity of base's own replies to general prompts {estimate} times what it was{interval}",
         "memorised_auc": "the gain tells a training conversation from a test one {estimate} beyond chance{interval}",
     },
     "zh": {
         "perplexity_ratio": "困惑度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned}",
-        "accuracy_difference": "正确回复的比例变化 {estimate}{interval}，从 {base} 变为 {tuned}",
-        "broken_difference": "有毛病的回复的比例变化 {estimate}{interval}，从 {base} 变为 {tuned}",
+        "accuracy_difference": "正确回复的比例变化 {estimate} 个百分点{interval}，从 {base} 变为 {tuned}",
+        "broken_difference": "有毛病的回复的比例变化 {estimate} 个百分点{interval}，从 {base} 变为 {tuned}",
         "length_ratio": "长度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned} 个字符",
         "retention_ratio": "基座对通用提示的回复，困惑度是原来的 {estimate} 倍{interval}",
         "memorised_auc": "凭这一提升区分训练对话和测试对话，比随机猜测高 {estimate}{interval}",
@@ -66,6 +67,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "detectable": " With this test set, a change smaller than {detectable} would be missed more than one time in five.",
         "more": " About {more} more test conversations would decide an effect of this size.",
         "ratio": "a factor of {factor}",
+        "points": "{size} points",
         "stop": ".",
         "colon": ": ",
     },
@@ -76,6 +78,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "detectable": "以现有的测试集，小于 {detectable} 的变化有超过五分之一的可能被漏掉。",
         "more": "要判定这样大小的效应，大约还需要 {more} 段测试对话。",
         "ratio": "{factor} 倍",
+        "points": "{size} 个百分点",
         "stop": "。",
         "colon": "：",
     },
@@ -88,13 +91,13 @@ NAMES: dict[Language, dict[ClaimName, str]] = {
 
 def number(value: float | None, measure: Measure, signed: bool = False) -> str:
     """
-    >>> number(0.302, "perplexity_ratio"), number(0.25, "accuracy_difference", signed=True), number(None, "length_ratio")
-    ('0.30', '+25%', '?')
+    >>> number(0.302, "perplexity_ratio"), number(0.25, "accuracy_difference"), number(0.25, "accuracy_difference", True)
+    ('0.30', '25%', '+25')
     """
     if value is None:
         return "?"
-    if measure in ("accuracy_difference", "broken_difference"):
-        return f"{value:+.0%}" if signed else f"{value:.0%}"
+    if measure in SHARES:
+        return f"{100 * value:+.0f}" if signed else f"{value:.0%}"
     if measure == "memorised_auc":
         return f"{value:+.2f}"
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
@@ -127,7 +130,11 @@ def sentence(claim: Claim, language: Language = "en") -> str:
         return said
     if claim["detectable"] is not None:
         size = number(claim["detectable"], measure)
-        said += words["detectable"].format(detectable=words["ratio"].format(factor=size) if measure in RATIOS else size)
+        if measure in RATIOS:
+            size = words["ratio"].format(factor=size)
+        elif measure in SHARES:
+            size = words["points"].format(size=f"{100 * claim['detectable']:.0f}")
+        said += words["detectable"].format(detectable=size)
     if claim["more_conversations"]:
         said += words["more"].format(more=rounded(claim["more_conversations"]))
     return said

@@ -28,6 +28,10 @@ SCHEMA = pa.schema(
      "unscored": pa.string(), "reply": pa.string(), "reply_tokens": pa.int64(), "stopped": pa.bool_(), "unanswered": pa.string(),
      "label_nll": pa.map_(pa.string(), pa.float64())}
 )  # fmt: skip
+CONDITIONS = {
+    "task": "dialogue", "task_reason": "many replies", "labels": [], "decoding": "greedy", "max_new_tokens": 40, "batch_size": 4,
+    "environment": {"precision": "float32", "device": "cpu", "torch": "2"},
+}  # fmt: skip
 PIN = {"files": {"model.safetensors": {"sha256": "ab", "size": 3}}, "tokenizer": {"tokenizer.json": {"sha256": "cd", "size": 4}}}
 
 
@@ -66,7 +70,7 @@ def evaluate_folder(folder: Path, rows: list[dict], conditions: dict | None = No
     write_jsonl(folder / ASSIGNMENT, assignment)
     write_json(folder / "models/base.json", PIN)
     (folder / "data/predictions").mkdir(parents=True, exist_ok=True)
-    schema = SCHEMA.with_metadata({b"reprotune": json.dumps(conditions).encode()}) if conditions else SCHEMA
+    schema = SCHEMA.with_metadata({b"reprotune": json.dumps(CONDITIONS | (conditions or {})).encode()})
     for model, table in predictions.items():
         pq.write_table(pa.Table.from_pylist(table, schema), folder / predictions_of(model))
     (folder / EXAMPLES).parent.mkdir(parents=True, exist_ok=True)
@@ -314,22 +318,8 @@ def test_two_runs_differ_in_the_part_of_the_fingerprint_that_changed(scores: dic
     first = scores["comparability"]
     grouped = evaluate_folder(tmp_path / "grouped", [row | {"group": "g"} for row in ROWS])["comparability"]
     assert {name for name in first if first[name] != grouped[name]} == {"test"}
-    conditions = {
-        "decoding": "greedy",
-        "max_new_tokens": 9,
-        "environment": {"precision": "float32", "device": "cpu", "torch": "2"},
-    }
+    conditions = {"max_new_tokens": 9, "environment": {"precision": "bfloat16", "device": "cuda", "torch": "1"}}
     told = evaluate_folder(tmp_path / "told", ROWS, conditions)["comparability"]
-    assert (told["base_precision"], told["tuned_decoding"]) == ("float32", "decoding greedy, max_new_tokens 9")
+    assert (told["base_precision"], told["tuned_decoding"]) == ("bfloat16", "decoding greedy, max_new_tokens 9, batch_size 4")
     models = {f"{model}_{part}" for model in ("base", "tuned") for part in ("decoding", "precision", "device", "versions")}
     assert {name for name in first if first[name] != told[name]} == models
-
-
-def test_predictions_from_before_there_were_turns_are_of_the_last_message(scores: dict, tmp_path: Path) -> None:
-    evaluate_folder(tmp_path, ROWS)
-    for model in ("base", "tuned"):
-        path = tmp_path / predictions_of(model)
-        pq.write_table(pq.read_table(path).drop(["set", "turn", "unanswered", "label_nll"]), path)
-    with contextlib.chdir(tmp_path):
-        evaluate.main()
-    assert read_json(tmp_path / SCORES) == scores

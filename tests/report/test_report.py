@@ -46,6 +46,11 @@ HISTORY = [
 ]
 GATE = {"groups": 110, "groups_too_large": 0, "largest_group": 3, "leaked": 0, "regrouped_group": 0, "regrouped_near": 4}
 LABELS = {"pairs": ['billing, "late"', "travel"], "chats": [None, None, "Kunden <b>"]}
+CONDITIONS = {
+    "task": "dialogue", "task_reason": "many replies", "labels": [], "decoding": "greedy", "max_new_tokens": 40, "batch_size": 4,
+    "environment": {"precision": "float32", "device": "cpu"},
+}  # fmt: skip
+DESCRIBED = SCHEMA.with_metadata({b"reprotune": json.dumps(CONDITIONS).encode()})
 
 
 def converse(source: str, number: int) -> dict:
@@ -117,7 +122,7 @@ def write_predictions() -> None:
             if row["id"] in unscored:
                 one = dict.fromkeys(("unscored", "unanswered"), "messages[0] holds geheim")
             rows.append(blank("test", row["id"], len(row["messages"]) - 1) | one)
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), PREDICTIONS / f"{model}.parquet")
+        pq.write_table(pa.Table.from_pylist(rows, DESCRIBED), PREDICTIONS / f"{model}.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -382,7 +387,7 @@ def rename(folder: Path, ids: dict[str, str], labels: dict[str | None, str]) -> 
         write_jsonl(path, rows)
     for path in (folder / PREDICTIONS).iterdir():
         table = pd.read_parquet(path)
-        pq.write_table(pa.Table.from_pandas(table.assign(id=table["id"].replace(ids)), SCHEMA, preserve_index=False), path)
+        pq.write_table(pa.Table.from_pandas(table.assign(id=table["id"].replace(ids)), DESCRIBED, preserve_index=False), path)
     with contextlib.chdir(folder):
         evaluate.main()
 

@@ -21,7 +21,7 @@ def test_a_claim_says_its_verdict_with_its_figures() -> None:
 @pytest.mark.parametrize(("verdict", "head"), [("more", "Better on test"), ("less", "Worse on test")])
 def test_more_right_replies_are_better_where_more_perplexity_is_worse(verdict: str, head: str) -> None:
     assert sentence(CLAIM | SHARE | {"verdict": verdict}).startswith(
-        f"{head}: share of right replies +30% (+20% to +40%), from 10%"
+        f"{head}: share of right replies +30 points (+20 to +40), from 10% to 40%"
     )
     assert sentence(CLAIM | {"verdict": verdict}).startswith({"more": "Worse", "less": "Better"}[verdict])
 

@@ -11,11 +11,12 @@ EXAMPLES = Path("data/evaluation/examples.parquet")  # a row a test conversation
 REPLIES = Path("data/evaluation/replies.parquet")  # a row a reply, with its scores
 
 Scores = dict[str, float | None]  # metric -> value, None where `Evaluation.reasons` says why
-ClaimName = Literal["better", "forgot", "broken", "length", "memorised"]
+ClaimName = Literal["better", "forgot", "broken", "length", "chrf", "memorised"]
 Verdict = Literal["less", "more", "unclear", "too_few", "not_measured"]
 Measure = Literal[
-    "perplexity_ratio", "accuracy_difference", "broken_difference", "length_ratio", "retention_ratio", "memorised_auc"
-]
+    "perplexity_ratio", "bits_per_byte_difference", "accuracy_difference", "broken_difference", "length_ratio", "chrf_difference",
+    "retention_ratio", "memorised_auc",
+]  # fmt: skip
 
 
 class Claim(TypedDict):

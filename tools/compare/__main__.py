@@ -1,0 +1,70 @@
+"""Is this run better than that one? `python -m tools.compare [A] [B] [--json] [--out DIR]`, or `--best [EXPERIMENT ...]`.
+
+A and B are branches, tags, commits, experiments or `workspace`, the work tree. Without B it is the work tree; without A, the last
+commit that HEAD has in common with the main branch. Both tuned models' scores of the same test conversations are compared pair by
+pair. They come from DVC's cache, or are fetched; where they are out of reach, what git has is compared. Prints Markdown, as for a
+pull request's comment.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from stages.lib.core.files import write_json
+from tools.compare.best import Best, find_best, render_best
+from tools.compare.comparison import Comparison, compare
+from tools.compare.loss import draw
+from tools.compare.page import render
+from tools.compare.revision import find_revisions
+from tools.compare.run import bring, read_run
+from tools.compare.store import Store
+from tools.console import run_tool
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "revisions", nargs="*", metavar="REVISION", help="A and B; with --best, the experiments (default: all of HEAD)"
+    )
+    parser.add_argument(
+        "--best", action="store_true", help="rank experiments by validation loss, and say whether the best is luck"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.md, compare.json and loss.svg there as well")
+    parser.add_argument("--no-fetch", action="store_true", help="ask no remote for what is not in the cache")
+    options = parser.parse_args()
+    if not options.best and len(options.revisions) > len("AB"):
+        parser.error("two revisions at most; --best takes more")
+    return options
+
+
+def compare_two(names: list[str], fetch: bool) -> Comparison:
+    a, b = find_revisions(*(*names, None, None)[:2])
+    store = Store(fetch)
+    runs = read_run(a, store), read_run(b, store)
+    bring(runs)
+    return compare(*runs)
+
+
+def main() -> None:
+    options = parse_arguments()
+    record: Best | Comparison
+    picture = None
+    if options.best:
+        record = find_best(options.revisions, not options.no_fetch)
+        text = render_best(record)
+    else:
+        record = compare_two(options.revisions, not options.no_fetch)
+        text, picture = render(record), draw(record["loss"]["a"], record["loss"]["b"])
+    if options.out:
+        write_json(options.out / "compare.json", record)
+        (options.out / "compare.md").write_text(text, encoding="utf-8")
+        if picture:
+            (options.out / "loss.svg").write_text(picture, encoding="utf-8")
+    print(json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) if options.json else text.rstrip("\n"))
+
+
+if __name__ == "__main__":
+    run_tool(main)

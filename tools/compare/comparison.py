@@ -1,0 +1,153 @@
+"""Everything that two runs say of each other, as one record: what --json prints and the Markdown is made of."""
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from stages.lib.records.predictions import predictions_of
+from stages.lib.records.scores import Claim
+from stages.lib.records.tokenized import examples_of
+from stages.report.gates import METRICS
+from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
+from tools.compare.claims import SeedNoise, Verdict, confidence_of, find_seed_noise, make, verdict_of
+from tools.compare.data import DataChanges, changed_data
+from tools.compare.fingerprints import Comparability, judge
+from tools.compare.flips import Flips, find_flips
+from tools.compare.loss import Curves, read_curves
+from tools.compare.pairs import pair_runs
+from tools.compare.run import Run
+from tools.compare.sentences import headline, sentence
+
+SEEDS = METRICS / "seeds.json"
+REPLIES_SHOWN = 5  # of the best, and of the worst
+OF_LIKELIHOODS = ("perplexity", "bits_per_byte", "labels", "conversations", "unscored")
+VALIDATION = examples_of("validation")
+OF_VALIDATION = ("validation_loss", "validation_loss_start")
+
+
+class Change(TypedDict):
+    """`change`: b less a; None where one of them is no number."""
+
+    a: float | None
+    b: float | None
+    change: float | None
+
+
+class Said(Claim):
+    sentence: str
+
+
+class Named(TypedDict):
+    """`commit` None: the work tree."""
+
+    name: str
+    commit: str | None
+
+
+class Missing(TypedDict):
+    run: str
+    path: str
+    why: str
+
+
+class Comparison(TypedDict):
+    """`claims`: base is A, tuned is B. `metrics`: file of metrics/ -> key -> values, as far as they can be compared.
+
+    `loss`: curves of A and of B. `missing`: what was out of reach. `notes`: what else to bear in mind.
+    """
+
+    a: Named
+    b: Named
+    verdict: Verdict
+    headline: str
+    comparability: Comparability
+    claims: dict[str, Said]
+    seed_noise: SeedNoise
+    metrics: dict[str, dict[str, Change]]
+    params: list[ChangedParam]
+    stages: list[ChangedStage]
+    data: DataChanges
+    replies: Flips | None
+    loss: dict[str, Curves]
+    missing: list[Missing]
+    notes: list[str]
+
+
+def compare(a: Run, b: Run) -> Comparison:
+    comparability = judge(a, b)
+    both = pair_runs(a, b)
+    confidence = confidence_of(b)
+    classification = a.is_classification and b.is_classification
+    claims = make(both, comparability, classification, confidence)
+    verdict = "the same" if same_predictions(a, b) else verdict_of(claims[0], comparability)
+    seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
+    noise = find_seed_noise(seeds, claims[0], confidence)
+    flips = None if "chrf" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
+    data = changed_data(a, b)
+    return {
+        "a": {"name": a.revision.name, "commit": a.revision.commit},
+        "b": {"name": b.revision.name, "commit": b.revision.commit},
+        "verdict": verdict,
+        "headline": headline(verdict, claims[0], noise),
+        "comparability": comparability,
+        "claims": {one["name"]: {**one, "sentence": sentence(one)} for one in claims},
+        "seed_noise": noise,
+        "metrics": changed_metrics(a, b, comparability),
+        "params": changed_params(a, b),
+        "stages": changed_stages(a.lock, b.lock),
+        "data": data,
+        "replies": flips,
+        "loss": {"a": read_curves(a.revision), "b": read_curves(b.revision)},
+        "missing": [
+            {"run": name, "path": path, "why": why}
+            for name, run in (("A", a), ("B", b))
+            for path, why in sorted(run.missing.items())
+        ],
+        "notes": [*both.notes, *notes_on(a, "A"), *notes_on(b, "B")],
+    }
+
+
+def same_predictions(a: Run, b: Run) -> bool:
+    """Of the tuned model, to the byte."""
+    found = a.hash_of(predictions_of("tuned"))
+    return found is not None and found == b.hash_of(predictions_of("tuned"))
+
+
+def notes_on(run: Run, name: str) -> list[str]:
+    """What makes a run other than what it seems."""
+    notes = []
+    if late := run.params_not_run():
+        notes.append(f"{name} was run with other values of {', '.join(late)} than its params.yaml has: `dvc repro` is due.")
+    return notes + [f"{path} of {name} is not what its dvc.lock records: `dvc repro` is due." for path in run.metrics_not_run()]
+
+
+def changed_metrics(a: Run, b: Run, comparability: Comparability) -> dict[str, dict[str, Change]]:
+    """Those that may stand side by side; what was measured otherwise is no change."""
+    changes: dict[str, dict[str, Change]] = {}
+    for name in a.metrics.keys() & b.metrics.keys():
+        pairs = {key: change_of(a.metrics[name], b.metrics[name], key) for key in {**a.metrics[name], **b.metrics[name]}}
+        kept = {key: pair for key, pair in pairs.items() if may_stand(name, key, a, b, comparability)}
+        if kept:
+            changes[name] = dict(sorted(kept.items()))
+    return dict(sorted(changes.items()))
+
+
+def may_stand(name: str, key: str, a: Run, b: Run, comparability: Comparability) -> bool:
+    if name == "data":
+        return True
+    if name == "training":
+        same = a.hash_of(VALIDATION) == b.hash_of(VALIDATION) is not None
+        return same or key not in OF_VALIDATION
+    differ = {one["name"] for one in comparability["differences"]}
+    if "test" in differ:
+        return False
+    if name != "tuned":  # how base does, and tuned against it: no comparison if base is another one
+        return not comparability["withheld"]
+    if key in ("perplexity", "labels"):
+        return comparability["per_token"]
+    return key in OF_LIKELIHOODS or "chrf" not in comparability["withheld"]
+
+
+def change_of(a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> Change:
+    before, after = a.get(key), b.get(key)
+    change = after - before if isinstance(before, int | float) and isinstance(after, int | float) else None
+    return {"a": before, "b": after, "change": change}

@@ -1,0 +1,63 @@
+"""dvc.lock of a revision: what each stage was run with, and what came of it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from stages.lib.core.errors import ReprotuneError
+
+LOCK = Path("dvc.lock")
+
+
+class Entry(NamedTuple):
+    """A stage. `deps`, `outs`: path -> hash. `params`: the full names of its leaves -> value."""
+
+    command: str
+    deps: dict[str, str]
+    params: dict[str, object]
+    outs: dict[str, str]
+
+
+Lock = dict[str, Entry]  # by the stage's name
+
+
+def parse_lock(content: bytes, where: str) -> Lock:
+    """
+    Raises:
+        ReprotuneError: it is no lock.
+    """
+    try:
+        document = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return {name: parse_entry(stage) for name, stage in document["stages"].items()}
+    except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+        raise ReprotuneError(
+            f"{where}: damaged, or with marks of a merge; `git checkout -- {LOCK}` restores the last one"
+        ) from None
+
+
+def parse_entry(stage: Mapping[str, Any]) -> Entry:
+    params = {name: value for file in stage.get("params", {}).values() for name, value in flatten(file).items()}
+    deps, outs = ({str(one["path"]): str(one.get("md5")) for one in stage.get(key, [])} for key in ("deps", "outs"))
+    return Entry(str(stage["cmd"]), deps, params, outs)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    """Leaves by their full names; a list is one leaf.
+
+    >>> flatten({"train": {"seed": 0, "targets": ["a"]}, "report.gates": []})
+    {'train.seed': 0, 'train.targets': ['a'], 'report.gates': []}
+    """
+    leaves: dict[str, object] = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            leaves |= flatten(value, f"{prefix}{name}.")
+        else:
+            leaves[f"{prefix}{name}"] = value
+    return leaves
+
+
+def hash_of_out(lock: Lock, path: Path) -> str | None:
+    """The md5 that DVC recorded of an out; None where it recorded none."""
+    return next((entry.outs[path.as_posix()] for entry in lock.values() if path.as_posix() in entry.outs), None)

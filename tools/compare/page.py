@@ -1,0 +1,194 @@
+"""A comparison as Markdown for a pull request's comment: the verdict first, tables after it, what is long folded."""
+
+from collections.abc import Sequence
+
+from stages.lib.records.scores import Claim
+from stages.report.names import shown_name
+from tools.compare.changes import ChangedStage
+from tools.compare.comparison import Comparison, Named
+from tools.compare.data import MOST_IDS, totals
+from tools.compare.flips import Flip, Flips
+from tools.compare.loss import Curves
+from tools.compare.markdown import amount, block, code, fold, plain, table
+from tools.compare.sentences import change, level
+from tools.console import plural
+
+LONGEST = 60_000  # characters: GitHub takes 65,536 in a comment
+MOST_ROWS = 40  # of a table
+LEFT_OUT = "The rest is left out: a comment holds no more. `compare.json`, which `--out DIR` writes, has all of it."
+WORDS = {"less": "less", "more": "more", "unclear": "can't tell", "too_few": "too few", "not_measured": "no claim"}
+Section = list[str]
+
+
+def render(found: Comparison) -> str:
+    """Within what a comment holds: sections that do not fit are left out from the end."""
+    sections = [
+        head(found), claims(found), missing(found), comparable(found), metrics(found), params(found), stages(found), data(found),
+        replies(found["replies"]), loss(found["loss"]),
+    ]  # fmt: skip
+    text, left_out = "", False
+    for section in sections:
+        added = "\n".join(section) + "\n\n" if section else ""
+        if len(text) + len(added) > LONGEST:
+            left_out = True
+            continue
+        text += added
+    return text.rstrip("\n") + (f"\n\n{LEFT_OUT}\n" if left_out else "\n")
+
+
+def name_of(named: Named) -> str:
+    commit = named["commit"]
+    if commit is None:
+        return "the work tree"
+    return code(named["name"]) if commit.startswith(named["name"]) else f"{code(named['name'])} ({commit[:7]})"
+
+
+def head(found: Comparison) -> Section:
+    lines = [f"## {found['verdict'][0].upper()}{found['verdict'][1:]}", "", plain(found["headline"]), ""]
+    noise = found["seed_noise"]["said"]
+    lines.append(f"A is {name_of(found['a'])}, B is {name_of(found['b'])}. {plain(noise[0].upper() + noise[1:])}.")
+    return [*lines, *(f"- {plain(note)}" for note in ["", *found["comparability"]["caveats"], *found["notes"]] if note)]
+
+
+def claims(found: Comparison) -> Section:
+    rows = [row_of(claim) for claim in found["claims"].values() if claim["verdict"] != "not_measured"]
+    said = [f"- {plain(claim['sentence'])}" for claim in found["claims"].values()]
+    if not rows:
+        return ["### Claims", "", *said]
+    titles = ["claim", "A", "B", "change", "interval", "p (Holm)", "conversations", "verdict"]
+    return ["### Claims", "", *said, "", *fold("Figures", table(titles, rows))]
+
+
+def row_of(claim: Claim) -> list[str]:
+    measure = claim["measure"]
+    interval = "" if claim["low"] is None else f"{change(claim['low'], measure)} to {change(claim['high'], measure)}"
+    values = [level(value, measure) if value is not None else "" for value in (claim["base"], claim["tuned"])]
+    estimate = "" if claim["estimate"] is None else change(claim["estimate"], measure)
+    verdict = WORDS[claim["verdict"]]
+    return [claim["name"], *values, estimate, interval, amount(claim["p_holm"]), amount(claim["conversations"]), verdict]
+
+
+def missing(found: Comparison) -> Section:
+    if not found["missing"]:
+        return []
+    rows = [[one["run"], code(one["path"]), plain(one["why"])] for one in found["missing"]]
+    return [
+        "### Out of reach",
+        "",
+        "What follows is from git alone where these are needed.",
+        "",
+        *table(["", "file", "why"], rows),
+    ]
+
+
+def comparable(found: Comparison) -> Section:
+    differences = found["comparability"]["differences"]
+    if not differences:
+        return []
+    rows = [
+        [plain(one["what"]), *("" if value is None else code(value) for value in (one["a"], one["b"]))] for one in differences
+    ]
+    title = {"yes": "Measured alike but for", "partly": "Comparable in part: these differ", "no": "Not comparable: these differ"}
+    return ["### " + title[found["comparability"]["comparable"]], "", *table(["", "A", "B"], rows)]
+
+
+def metrics(found: Comparison) -> Section:
+    lines: Section = []
+    for name, changes in found["metrics"].items():
+        differing = {key: one for key, one in changes.items() if one["a"] != one["b"]}
+        rows = [
+            [code(shown_name(key)), amount(one["a"]), amount(one["b"]), amount(one["change"], signed=True)]
+            for key, one in differing.items()
+        ]
+        if rows:
+            lines += [
+                "",
+                *fold(f"{name}: {plural(len(rows), 'value')} changed", cut(table(["", "A", "B", "change"], rows, numbers=3))),
+            ]
+    return ["### Metrics that changed", *lines] if lines else []
+
+
+def cut(lines: Section) -> Section:
+    rest = len(lines) - MOST_ROWS
+    return lines if rest <= 0 else [*lines[:MOST_ROWS], "", f"... and {rest:,} more"]
+
+
+def params(found: Comparison) -> Section:
+    rows = [
+        [code(one["name"]), *("" if value is None else code(value) for value in (one["a"], one["b"]))] for one in found["params"]
+    ]
+    return ["### Params that changed", "", *cut(table(["", "A", "B"], rows))] if rows else []
+
+
+def stages(found: Comparison) -> Section:
+    rows = [[code(one["name"]), why(one), outcome(one)] for one in found["stages"]]
+    return ["### Stages that ran again", "", *cut(table(["stage", "for", "outcome"], rows))] if rows else []
+
+
+def why(stage: ChangedStage) -> str:
+    if stage["only"]:
+        return f"only {stage['only'].upper()} has it"
+    parts = {"params": stage["params"], "data": stage["data"], "code": stage["code"], "packages": stage["packages"]}
+    return "; ".join(f"{kind} {', '.join(map(code, few(names)))}" for kind, names in parts.items() if names) or "its command"
+
+
+def few(names: Sequence[str]) -> list[str]:
+    return list(names) if len(names) <= MOST_IDS else [*names[:MOST_IDS], f"{len(names) - MOST_IDS} more"]
+
+
+def outcome(stage: ChangedStage) -> str:
+    return plural(len(stage["outs"]), "out") + " changed" if stage["outs"] else "the same results"
+
+
+def data(found: Comparison) -> Section:
+    changes = found["data"]["changes"]
+    if not changes:
+        return []
+    rows = [
+        [one["kind"], plain(one["what"]), amount(one["conversations"]), ", ".join(code(id) for id in one["ids"])]
+        for one in changes
+    ]
+    total = ", ".join(f"{number:,} {kind}" for kind, number in totals(changes).items())
+    return ["### Conversations that changed", "", *fold(total, cut(table(["", "", "conversations", "such as"], rows)))]
+
+
+def replies(flips: Flips | None) -> Section:
+    if flips is None or not flips["changed"]:
+        return []
+    counts = f"{flips['changed']:,} of {plural(flips['compared'], 'reply')} changed: "
+    counts += f"{flips['mended']:,} no longer broken, {flips['broke']:,} newly broken"
+    if flips["righted"] is not None:
+        counts += f", {flips['righted']:,} turned right, {flips['wronged']:,} turned wrong"
+    lines = ["### Replies that changed", "", f"{counts}."]
+    for title, some in (("Those that gained most", flips["best"]), ("Those that lost most", flips["worst"])):
+        if some:
+            lines += ["", *fold(title, [line for flip in some for line in show(flip)])]
+    return lines
+
+
+def show(flip: Flip) -> Section:
+    scores = f"chrF {amount(flip['chrf_a'])} to {amount(flip['chrf_b'])}"
+    if flip["nll_a"] is not None and flip["nll_b"] is not None:
+        scores += f"; nats a token {amount(flip['nll_a'])} to {amount(flip['nll_b'])}"
+    lines = [f"**{code(flip['id'])}**, message {flip['turn']}: {scores}", ""]
+    texts = flip["texts"]
+    if texts is None:
+        return [*lines, "Text not shown: its source is not in `report.show_text` of both revisions.", ""]
+    for title, text in (("Prompt", texts["prompt"]), ("Reference", texts["reference"]), ("A", texts["a"]), ("B", texts["b"])):
+        lines += [title, "", *block(text), ""]
+    return lines
+
+
+def loss(curves: dict[str, Curves]) -> Section:
+    """The picture is a file of its own: GitHub shows none that stands in a comment."""
+    points = {name: dict(curves[name]["validation"]) for name in ("a", "b")}
+    if not any(points.values()) or points["a"] == points["b"]:
+        return []
+    rows = [
+        [amount(step), *(amount(points[name].get(step)) for name in ("a", "b"))] for step in sorted({*points["a"], *points["b"]})
+    ]
+    return [
+        "### Validation loss",
+        "",
+        *fold("Nats a label, by step; `loss.svg` has the curves", cut(table(["step", "A", "B"], rows, numbers=3))),
+    ]

@@ -1,0 +1,74 @@
+"""A state of the project: a commit, an experiment or the work tree, and what git tracks in it."""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.params import Yaml12Loader
+from tools.compare import git
+from tools.compare.lock import LOCK, Lock, parse_lock
+
+WORKSPACE = "workspace"
+PARAMS = Path("params.yaml")
+
+
+class Revision(NamedTuple):
+    """`commit` None: the work tree as it is."""
+
+    name: str
+    commit: str | None
+
+    def __str__(self) -> str:
+        return self.name if self.commit is None or self.commit.startswith(self.name) else f"{self.name} ({self.commit[:7]})"
+
+    def read(self, path: Path) -> bytes | None:
+        """A file that git tracks; None where there is none."""
+        if self.commit is not None:
+            return git.ask("cat-file", "blob", f"{self.commit}:./{path.as_posix()}")
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+
+    def read_json(self, path: Path) -> Any:
+        """None where there is no such file."""
+        content = self.read(path)
+        try:
+            return None if content is None else json.loads(content)
+        except ValueError:
+            raise ReprotuneError(
+                f"{path} of {self}: not JSON, so it is damaged or holds marks of a merge; run `dvc repro`"
+            ) from None
+
+    def read_lock(self) -> Lock:
+        content = self.read(LOCK)
+        if content is None:
+            raise ReprotuneError(f"{LOCK}: {self} has none, so no run of it is known; run `dvc repro` there and commit it")
+        return parse_lock(content, f"{LOCK} of {self}")
+
+    def read_params(self) -> dict[str, Any]:
+        try:
+            document = yaml.load((self.read(PARAMS) or b"").decode(), Loader=Yaml12Loader)
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise ReprotuneError(f"{PARAMS} of {self}: not valid YAML; mend it, or name another revision") from None
+        if not isinstance(document, dict):
+            raise ReprotuneError(f"{PARAMS}: {self} has none; name a revision of this project")
+        return document
+
+
+def find_revision(name: str) -> Revision:
+    return Revision(name, None) if name == WORKSPACE else Revision(name, git.commit_of(name))
+
+
+def find_revisions(first: str | None, second: str | None) -> tuple[Revision, Revision]:
+    """The two that are meant: by default what HEAD has in common with the main branch, and the work tree."""
+    git.check_repository()
+    if first is None:
+        commit, branch = git.merge_base()
+        before = Revision(branch if commit == git.commit_of(branch) else commit[:7], commit)
+    else:
+        before = find_revision(first)
+    return before, find_revision(second or WORKSPACE)

@@ -1,0 +1,144 @@
+"""What is known of a run: git's metrics, and the tables behind them as far as they are within reach."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.files import read_jsonl
+from stages.lib.records import cleaned
+from stages.lib.records.assignment import ASSIGNMENT
+from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
+from stages.lib.records.scores import EXAMPLES, REPLIES
+from stages.report.gates import METRICS
+from tools.compare.lock import Lock, flatten, hash_of_out
+from tools.compare.revision import Revision
+from tools.compare.store import Store
+
+TABLES = (EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT)  # wanted of every run
+LEDGERS = (cleaned.LEDGER, cleaned.CLEANED)  # wanted where two runs differ in them
+SCORES = ("base", "tuned", "comparison", "training", "data")
+OF_EXAMPLES = (
+    "id", "group", "reference_bytes", "base_unscored", "tuned_unscored", "tuned_nll", "tuned_labels",
+)  # fmt: skip
+OF_REPLIES = (
+    "id", "turn", "group", "language", "prompt", "reference", "tuned_reply", "tuned_reply_tokens", "tuned_stopped", "tuned_chrf",
+    "tuned_broken",
+)  # fmt: skip
+OF_PREDICTIONS = ("set", "id", "turn", "nll", "labels", "unscored", "reply_ids")
+
+
+def md5_of(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+@dataclass
+class Run:
+    """`metrics`: a file of metrics/ -> its values. `missing`: an out that could not be read -> why."""
+
+    revision: Revision
+    lock: Lock
+    params: dict[str, Any]
+    metrics: dict[str, dict[str, Any]]
+    comparability: dict[str, str | None]
+    store: Store
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def hash_of(self, out: Path) -> str | None:
+        return hash_of_out(self.lock, out)
+
+    def code_of(self, stage: str) -> dict[str, str]:
+        """What it was run by: a folder or file of the code -> its hash."""
+        deps = self.lock[stage].deps if stage in self.lock else {}
+        return {path: md5 for path, md5 in deps.items() if path.startswith("stages/")}
+
+    @property
+    def is_classification(self) -> bool:
+        return "accuracy" in self.metrics["tuned"]
+
+    @cached_property
+    def examples(self) -> pd.DataFrame | None:
+        return self.table(EXAMPLES, OF_EXAMPLES)
+
+    @cached_property
+    def replies(self) -> pd.DataFrame | None:
+        return self.table(REPLIES, OF_REPLIES)
+
+    def predictions(self, contender: Contender) -> pd.DataFrame | None:
+        return self.table(predictions_of(contender), OF_PREDICTIONS)
+
+    def labels(self) -> list[str]:
+        """In classification, those that replies were chosen from."""
+        path = self.find(predictions_of("tuned"))
+        return read_conditions(path).get("labels", []) if path else []
+
+    def find(self, out: Path) -> Path | None:
+        """A file with the bytes that the lock records; else None, and `missing` says why."""
+        md5 = self.hash_of(out)
+        path = self.store.find(out, md5, str(self.revision)) if md5 else None
+        if path is None:
+            self.missing[out.as_posix()] = self.store.why_not_here if md5 else "dvc.lock does not record it"
+        return path
+
+    def table(self, out: Path, columns: Sequence[str]) -> pd.DataFrame | None:
+        """A Parquet file's columns."""
+        path = self.find(out)
+        if path is None:
+            return None
+        try:
+            absent = sorted(set(columns) - set(pq.read_schema(path).names))
+            if not absent:
+                return pd.read_parquet(path, columns=list(columns))
+            self.missing[out.as_posix()] = f"written by an earlier version, without {', '.join(absent)}"
+        except pa.ArrowInvalid:
+            self.missing[out.as_posix()] = "no Parquet file"
+        return None
+
+    def rows(self, out: Path) -> list[Any] | None:
+        """A JSONL file's rows."""
+        path = self.find(out)
+        return None if path is None else read_jsonl(path)
+
+    def show_text(self) -> list[str]:
+        """The sources whose texts may be shown; none where the params don't say."""
+        report = self.params.get("report")
+        shown = report.get("show_text") if isinstance(report, dict) else None
+        return [str(name) for name in shown] if isinstance(shown, list) else []
+
+    def metrics_not_run(self) -> list[str]:
+        """Files of metrics/ with other bytes than the run wrote: edited, or merged from two branches."""
+        outs = {path: md5 for entry in self.lock.values() for path, md5 in entry.outs.items()}
+        read = [(METRICS / f"{name}.json").as_posix() for name in self.metrics]
+        found = {path: self.revision.read(Path(path)) for path in read if path in outs}
+        return [path for path, content in found.items() if content is not None and md5_of(content) != outs[path]]
+
+    def params_not_run(self) -> list[str]:
+        """Params with another value than the run was made with: `dvc repro` is due."""
+        now = flatten(self.params)
+        used = {name: value for entry in self.lock.values() for name, value in entry.params.items()}
+        return sorted(name for name, value in used.items() if name in now and now[name] != value)
+
+
+def read_run(revision: Revision, store: Store) -> Run:
+    """
+    Raises:
+        ReprotuneError: no run of it is recorded.
+    """
+    metrics = {name: found for name in SCORES if (found := revision.read_json(METRICS / f"{name}.json")) is not None}
+    if "tuned" not in metrics:
+        raise ReprotuneError(f"{METRICS}/tuned.json: {revision} has none, so no run of it is known; `dvc repro` makes it")
+    lock, params = revision.read_lock(), revision.read_params()
+    return Run(revision, lock, params, metrics, revision.read_json(METRICS / "comparability.json") or {}, store)
+
+
+def bring(runs: Sequence[Run], outs: Sequence[Path] = TABLES) -> None:
+    """Have these outs of the runs fetched in one go, and with TABLES the ledgers in which the runs differ."""
+    ledgers = [out for out in LEDGERS if outs is TABLES and len({run.hash_of(out) for run in runs}) > 1]
+    runs[0].store.bring((out, md5) for run in runs for out in (*outs, *ledgers) if (md5 := run.hash_of(out)))
