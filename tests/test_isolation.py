@@ -16,6 +16,7 @@ from stages.lib.core.params import Yaml12Loader
 
 STAGES = ["base_model", "sources", "collect@pairs", "collect@chats", "clean", "split", "tokenize", "train", "predict@base",
           "predict@tuned", "evaluate", "report"]  # fmt: skip
+OF_DATA = {"base_model", "sources", "collect@pairs", "collect@chats", "clean", "split"}
 FOR_THE_ORDER = {"data/sources.txt"}  # a dep that is not read: `collect` runs after `sources`
 
 
@@ -71,7 +72,7 @@ def outs_of(folder: Path, stage: dict) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", STAGES)
+@pytest.mark.parametrize("name", [name if name in OF_DATA else pytest.param(name, marks=pytest.mark.slow) for name in STAGES])
 def test_a_stage_gives_the_same_outs_with_only_what_it_declares_and_needs_each_file_of_data(
     name: str, finished_project: Path, weights_root: Path, warm: dict[str, str], lock: dict, tmp_path: Path
 ) -> None:

@@ -142,6 +142,7 @@ def test_every_pair_at_the_threshold_is_found_among_rows_with_frequent_tokens(sh
     assert list(find_originals(sets_of(rows), threshold)) == list(range(1, 3000, 2))
 
 
+@pytest.mark.slow
 def test_ten_thousand_rows_that_are_alike_are_not_compared_each_with_each() -> None:
     sets = sets_of([*range(60), 1000 + row] for row in range(10_000))
     compared = 0

@@ -152,6 +152,7 @@ def test_a_pattern_as_path_is_told_how_to_be_written_before_dvc_looks_for_such_a
     check_names({"a": {"path": "why?.csv"}, "b": {"path": "x[1].csv"}})
 
 
+@pytest.mark.slow
 def test_dvc_collects_a_folder_again_when_a_file_comes_and_no_other_source(project: Path, warm: dict[str, str]) -> None:
     write(str(project / "data/raw/chats/one.csv"), ["question", "answer"], ["q", "a"])
     params = tiny_params()

@@ -132,6 +132,7 @@ def test_a_layer_keeps_for_its_gradient_what_the_estimate_says(precision, change
     assert more - less == pytest.approx(real, rel=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Qwen2Config, Qwen3Config, MistralConfig, GemmaConfig, Phi3Config])
 def test_so_does_a_layer_of_other_models(kind):
     params = train_params()
@@ -228,7 +229,7 @@ def test_qlora_takes_less_than_lora_less_than_dora_less_than_full():
 
 @pytest.mark.parametrize("method", ["lora", "dora", "full"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("device", [pytest.param("cpu", marks=pytest.mark.slow), "cuda"])
 def test_checkpointing_lowers_and_more_tokens_raise_the_total(method, precision, device):
     load = Load(tokens=4096, labels=400, longest=300)
     some = estimated(precision, device, load, method=method)
@@ -307,6 +308,7 @@ def test_wrong_targets_are_an_error_before_any_weight_is_read():
         describe_model(config(), train_params(target_modules=["query"]))
 
 
+@pytest.mark.slow
 def test_a_model_of_seventy_billion_parameters_is_described_without_its_weights():
     large = config(
         layers=80, vocab_size=128_256, hidden_size=8192, intermediate_size=28_672, num_attention_heads=64, num_key_value_heads=8,

@@ -128,7 +128,7 @@ def read_pasted() -> list[dict]:
 
 
 @cases("files")
-def test_what_is_printed_reads_the_conversations_of_the_file(case: dict, look) -> None:
+def test_what_is_printed_shows_and_reads_the_conversations_of_the_file(case: dict, look) -> None:
     path = write(case["file"], case["input"], case["encoding"], case["pack"])
     output = look(path)
     ((name, entry),) = pasted(output).items()
@@ -139,11 +139,6 @@ def test_what_is_printed_reads_the_conversations_of_the_file(case: dict, look) -
         assert text in output
     assert "can't be read" not in output
     assert name not in yaml.safe_load((HERE.parent / "params.yaml").read_text(encoding="utf-8"))["collect"]["sources"]
-
-
-@cases("files")
-def test_the_first_conversations_are_shown_as_they_are_in_the_file(case: dict, look) -> None:
-    output = look(write(case["file"], case["input"], case["encoding"], case["pack"]))
     shown = output.partition("The first, as the model will see them")[2]
     for conversation in case["conversations"][:2]:
         for role, content in conversation["messages"]:

@@ -93,7 +93,7 @@ def loss_and_norm(adapted: Any, reduce: Any) -> tuple[float, float]:
     return loss.item(), torch.stack(gradients).norm().item()
 
 
-@pytest.mark.parametrize("at_once", [TINY, ONE_PACK, ALL])
+@pytest.mark.parametrize("at_once", [pytest.param(TINY, marks=pytest.mark.slow), ONE_PACK, ALL])
 def test_a_step_is_the_mean_over_all_its_labels_however_much_runs_at_once(adapted, at_once):
     whole = make_trainer(adapted)
     first = whole.train_step()
@@ -120,7 +120,7 @@ def test_the_mean_of_means_would_be_another_step(adapted):
     assert other_norm != pytest.approx(norm, rel=0.01)
 
 
-@pytest.mark.parametrize("at_once", [TINY, ONE_PACK, ALL])
+@pytest.mark.parametrize("at_once", [pytest.param(TINY, marks=pytest.mark.slow), ONE_PACK, ALL])
 def test_several_epochs_give_the_same_adapter_however_much_runs_at_once(adapted, at_once):
     """Plain gradient descent: Adam divides a gradient of rounding errors by itself."""
     results = []
@@ -134,7 +134,7 @@ def test_several_epochs_give_the_same_adapter_however_much_runs_at_once(adapted,
     )
 
 
-@pytest.mark.parametrize("at_once", [TINY, ONE_PACK, ALL])
+@pytest.mark.parametrize("at_once", [pytest.param(TINY, marks=pytest.mark.slow), ONE_PACK, ALL])
 def test_the_validation_loss_depends_neither_on_packs_nor_on_how_much_runs_at_once(adapted, at_once):
     documents = [document for pack in PACKS for document in pack]
     expected = mean_over_labels(copy.deepcopy(adapted).eval(), PACKS).item()
@@ -157,7 +157,7 @@ def test_gradients_are_clipped_to_the_norm_over_all_of_them(adapted):
     torch.testing.assert_close(gradients[1], gradients[0] * 0.25 / gradients[0].norm(), atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("at_once", [TINY, 6, ALL])
+@pytest.mark.parametrize("at_once", [pytest.param(TINY, marks=pytest.mark.slow), 6, ALL])
 @pytest.mark.parametrize(
     "packs",
     [
