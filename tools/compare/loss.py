@@ -91,12 +91,12 @@ def stroke(run: str, split: str) -> str:
 
 
 def ticks(low: float, high: float) -> Sequence[float]:
-    """Round numbers from low to high, three to seven of them.
+    """Round numbers from low to high, up to seven of them.
 
     >>> ticks(0, 33), ticks(2.74, 3.83)
     ([0.0, 10.0, 20.0, 30.0], [2.8, 3.0, 3.2, 3.4, 3.6, 3.8])
     """
-    rough = (high - low) / 5
+    rough = (high - low) / 6
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
     first, final = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)

@@ -7,6 +7,7 @@ from stages.report.names import shown_name
 from tools.compare.changes import ChangedStage
 from tools.compare.comparison import Comparison, Named
 from tools.compare.data import MOST_IDS, totals
+from tools.compare.fingerprints import CLAIMS
 from tools.compare.flips import Flip, Flips
 from tools.compare.loss import Curves
 from tools.compare.markdown import amount, block, code, fold, plain, table
@@ -51,8 +52,9 @@ def head(found: Comparison) -> Section:
 
 
 def claims(found: Comparison) -> Section:
-    rows = [row_of(claim) for claim in found["claims"].values() if claim["verdict"] != "not_measured"]
-    said = [f"- {plain(claim['sentence'])}" for claim in found["claims"].values()]
+    made = [found["claims"][name] for name in CLAIMS]
+    rows = [row_of(claim) for claim in made if claim["verdict"] != "not_measured"]
+    said = [f"- {plain(claim['sentence'])}" for claim in made]
     if not rows:
         return ["### Claims", "", *said]
     titles = ["claim", "A", "B", "change", "interval", "p (Holm)", "conversations", "verdict"]

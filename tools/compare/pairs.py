@@ -153,7 +153,7 @@ def pair_train(a: Run, b: Run) -> Pairs:
     if any(table is None for table in tables):
         return missing_of(a, b, "data/predictions/tuned.parquet")
     ours, theirs = (sum_likelihoods(table[table["set"] == "train"]) for table in tables if table is not None)
-    both = ours.join(theirs, how="inner", lsuffix="_a", rsuffix="_b")
+    both = ours.merge(theirs, left_index=True, right_index=True, suffixes=("_a", "_b"))
     both = both[both["unscored_a"].isna() & both["unscored_b"].isna() & (both["labels_a"] == both["labels_b"])]
     if both.empty:
         return NO_TRAIN
