@@ -46,8 +46,10 @@ def predict(id: str, found: tuple | None, label_nll: dict | None) -> dict:
 def evaluate_folder(folder: Path, rows: list[dict], conditions: dict | None = None, more: dict | None = None) -> dict:
     """Run the stage; `more`: contender -> further rows of its predictions."""
     folder.mkdir(exist_ok=True)
-    params = {"evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500}}
+    params = {"evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500, "votes": "votes.jsonl"}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    if not (folder / "votes.jsonl").exists():
+        (folder / "votes.jsonl").write_text("\n", encoding="utf-8")
     (folder / "requirements").mkdir(exist_ok=True)
     for name in ("core.txt", "data.txt", "evaluation.txt"):
         (folder / "requirements" / name).write_text("", encoding="utf-8")
