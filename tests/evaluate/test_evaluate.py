@@ -335,3 +335,16 @@ def test_predictions_from_before_there_were_turns_are_of_the_last_message(scores
     with contextlib.chdir(tmp_path):
         evaluate.main()
     assert read_json(tmp_path / SCORES) == scores
+
+
+def test_the_stage_counts_the_votes_of_its_own_replies(tmp_path: Path) -> None:
+    first = evaluate_folder(tmp_path, many(25))
+    assert first["comparison"]["win_rate"] is None
+    assert first["reasons"]["comparison.win_rate"].startswith("nobody has voted")
+    hashes = pd.read_parquet(tmp_path / REPLIES)["hash"]
+    lines = [{"id": "pairs/0", "turn": 1, "replies": one, "winner": "tuned"} for one in [*hashes, "0" * 16]]
+    (tmp_path / "votes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    scores = evaluate_folder(tmp_path, many(25))
+    assert (scores["comparison"]["votes"], scores["comparison"]["votes_foreign"]) == (25, 1)
+    [claim] = [one for one in scores["claims"] if one["name"] == "preferred"]
+    assert (claim["verdict"], claim["estimate"]) == ("more", 1.0)

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from pages import GATE, HOSTILE, claim, evaluation, hostile_rows, make_content, make_page, page_replies, reply
@@ -105,7 +106,7 @@ def test_every_reference_within_the_page_has_its_one_target(tree: Element) -> No
 def test_headings_landmarks_and_labels_say_where_one_is(tree: Element) -> None:
     levels = [int(one.name[1]) for one in tree.all("h1", "h2", "h3", "h4")]
     assert levels[0] == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert len(tree.all("main")) == len(tree.all("header")) == len(tree.all("h1")) == 1
     assert all({"aria-label", "aria-labelledby"} & set(one.attributes) for one in tree.all("nav", "section", "dialog"))
     assert all(one.parent and one.parent.name == "label" for one in tree.all("input", "select"))
@@ -212,7 +213,7 @@ def test_of_a_source_that_is_not_shown_there_are_ids_scores_and_how_to_allow_it(
 
 
 def test_an_id_or_label_that_is_personal_data_stands_nowhere() -> None:
-    page = make_page([reply("pairs/ann.lee@firm.io", "a", "b", tuned_chrf=1.0)])
+    page = make_page([reply("pairs/ann.lee@firm.io", "a", "b", tuned_chrf=1.0)], show_text=[])
     assert "ann.lee" not in page
     assert re.search(r"pairs/[0-9a-f]{12}", page)
 

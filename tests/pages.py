@@ -41,7 +41,7 @@ def evaluation(claims: list[dict] | None = None, strata: list[dict] | None = Non
     comparison = {"conversations": 63, "groups": 53, "perplexity_ratio_detectable": 0.63}
     return {
         "task": "dialogue", "task_reason": "", "comparison": comparison, "claims": [CLAIM] if claims is None else claims,
-        "contenders": {name: SCORES for name in ("base", "floor_echo", "reference", "tuned")},
+        "contenders": dict.fromkeys(("base", "floor_echo", "reference", "tuned"), SCORES),
         "strata": [STRATUM] if strata is None else strata, "influence": {"without": [], "perplexity_ratio": 0.25},
         "languages": [], "confusion": [], "reasons": {}, "signatures": {},
         "comparability": {"test": "abc", "base_versions": '{"python":"3.11"}', "tuned_versions": None, "tuned_device": "cpu"},
@@ -78,11 +78,11 @@ def page_replies(rows: list[dict], show_text: list[str], prompts: dict[str, str]
 def hostile_rows() -> list[dict]:
     """The texts as replies, each also as an id where it has no slash."""
     rows = [reply(f"pairs/{at}", text, f"tuned {text}", tuned_chrf=10.0 - at) for at, text in enumerate(HOSTILE)]
-    return rows + [reply(f"pairs/<b onclick=x>{LONG}", "base", "tuned", tuned_chrf=1.0)]
+    return [*rows, reply(f"pairs/<b onclick=x>{LONG}", "base", "tuned", tuned_chrf=1.0)]
 
 
 def many_rows(number: int) -> list[dict]:
-    words = "the train leaves at nine and my invoice is late again".split()
+    words = ["the", "train", "leaves", "at", "nine", "and", "my", "invoice", "is", "late", "again"]
     return [
         reply(
             f"pairs/{at:05}", " ".join(words[at % 7 :] * 6), f"answer {at} " + " ".join(words[: at % 9] * 5),
