@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from stages.lib.records.loss_history import HistoryRow
 from stages.lib.records.scores import Evaluation
@@ -22,7 +21,6 @@ from stages.report.page.verdict import judge, limits, tell
 
 FOLDER = Path(__file__).parent
 SCRIPTS = ("page.js", "replies.js", "votes.js")
-PAIR = '<span class="en" lang="en">{}</span><span class="zh" lang="zh-Hans">{}</span>'
 FAULTS = [texts.FAULTS[name] for name in BEHAVIOURS]
 # Where HTML's parser, or JavaScript's of old, would see more than text.
 ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -41,15 +39,10 @@ class Content(NamedTuple):
     environment: Mapping[str, object]
 
 
-def say(both: Both) -> Markup:
-    """Both languages, of which the page shows one; once where they are the same."""
-    return Markup.escape(both.en) if both.en == both.zh else Markup(PAIR).format(both.en, both.zh)
-
-
-def embed(value: object) -> Markup:
+def embed(value: object) -> str:
     """As JSON that can stand in a script element, whatever texts it holds."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(text.translate(ESCAPES))
+    return text.translate(ESCAPES)
 
 
 def source_hash(text: str) -> str:
@@ -68,10 +61,9 @@ def render_page(content: Content) -> str:
         keep_trailing_newline=True,
     )  # fmt: skip
     return environment.get_template("page.html").render(
-        say=say,
         both={**texts.PAGE, **words, **{f"column_{key}": text for key, text in texts.COLUMNS.items()}},
-        style=Markup(style),
-        script=Markup(script),
+        style=style,
+        script=script,
         style_hash=source_hash(style),
         script_hash=source_hash(script),
         task=evaluation["task"],
