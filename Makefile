@@ -26,6 +26,7 @@ run: $(VENV)/installed
 	@echo
 	@echo 'Where to look next:'
 	@echo '  make chat                    talk to the tuned model'
+	@echo '  metrics/report.html          in a browser: is it better, where not, every reply, blind votes'
 	@echo '  metrics/replies.md           what base and tuned model reply to test conversations'
 	@echo '  source .venv/bin/activate    then, for the figures and the curves:'
 	@echo '  dvc metrics show metrics/base.json metrics/tuned.json'

@@ -208,7 +208,8 @@ def make_project(folder: Path, model_folder: Path, **variables: str) -> Path:
     write_params(folder, tiny_params())
     raw = folder / "data" / "raw"
     raw.mkdir(parents=True)
-    shutil.copy(REPO / "data" / "no_locked_test.jsonl", folder / "data")
+    for name in ("no_locked_test.jsonl", "votes.jsonl"):
+        shutil.copy(REPO / "data" / name, folder / "data")
     prompts = [{"id": f"en/{name}", "language": "en", "prompt": f"What is {name}?"} for name in ("rain", "bread")]
     write_jsonl(folder / "data" / "retention.jsonl", prompts)
     rows = make_conversations(60)

@@ -273,7 +273,7 @@ REQUIREMENTS = {
     "core": ROOMS,
     "corpora": (),  # in the tiny project no source is packaged
     "data": ("clean", "split", "evaluate", "report"),
-    "model": ("base_model", "tokenize", "train", "predict"),
+    "model": ("base_model", "tokenize", "train", "predict", "report"),
     "evaluation": ("evaluate",),
     "dvc": (),
     "dev": (),

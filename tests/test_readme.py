@@ -160,7 +160,7 @@ def test_the_tree_shows_the_repo(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY_PAGE)
 def test_every_param_named_exists(name: str) -> None:
     for section, key in re.findall(rf"\b({'|'.join(PARAMS)})\.([a-z_]+)\b", read(name)):
-        assert key in PARAMS[section] or key in ("py", "json", "jsonl", "md"), f"{section}.{key}"
+        assert key in PARAMS[section] or key in ("py", "json", "jsonl", "md", "html"), f"{section}.{key}"
 
 
 @pytest.mark.parametrize("name", ["docs/training.md", "docs/training.zh.md"])

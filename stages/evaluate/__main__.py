@@ -2,12 +2,15 @@
 intervals, claims, floors and strata), examples.parquet (a row a test conversation) and replies.parquet (a row a reply to one).
 """
 
+from pathlib import Path
+
 from pydantic import Field
 
 from stages.evaluate.comparability import describe_comparability
 from stages.evaluate.evaluation import Given, evaluate_all
 from stages.evaluate.examples import read_examples, read_groups
 from stages.evaluate.floors import floor_replies
+from stages.evaluate.votes import Vote, read_votes
 from stages.lib.core.errors import run_stage
 from stages.lib.core.files import write_json
 from stages.lib.core.params import Section, read_params
@@ -21,12 +24,13 @@ class EvaluateParams(Section):
     seed: int = Field(ge=0)
     confidence: float = Field(gt=0.5, lt=1)
     rouge_max_words: int = Field(ge=1)
+    votes: str
 
 
-def find_task(group_of: dict[str, str]) -> Given:
+def find_task(group_of: dict[str, str], votes: list[Vote]) -> Given:
     """As predict found it, which asks for each label's likelihood."""
     conditions = read_conditions(predictions_of("tuned"))
-    return Given(conditions["task"], conditions["task_reason"], conditions["labels"], group_of)
+    return Given(conditions["task"], conditions["task_reason"], conditions["labels"], group_of, votes)
 
 
 def summary(evaluation: Evaluation) -> str:
@@ -43,10 +47,11 @@ def summary(evaluation: Evaluation) -> str:
 def main() -> None:
     check_installed("requirements/core.txt", "requirements/data.txt", "requirements/evaluation.txt")
     params = read_params("evaluate", EvaluateParams)
+    votes = read_votes(Path(params.votes))
     group_of = read_groups()
     examples = read_examples(group_of)
     floors = floor_replies(examples.replies, read_conversations(conversations_of("train")), params.seed)
-    evaluation, replies = evaluate_all(examples, floors, find_task(group_of), params.confidence, params.rouge_max_words)
+    evaluation, replies = evaluate_all(examples, floors, find_task(group_of, votes), params.confidence, params.rouge_max_words)
     evaluation["comparability"] = describe_comparability(group_of, evaluation["signatures"], params.rouge_max_words)
     write_json(SCORES, evaluation)
     conversations = examples.conversations

@@ -79,6 +79,12 @@ def shown(value: float | None, measure: Measure) -> float | None:
     return factor if np.isfinite(factor) else None
 
 
+def moved(value: float | None, measure: Measure) -> float | None:
+    """`shown`, from where people count: a share of votes is estimated as its distance from a half."""
+    factor = shown(value, measure)
+    return factor + 0.5 if factor is not None and measure == "win_rate" else factor
+
+
 def claim(question: Question, p_holm: float | None, confidence: float) -> Claim:
     estimate, measure = question.estimate or Estimate(None, None, None, None, None, 0, question.reason), question.measure
     verdict: Verdict = "not_measured"
@@ -92,9 +98,9 @@ def claim(question: Question, p_holm: float | None, confidence: float) -> Claim:
         "verdict": verdict,
         "base": question.base,
         "tuned": question.tuned,
-        "estimate": shown(estimate.value, measure),
-        "low": shown(estimate.low, measure),
-        "high": shown(estimate.high, measure),
+        "estimate": moved(estimate.value, measure),
+        "low": moved(estimate.low, measure),
+        "high": moved(estimate.high, measure),
         "p": estimate.p,
         "p_holm": p_holm,
         "conversations": question.conversations,

@@ -22,6 +22,7 @@ from stages.evaluate.scoring import (
 )
 from stages.evaluate.strata import compare_strata, find_influence
 from stages.evaluate.text_metrics import signatures
+from stages.evaluate.votes import Vote, add_hashes, ask_preferred, count_votes, vote_figures
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.predictions import CONTENDERS, FOLDER
 from stages.lib.records.scores import Evaluation, LanguageRow
@@ -36,12 +37,13 @@ class Answered(NamedTuple):
 
 
 class Given(NamedTuple):
-    """`task`, `task_reason` and `labels` as predict found them; `group_of` each conversation of the data."""
+    """`task`, `task_reason` and `labels` as predict found them; `group_of` each conversation of the data; people's `votes`."""
 
     task: Task
     task_reason: str
     labels: list[str]
     group_of: dict[str, str]
+    votes: list[Vote]
 
 
 def common_rows(examples: Examples) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -162,11 +164,14 @@ def evaluate_all(
     measured = measure(scored, answers, classified, given)
     influence = find_influence(list(scored["id"]), measured.likelihoods)
     figures = figures_of_all(examples, scored, answers, classified, settings)
+    replies = add_hashes(with_scores(examples.replies, answers))
+    ballot = count_votes(given.votes, replies)
     figures["comparison"] = comparison_figures(measured, confidence) | {
         "perplexity_ratio_without_3": "it cannot be computed"
         if influence["perplexity_ratio"] is None
         else influence["perplexity_ratio"]
     }
+    figures["comparison"] |= vote_figures(ballot, confidence)
     reasons = {f"{name}.{key}": why for name, some in figures.items() for key, why in reasons_of(some).items()}
     comparison = without_reasons(figures.pop("comparison"))
     if measured.right is not None:
@@ -179,7 +184,7 @@ def evaluate_all(
         "task_reason": given.task_reason,
         "contenders": {name: without_reasons(some) for name, some in figures.items()},
         "comparison": comparison,
-        "claims": make_claims(ask(measured, confidence), confidence),
+        "claims": make_claims([*ask(measured, confidence), ask_preferred(ballot, confidence)], confidence),
         "strata": strata,
         "influence": influence,
         "languages": language_rows(answers),
@@ -188,7 +193,7 @@ def evaluate_all(
         "signatures": signatures(sorted(set(answered["language"]))),
         "comparability": {},
     }
-    return evaluation, with_scores(examples.replies, answers)
+    return evaluation, replies
 
 
 def with_scores(replies: pd.DataFrame, answers: Answered) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtr, ndtri, stdtr, stdtrit
+from scipy.special import bdtr, betaincinv, ndtri, stdtr, stdtrit
 
 FEWEST_GROUPS = 20  # below that no claim is made
 DETECTABLE = 2.8  # standard errors: 1.96 for a test at 5%, and 0.84 to find the effect four times in five
@@ -90,6 +90,18 @@ def wilson(successes: float, number: float, confidence: float) -> tuple[float, f
     middle = share + spread / 2
     reach = z * np.sqrt(share * (1 - share) / number + spread / (4 * number))
     return float(max(0.0, (middle - reach) / (1 + spread))), float(min(1.0, (middle + reach) / (1 + spread)))
+
+
+def clopper_pearson(successes: float, number: float, confidence: float) -> tuple[float, float]:
+    """Exact interval of a share (Clopper and Pearson 1934), never too narrow; both may be effective numbers.
+
+    >>> [round(end, 4) for end in clopper_pearson(8, 10, 0.95)], clopper_pearson(0, 4, 0.5)[0]
+    ([0.4439, 0.9748], 0.0)
+    """
+    tail, failures = (1 - confidence) / 2, number - successes
+    low = float(betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0
+    high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures > 0 else 1.0
+    return low, high
 
 
 def share_interval(hits: np.ndarray, groups: Sequence[str] | np.ndarray, confidence: float) -> tuple[float, float]:

@@ -1,6 +1,6 @@
-"""Ledgers, loss history and scores -> metrics/: what git tracks of a run, flat and sorted, and the data of its plots.
+"""Ledgers, loss history and scores -> metrics/: what git tracks of a run, flat and sorted, the data of its plots, and a page.
 
-The only stage whose outs are not cached by DVC but committed to git, so that a pull request shows them.
+The only stage whose outs are not cached by DVC but committed to git, so that a pull request shows them; all but the page.
 """
 
 import math
@@ -17,18 +17,21 @@ from stages.lib.core.requirements import check_installed
 from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, GATE, AssignedRow, Gate
 from stages.lib.records.conversation import SPLITS, conversations_of, read_conversations
-from stages.lib.records.loss_history import LOSS_HISTORY, HistoryRow
+from stages.lib.records.loss_history import ENVIRONMENT, LOSS_HISTORY, HistoryRow
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, read_pin
 from stages.lib.records.predictions import CONTENDERS
 from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES, Evaluation, perplexity
 from stages.report import accounts
 from stages.report.evaluation import apart_from, confusion_table, languages_table, report_evaluation, strata_table
 from stages.report.excerpts import render_examples, render_replies
-from stages.report.gates import METRICS
+from stages.report.gates import GATES, METRICS
 from stages.report.gates import Gate as ShippingGate
 from stages.report.names import shown_label
+from stages.report.page.document import Content, render_page
+from stages.report.page.replies import describe_replies
 
 PLOTS = METRICS / "plots"
+PAGE = METRICS / "report.html"
 
 
 class ReportParams(Section):
@@ -76,6 +79,10 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     table.to_csv(path, index=False, lineterminator="\n")
 
 
+def read_table(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"fate": str, "label": str}, keep_default_na=False)
+
+
 def report_data(params: ReportParams) -> None:
     """What was done to the data: counts, balance, nearness of test to train."""
     sources: dict[str, dict[str, int]] = read_json(cleaned.SOURCES)
@@ -121,14 +128,34 @@ def report_scores(params: ReportParams) -> None:
     (METRICS / "replies.md").write_text(replies, encoding="utf-8")
 
 
+def report_page(params: ReportParams, history: Sequence[HistoryRow]) -> None:
+    """One file for a browser, from what the stage wrote before it and each reply."""
+    messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
+    page = render_page(
+        Content(
+            evaluation=read_json(SCORES),
+            outcomes=read_json(GATES),
+            replies=describe_replies(pd.read_parquet(REPLIES), pd.read_parquet(EXAMPLES), messages_of, params.show_text),
+            history=history,
+            data=read_json(METRICS / "data.json"),
+            fates=read_table(PLOTS / "fates.csv"),
+            perplexities=read_table(PLOTS / "perplexity.csv"),
+            environment=read_json(ENVIRONMENT),
+        )
+    )
+    PAGE.write_text(page, encoding="utf-8", newline="\n")
+
+
 def main() -> None:
-    check_installed("requirements/core.txt", "requirements/data.txt")
+    check_installed("requirements/core.txt", "requirements/data.txt", "requirements/model.txt")
     params = read_params("report", ReportParams)
     report_data(params)
-    report_training(read_jsonl(LOSS_HISTORY))
+    history: list[HistoryRow] = read_jsonl(LOSS_HISTORY)
+    report_training(history)
     report_scores(params)
+    report_page(params, history)
     print(f"report: {len(list(METRICS.glob('*.json')))} metrics files in {METRICS}/")
 
 
 if __name__ == "__main__":
-    run_stage(main, restore="git checkout -- metrics")
+    run_stage(main, outs=[PAGE], restore="git checkout -- metrics && dvc checkout report")

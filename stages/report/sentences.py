@@ -23,6 +23,11 @@ HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, 
             "It knows training conversations better than new ones",
             "Can't tell whether it memorised training conversations",
         ),
+        "preferred": (
+            "People prefer base's replies",
+            "People prefer the tuned model's replies",
+            "Can't tell whose replies people prefer",
+        ),
     },
     "zh": {
         "better": ("测试集上更好", "测试集上更差", "无法判断测试集上是否更好"),
@@ -38,6 +43,7 @@ HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, 
             "它对训练对话比对新对话更熟悉",
             "无法判断它是否记住了训练对话",
         ),
+        "preferred": ("人更喜欢基座模型的回复", "人更喜欢微调模型的回复", "无法判断人更喜欢哪个模型的回复"),
     },
 }
 VERDICTS: tuple[Verdict, ...] = ("less", "more", "unclear")
@@ -49,6 +55,7 @@ MEASURES: dict[Language, dict[Measure, str]] = {
         "length_ratio": "{estimate} times as long as base's{interval}, from {base} to {tuned} characters",
         "retention_ratio": "perplexity of base's own replies to general prompts {estimate} times what it was{interval}",
         "memorised_auc": "the gain tells a training conversation from a test one {estimate} beyond chance{interval}",
+        "win_rate": "tuned wins {estimate} of the votes, ties split{interval}; better in {tuned} of them, base in {base}",
     },
     "zh": {
         "perplexity_ratio": "困惑度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned}",
@@ -57,6 +64,7 @@ MEASURES: dict[Language, dict[Measure, str]] = {
         "length_ratio": "长度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned} 个字符",
         "retention_ratio": "基座对通用提示的回复，困惑度是原来的 {estimate} 倍{interval}",
         "memorised_auc": "凭这一提升区分训练对话和测试对话，比随机猜测高 {estimate}{interval}",
+        "win_rate": "微调模型赢得 {estimate} 的票，平局各算一半{interval}；{tuned} 的票认为它更好，{base} 的票认为基座模型更好",
     },
 }
 WORDS: dict[Language, dict[str, str]] = {
@@ -66,6 +74,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "interval": " ({low} to {high})",
         "detectable": " With this test set, a change smaller than {detectable} would be missed more than one time in five.",
         "more": " About {more} more test conversations would decide an effect of this size.",
+        "more_votes": " About {more} more votes, on other replies, would decide an effect of this size.",
         "ratio": "a factor of {factor}",
         "points": "{size} points",
         "stop": ".",
@@ -77,6 +86,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "interval": "（{low} 到 {high}）",
         "detectable": "以现有的测试集，小于 {detectable} 的变化有超过五分之一的可能被漏掉。",
         "more": "要判定这样大小的效应，大约还需要 {more} 段测试对话。",
+        "more_votes": "要判定这样大小的效应，大约还需要对其他回复投 {more} 票。",
         "ratio": "{factor} 倍",
         "points": "{size} 个百分点",
         "stop": "。",
@@ -84,8 +94,22 @@ WORDS: dict[Language, dict[str, str]] = {
     },
 }
 NAMES: dict[Language, dict[ClaimName, str]] = {
-    "en": {"better": "better", "forgot": "forgot", "broken": "broken replies", "length": "length", "memorised": "memorised"},
-    "zh": {"better": "更好", "forgot": "遗忘", "broken": "有毛病的回复", "length": "长度", "memorised": "记忆"},
+    "en": {
+        "better": "better",
+        "forgot": "forgot",
+        "broken": "broken replies",
+        "length": "length",
+        "memorised": "memorised",
+        "preferred": "preferred by people",
+    },
+    "zh": {
+        "better": "更好",
+        "forgot": "遗忘",
+        "broken": "有毛病的回复",
+        "length": "长度",
+        "memorised": "记忆",
+        "preferred": "人的偏好",
+    },
 }
 
 
@@ -98,6 +122,8 @@ def number(value: float | None, measure: Measure, signed: bool = False) -> str:
         return "?"
     if measure in SHARES:
         return f"{100 * value:+.0f}" if signed else f"{value:.0%}"
+    if measure == "win_rate":
+        return f"{value:.0%}"
     if measure == "memorised_auc":
         return f"{value:+.2f}"
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
@@ -136,5 +162,5 @@ def sentence(claim: Claim, language: Language = "en") -> str:
             size = words["points"].format(size=f"{100 * claim['detectable']:.0f}")
         said += words["detectable"].format(detectable=size)
     if claim["more_conversations"]:
-        said += words["more"].format(more=rounded(claim["more_conversations"]))
+        said += words["more_votes" if measure == "win_rate" else "more"].format(more=rounded(claim["more_conversations"]))
     return said

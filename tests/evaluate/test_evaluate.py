@@ -50,8 +50,10 @@ def predict(id: str, found: tuple | None, label_nll: dict | None) -> dict:
 def evaluate_folder(folder: Path, rows: list[dict], conditions: dict | None = None, more: dict | None = None) -> dict:
     """Run the stage; `more`: contender -> further rows of its predictions."""
     folder.mkdir(exist_ok=True)
-    params = {"evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500}}
+    params = {"evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500, "votes": "votes.jsonl"}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    if not (folder / "votes.jsonl").exists():
+        (folder / "votes.jsonl").write_text("\n", encoding="utf-8")
     (folder / "requirements").mkdir(exist_ok=True)
     for name in ("core.txt", "data.txt", "evaluation.txt"):
         (folder / "requirements" / name).write_text("", encoding="utf-8")
@@ -323,3 +325,16 @@ def test_two_runs_differ_in_the_part_of_the_fingerprint_that_changed(scores: dic
     assert (told["base_precision"], told["tuned_decoding"]) == ("bfloat16", "decoding greedy, max_new_tokens 9, batch_size 4")
     models = {f"{model}_{part}" for model in ("base", "tuned") for part in ("decoding", "precision", "device", "versions")}
     assert {name for name in first if first[name] != told[name]} == models
+
+
+def test_the_stage_counts_the_votes_of_its_own_replies(tmp_path: Path) -> None:
+    first = evaluate_folder(tmp_path, many(25))
+    assert first["comparison"]["win_rate"] is None
+    assert first["reasons"]["comparison.win_rate"].startswith("nobody has voted")
+    hashes = pd.read_parquet(tmp_path / REPLIES)["hash"]
+    lines = [{"id": "pairs/0", "turn": 1, "replies": one, "winner": "tuned"} for one in [*hashes, "0" * 16]]
+    (tmp_path / "votes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    scores = evaluate_folder(tmp_path, many(25))
+    assert (scores["comparison"]["votes"], scores["comparison"]["votes_foreign"]) == (25, 1)
+    [claim] = [one for one in scores["claims"] if one["name"] == "preferred"]
+    assert (claim["verdict"], claim["estimate"]) == ("more", 1.0)

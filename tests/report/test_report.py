@@ -22,6 +22,7 @@ from stages.lib.core.params import read_params
 from stages.lib.records import cleaned as records
 from stages.lib.records import tokenize_ledger
 from stages.lib.records.conversation import conversations_of, read_conversations
+from stages.lib.records.loss_history import ENVIRONMENT
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, FileHash, write_pin
 from stages.lib.records.predictions import FOLDER as PREDICTIONS
 from stages.lib.records.predictions import SCHEMA, blank
@@ -35,6 +36,7 @@ OTHERS = ("claims", "comparability", "data", "gates", "reasons", "reference", "s
 FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {
     "replies.md",
     "examples.md",
+    "report.html",
     "report.md",
     "languages.csv",
     "strata.csv",
@@ -136,6 +138,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with contextlib.chdir(folder):
         write_ledgers()
         write_jsonl(report.LOSS_HISTORY, HISTORY)
+        write_json(ENVIRONMENT, {"device": "cpu", "packages": {"torch": "2.13.0"}})
+        Path("data/votes.jsonl").touch()
         write_pin(ADAPTER_PIN, AdapterPin(files={"adapter_model.safetensors": FileHash(size=3, sha256="ab")}))
         write_predictions()
         (folder / report.EXAMPLES).parent.mkdir(parents=True)
@@ -167,7 +171,7 @@ def read(metrics: Path, name: str) -> dict:
 
 def test_the_stage_writes_the_files_that_dvc_yaml_declares_and_no_others(metrics: Path) -> None:
     stage = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
-    declared = {name for out in (*stage["outs"], *stage["metrics"]) for name in out}
+    declared = {name for out in (*stage["outs"], *stage["metrics"]) for name in ([out] if isinstance(out, str) else out)}
     written = {str(path.relative_to(metrics.parent)) for path in metrics.iterdir()}
     assert written == declared
     plots = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
@@ -356,7 +360,7 @@ def words_found(folder: Path, *words: str) -> set[tuple[str, str]]:
 def test_no_text_of_a_source_that_is_not_shown_is_anywhere_in_metrics(metrics: Path, folder: Path) -> None:
     assert len(words_found(folder / "data", "geheim", "秘密")) > 10
     assert not words_found(metrics, "geheim", "秘密")
-    assert {name for name, _ in words_found(metrics, "public")} == {"replies.md", "examples.md"}
+    assert {name for name, _ in words_found(metrics, "public")} == {"replies.md", "examples.md", "report.html"}
 
 
 @pytest.mark.parametrize("shown", [[], ["chat"], ["chats2", "Chats", "pairs"], ["chats/00", "*", ""]])
@@ -368,8 +372,8 @@ def test_a_source_is_shown_by_its_own_whole_name_alone(folder: Path, tmp_path: P
 
 def test_ids_and_labels_are_shown_whatever_the_source(folder: Path, tmp_path: Path) -> None:
     metrics = report_again(folder, tmp_path / "project", show_text=[], strata=99, smallest_label=1)
-    assert {name for name, _ in words_found(metrics, "chats/")} == {"replies.md", "examples.md"}
-    assert {name for name, _ in words_found(metrics, "Kunden ‹b›")} == {"balance.csv", "perplexity.csv"}
+    assert {name for name, _ in words_found(metrics, "chats/")} == {"replies.md", "examples.md", "report.html"}
+    assert {name for name, _ in words_found(metrics, "Kunden ‹b›")} == {"balance.csv", "perplexity.csv", "report.html"}
     assert not words_found(metrics, "<b>")
 
 

@@ -11,11 +11,11 @@ EXAMPLES = Path("data/evaluation/examples.parquet")  # a row a test conversation
 REPLIES = Path("data/evaluation/replies.parquet")  # a row a reply, with its scores
 
 Scores = dict[str, float | None]  # metric -> value, None where `Evaluation.reasons` says why
-ClaimName = Literal["better", "forgot", "broken", "length", "chrf", "memorised"]
+ClaimName = Literal["better", "forgot", "broken", "length", "chrf", "memorised", "preferred"]
 Verdict = Literal["less", "more", "unclear", "too_few", "not_measured"]
 Measure = Literal[
     "perplexity_ratio", "bits_per_byte_difference", "accuracy_difference", "broken_difference", "length_ratio", "chrf_difference",
-    "retention_ratio", "memorised_auc",
+    "retention_ratio", "memorised_auc", "win_rate",
 ]  # fmt: skip
 
 
@@ -25,6 +25,7 @@ class Claim(TypedDict):
     `base`, `tuned`: the two models' own values. `low`, `high`: the interval of `estimate`. `p`: by itself; `p_holm`: with the
     other claims. `detectable`: the smallest change that a test by itself would find four times in five, as a factor or a
     difference like `estimate`. `more_conversations`: that would decide an effect of this size. `reason`: why no verdict.
+    Where people voted, `conversations` are votes.
     """
 
     name: ClaimName

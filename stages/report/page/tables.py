@@ -1,0 +1,174 @@
+"""What the page's tables hold, each cell as it is shown."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+
+from stages.lib.records.predictions import CONTENDERS
+from stages.lib.records.scores import Evaluation, Stratum
+from stages.report.evaluation import TABLE, VERDICTS, cell, strata_table
+from stages.report.gates import WORDS, Outcome
+from stages.report.page import names
+from stages.report.page.charts import scale_over
+from stages.report.page.names import named
+from stages.report.page.texts import Both, same
+
+BOUNDS = dict(zip(WORDS.values(), ("低于", "至多", "高于", "至少"), strict=True))
+PASSED = Both("holds", "达到")
+FAILED = Both("fails", "未达到")
+NOT_COMPUTED = Both("could not be computed: {reason}", "无法计算：{reason}")
+OTHER = Both("(other)", "（其他）")
+SHORT = 60  # characters, beyond which a value is shown as a hash
+
+
+class ScoreTable(NamedTuple):
+    heads: list[Both]
+    rows: list[tuple[Both, list[str]]]
+
+
+def score_table(evaluation: Evaluation) -> ScoreTable:
+    contenders = evaluation["contenders"]
+    keys = [key for key in TABLE if any(key in scores for scores in contenders.values())]
+    ordered = [name for name in names.ORDER if name in contenders] + sorted(set(contenders) - set(names.ORDER))
+    rows = [(named(names.CONTENDERS, name), [cell(contenders[name].get(key)) for key in keys]) for name in ordered]
+    return ScoreTable([named(names.METRICS, key) for key in keys], rows)
+
+
+class StratumRow(NamedTuple):
+    """`low`, `estimate`, `high`: places of the interval's drawing, from the left; None where there is none."""
+
+    kind: Both
+    name: str
+    conversations: int
+    base: str
+    tuned: str
+    change: str
+    interval: str
+    tone: str
+    verdict: Both
+    low: float | None
+    estimate: float | None
+    high: float | None
+
+
+def strata_rows(strata: Sequence[Stratum]) -> tuple[list[StratumRow], float | None]:
+    """The rows, and the place of no change in their drawings."""
+    if not strata:
+        return [], None
+    is_ratio = strata[0]["measure"] == "perplexity_ratio"
+    neutral = 1.0 if is_ratio else 0.0
+    ends = [value for one in strata for value in (one["low"], one["estimate"], one["high"]) if value is not None]
+    scale = scale_over([*ends, neutral], is_ratio)
+    rows = []
+    for one, name in zip(strata, strata_table(strata)["value"], strict=True):
+        word = VERDICTS[one["measure"]][one["verdict"]]
+        places = [
+            None if value is None or scale is None or (is_ratio and value <= 0) else scale.place(value)
+            for value in (one["low"], one["estimate"], one["high"])
+        ]
+        interval = "" if one["low"] is None or one["high"] is None else f"{cell(one['low'])} – {cell(one['high'])}"
+        rows.append(
+            StratumRow(
+                named(names.STRATA, one["stratum"]), name, one["conversations"], cell(one["base"]), cell(one["tuned"]),
+                cell(one["estimate"]), interval, names.TONES.get(word, "open"), names.VERDICTS[word], *places,
+            )
+        )  # fmt: skip
+    return rows, scale.place(neutral) if scale else None
+
+
+class LabelRow(NamedTuple):
+    label: str
+    conversations: int
+    base: str
+    tuned: str
+    base_place: float
+    tuned_place: float
+
+
+def label_rows(perplexities: pd.DataFrame) -> list[LabelRow]:
+    """Both models' perplexity of each label, from `perplexity_by_label`; of those that have both."""
+    scale = scale_over(list(perplexities["perplexity"]), True)
+    by_model = {model: perplexities[perplexities["model"] == model] for model in CONTENDERS}
+    table = by_model["base"].merge(by_model["tuned"], on="label")
+    if scale is None:
+        return []
+    return [
+        LabelRow(str(label), int(number), cell(base), cell(tuned), scale.place(base), scale.place(tuned))
+        for label, number, base, tuned in zip(
+            table["label"], table["conversations_x"], table["perplexity_x"], table["perplexity_y"], strict=True
+        )
+    ]
+
+
+def fate_rows(fates: pd.DataFrame) -> list[tuple[Both, int, float]]:
+    """(fate, conversations, length of its bar in percent)"""
+    largest = fates["conversations"].max()
+    return [
+        (named(names.FATES, str(fate)), int(number), round(100 * number / largest, 2))
+        for fate, number in zip(fates["fate"], fates["conversations"], strict=True)
+    ]
+
+
+def count_rows(counts: Mapping[str, float | None]) -> list[tuple[Both, str]]:
+    return [(name, _count(counts[key])) for key, name in names.COUNTS.items() if key in counts]
+
+
+def _count(value: float | None) -> str:
+    return "" if value is None else f"{value:,}"
+
+
+class GateRow(NamedTuple):
+    metric: str
+    found: Both
+    bound: Both
+    tone: str
+    outcome: Both
+
+
+def gate_rows(outcomes: Sequence[Outcome]) -> list[GateRow]:
+    rows = []
+    for outcome in outcomes:
+        value = outcome["value"]
+        found = NOT_COMPUTED.filled(reason=outcome["reason"]) if value is None else same(f"{value:.4g}")
+        words, _, limit = outcome["bound"].rpartition(" ")
+        bound = Both(outcome["bound"], f"{BOUNDS[words]} {limit}")
+        passed = outcome["passed"]
+        rows.append(GateRow(outcome["key"], found, bound, "good" if passed else "bad", PASSED if passed else FAILED))
+    return rows
+
+
+def fingerprint(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def comparability_rows(parts: Mapping[str, str | None]) -> list[tuple[Both, str]]:
+    keys = [key for key in dict.fromkeys([*names.COMPARABILITY, *sorted(parts)]) if key in parts]
+    return [(named(names.COMPARABILITY, key), _short(parts[key])) for key in keys]
+
+
+def _short(value: str | None) -> str:
+    return "?" if value is None else fingerprint(value) if len(value) > SHORT else value
+
+
+def environment_rows(training: Mapping[str, object], parts: Mapping[str, str | None]) -> list[tuple[str, list[str]]]:
+    """(what, of train, of predict for base and for tuned); packages by their names."""
+    columns = [_flat(training)]
+    for contender in CONTENDERS:
+        versions = json.loads(parts.get(f"{contender}_versions") or "{}")
+        versions |= {name: parts.get(f"{contender}_{name}") for name in ("device", "precision")}
+        columns.append(_flat(versions))
+    keys = dict.fromkeys(key for column in columns for key in sorted(column))
+    return [(key, [column.get(key, "") for column in columns]) for key in sorted(keys)]
+
+
+def _flat(values: Mapping[str, object]) -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= {str(name): str(version) for name, version in value.items()}
+        elif value is not None:
+            flat[key.replace("_", " ")] = str(value).lower() if isinstance(value, bool) else str(value)
+    return flat
