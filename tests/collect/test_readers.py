@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from stages.collect import files as raw_file
 from stages.collect import tables
 from stages.collect.conversations import RawConversation, read_source
+from stages.collect.corpora import row_of
 from stages.collect.readers import read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow
 from stages.collect.sources import CHATTERBOT_FOLDERS, Source
@@ -474,6 +475,21 @@ def test_in_chatterbots_yaml_every_scalar_stays_text(tmp_path: Path, monkeypatch
         [("user", "~"), ("assistant", "1e3")],
     ]
     assert [row.place for row in rows] == ["books.yml: conversation 1", "books.yml: conversation 2"]
+
+
+def test_a_packaged_corpus_can_have_its_labels_as_replies_to_what_was_said_first() -> None:
+    said = conversations(format="chatterbot", path="x", language="en")
+    asked = conversations(format="chatterbot", path="x", language="en", reply="label")
+    assert [turns(row) for row in asked] == [[turns(row)[0], ("assistant", row.label)] for row in said]
+    assert [(row.label, row.place) for row in asked] == [(row.label, row.place) for row in said]
+    prompts = conversations(format="chitchat", path="x", reply="label", limit=None)
+    assert {turns(row)[1] for row in prompts} == {("assistant", row.label) for row in prompts}
+
+
+def test_what_has_no_label_to_reply_with_is_named() -> None:
+    source = source_of(format="chitchat", path="x", reply="label")
+    for values in ({"label": None, "messages": [{"role": "user", "content": "a"}]}, {"label": "topic", "messages": []}):
+        assert row_of("place 7", values, source)._fields[1] == "reason"
 
 
 @pytest.mark.parametrize("language", sorted(CHATTERBOT_FOLDERS))

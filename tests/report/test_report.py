@@ -28,10 +28,11 @@ from stages.lib.records.predictions import SCHEMA, blank
 from stages.report import __main__ as report
 from stages.report import accounts
 from stages.report.names import shown_label
+from stages.report.seeds import SEEDS
 
 FLOORS = ("floor_constant", "floor_echo", "floor_random")
 SCORED = ("base", "comparison", "training", "tuned", *FLOORS)
-OTHERS = ("claims", "comparability", "data", "gates", "reasons", "reference", "signatures")
+OTHERS = ("claims", "comparability", "contenders", "data", "gates", "reasons", "reference", "seeds", "signatures")
 FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {
     "replies.md",
     "examples.md",
@@ -129,6 +130,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["report"] |= {"show_text": ["pairs"], "replies": 100, "strata": 3}
     write_params(folder, params)
     with contextlib.chdir(folder):
+        write_json(SEEDS, {})
+        Path("data").mkdir()
+        Path("data/no_contenders.jsonl").write_text("\n", encoding="utf-8")
         write_ledgers()
         write_jsonl(report.LOSS_HISTORY, HISTORY)
         write_pin(ADAPTER_PIN, AdapterPin(files={"adapter_model.safetensors": FileHash(size=3, sha256="ab")}))
@@ -150,6 +154,7 @@ def report_again(folder: Path, target: Path, **params: object) -> Path:
     """The metrics folder that the stage writes with other params."""
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("metrics"))
     with contextlib.chdir(target):
+        write_json(SEEDS, {})
         written = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
         write_params(target, written | {"report": written["report"] | params})
         report.main()
@@ -164,7 +169,7 @@ def test_the_stage_writes_the_files_that_dvc_yaml_declares_and_no_others(metrics
     stage = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
     declared = {name for out in (*stage["outs"], *stage["metrics"]) for name in out}
     written = {str(path.relative_to(metrics.parent)) for path in metrics.iterdir()}
-    assert written == declared
+    assert written == declared | {str(SEEDS)}
     plots = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     drawn = {path for plot in plots for options in plot.values() for path in options["y"]}
     assert drawn == {str(path.relative_to(metrics.parent)) for path in (metrics / "plots").iterdir()}
