@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 import yaml
 
-from stages.collect.rows import Row, Rows, UnreadableRow, digest_of
+from stages.collect.rows import Row, Rows
 from stages.collect.sources import CHATTERBOT_FOLDERS, ChatterbotSource, ChitchatSource, PackagedSource
 from stages.lib.core.errors import ReprotuneError
 
@@ -39,13 +39,14 @@ def read_chitchat(source: ChitchatSource, _only: object) -> Rows:
         yield row_of(f"dataset.json: {key}", values, source)
 
 
-def row_of(place: str, values: dict[str, Any], source: PackagedSource) -> Row | UnreadableRow:
-    """The conversation as it is, or its label as the reply to its first message."""
+def row_of(place: str, values: dict[str, Any], source: PackagedSource) -> Row:
+    """The conversation as it is, or its label as the reply to its first message; without both of these it has no reply."""
     if source.reply == "said":
         return Row(place, values)
-    if not values["label"] or not values["messages"]:
-        return UnreadableRow(place, "no label to reply with, or nothing to reply to", digest_of(values))
-    return Row(place, values | {"messages": [values["messages"][0], _message("assistant", values["label"])]})
+    first = values["messages"][:1]
+    return Row(
+        place, values | {"messages": [*first, *(_message("assistant", values["label"]) for _ in first if values["label"])]}
+    )
 
 
 def _message(role: str, content: str) -> dict[str, str]:

@@ -482,14 +482,13 @@ def test_a_packaged_corpus_can_have_its_labels_as_replies_to_what_was_said_first
     asked = conversations(format="chatterbot", path="x", language="en", reply="label")
     assert [turns(row) for row in asked] == [[turns(row)[0], ("assistant", row.label)] for row in said]
     assert [(row.label, row.place) for row in asked] == [(row.label, row.place) for row in said]
-    prompts = conversations(format="chitchat", path="x", reply="label", limit=None)
-    assert {turns(row)[1] for row in prompts} == {("assistant", row.label) for row in prompts}
 
 
-def test_what_has_no_label_to_reply_with_is_named() -> None:
+def test_a_conversation_without_a_label_or_a_message_has_no_reply_either() -> None:
     source = source_of(format="chitchat", path="x", reply="label")
-    for values in ({"label": None, "messages": [{"role": "user", "content": "a"}]}, {"label": "topic", "messages": []}):
-        assert row_of("place 7", values, source)._fields[1] == "reason"
+    said = {"role": "user", "content": "a"}
+    for label, messages, expected in ((None, [said, said], [said]), ("topic", [], [])):
+        assert row_of("x", {"label": label, "messages": messages}, source).values["messages"] == expected
 
 
 @pytest.mark.parametrize("language", sorted(CHATTERBOT_FOLDERS))
