@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from stages.lib.core.files import write_jsonl
+from stages.lib.core.files import write_json, write_jsonl
 from stages.lib.core.params import Yaml12Loader
 from stages.lib.records.conversation import Conversation, Message, normalize
 
@@ -208,8 +208,9 @@ def make_project(folder: Path, model_folder: Path, **variables: str) -> Path:
     write_params(folder, tiny_params())
     raw = folder / "data" / "raw"
     raw.mkdir(parents=True)
-    for name in ("no_locked_test.jsonl", "votes.jsonl"):
+    for name in ("no_locked_test.jsonl", "no_contenders.jsonl", "votes.jsonl"):
         shutil.copy(REPO / "data" / name, folder / "data")
+    write_json(folder / "metrics" / "seeds.json", {})
     prompts = [{"id": f"en/{name}", "language": "en", "prompt": f"What is {name}?"} for name in ("rain", "bread")]
     write_jsonl(folder / "data" / "retention.jsonl", prompts)
     rows = make_conversations(60)

@@ -296,7 +296,7 @@ def params_of_each_kind() -> list[str]:
         leaf
         for section in params
         for leaf in leaves(params[section], section)[: None if section in ("base_model", "collect") else 1]
-    ] + ["split.locked_test"]
+    ] + ["split.locked_test", "evaluate.contenders"]
 
 
 @pytest.mark.parametrize("param", params_of_each_kind())
@@ -310,7 +310,7 @@ def test_a_changed_param_makes_its_readers_stale(mutable: Path, param: str) -> N
         section[key] = "changed"
         return yaml.safe_dump(params, allow_unicode=True)
 
-    if param.endswith(".path") or param == "split.locked_test":  # names a dep: the new file must exist
+    if param.endswith(".path") or param in ("split.locked_test", "evaluate.contenders"):  # names a dep: the new file must exist
         (mutable / "changed").write_text("question,answer,topic\n", encoding="utf-8")
     assert stale_after(mutable, "params.yaml", change) == stages_reading(param)
 

@@ -187,11 +187,9 @@ def test_the_locked_conversations_are_in_test_and_nowhere_else(migrated: Migrate
 
 
 def test_each_reply_of_the_hosted_model_stands_beside_the_id_of_its_conversation(migrated: Migrated) -> None:
-    lines = (migrated.folder / "data/raw/hosted_replies.csv").read_text(encoding="utf-8").splitlines()
     question_of = {row["id"]: row["messages"][1]["content"] for row in migrated.read("test")}
-    replies = dict(line.split(",") for line in lines[1:])
-    assert lines[0] == "id,reply"
-    assert {question_of[id]: reply for id, reply in replies.items()} == {
+    rows = read_jsonl(migrated.folder / "data/raw/hosted.jsonl")
+    assert {question_of[row["id"]]: row["reply"] for row in rows} == {
         row["messages"][1]["content"]: text("hosted", number) for number, row in enumerate(LOCKED)
     }
 
@@ -200,7 +198,7 @@ def test_git_is_shown_no_conversation(migrated: Migrated) -> None:
     shown = subprocess.run(
         ["git", "ls-files", "--others", "--exclude-standard"], cwd=migrated.folder, text=True, capture_output=True, check=True
     ).stdout.split()
-    names = ("hosted_train.jsonl", "hosted_test.jsonl", "hosted_preferences.jsonl", "hosted_replies.csv", "locked_test.jsonl")
+    names = ("hosted_train.jsonl", "hosted_test.jsonl", "hosted_preferences.jsonl", "hosted.jsonl", "locked_test.jsonl")
     assert sorted(shown) == sorted([f"data/raw/{name}.dvc" for name in names] + ["dvc.lock"])
 
 
@@ -214,3 +212,8 @@ def test_the_rest_of_the_page_trains_and_gives_scores_on_the_locked_test(migrate
     )
     assert {row["id"] for row in examples} == {row["id"] for row in migrated.read("test")}
     assert {"base_reply", "tuned_reply"} <= replies[0].keys()
+    hosted = json.loads((migrated.folder / "metrics/contenders.json").read_text(encoding="utf-8"))["hosted"]
+    assert (hosted["replies"], hosted["foreign"], hosted["not_asked"]) == (len(LOCKED), 0, 0)
+    assert hosted["missing"] == scores["replies"] - len(LOCKED)  # of other turns than the last
+    assert {row["hosted_reply"] for row in replies} - {None} == {row["reply"] for row in EXPORT["replies"]}
+    assert "## Against hosted" in (migrated.folder / "metrics/report.md").read_text(encoding="utf-8")

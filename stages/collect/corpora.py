@@ -2,12 +2,13 @@
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import orjson
 import yaml
 
 from stages.collect.rows import Row, Rows
-from stages.collect.sources import CHATTERBOT_FOLDERS, ChatterbotSource, ChitchatSource
+from stages.collect.sources import CHATTERBOT_FOLDERS, ChatterbotSource, ChitchatSource, PackagedSource
 from stages.lib.core.errors import ReprotuneError
 
 
@@ -23,11 +24,11 @@ def read_chatterbot(source: ChatterbotSource, _only: object) -> Rows:
         document = yaml.load(path.read_bytes(), Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
         for number, turns in enumerate(document["conversations"], start=1):
             messages = [_message(("user", "assistant")[position % 2], turn) for position, turn in enumerate(turns)]
-            values: dict[str, object] = {"label": topic, "language": source.language, "messages": messages}
-            yield Row(f"{path.name}: conversation {number}", values)
+            values = {"label": topic, "language": source.language, "messages": messages}
+            yield row_of(f"{path.name}: conversation {number}", values, source)
 
 
-def read_chitchat(_source: ChitchatSource, _only: object) -> Rows:
+def read_chitchat(source: ChitchatSource, _only: object) -> Rows:
     document = orjson.loads((_package_folder("chitchat_dataset") / "dataset.json").read_bytes())
     for key, conversation in document.items():
         utterances = [utterance for turn in conversation["messages"] for utterance in turn]
@@ -35,7 +36,17 @@ def read_chitchat(_source: ChitchatSource, _only: object) -> Rows:
         first = utterances[0]["sender"] if utterances else None
         messages = [_message("user" if u["sender"] == first else "assistant", u["text"]) for u in utterances]
         values = {"id": key, "label": conversation.get("prompt"), "language": "en", "messages": messages}
-        yield Row(f"dataset.json: {key}", values)
+        yield row_of(f"dataset.json: {key}", values, source)
+
+
+def row_of(place: str, values: dict[str, Any], source: PackagedSource) -> Row:
+    """The conversation as it is, or its label as the reply to its first message; without both of these it has no reply."""
+    if source.reply == "said":
+        return Row(place, values)
+    first = values["messages"][:1]
+    return Row(
+        place, values | {"messages": [*first, *(_message("assistant", values["label"]) for _ in first if values["label"])]}
+    )
 
 
 def _message(role: str, content: str) -> dict[str, str]:

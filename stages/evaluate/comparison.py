@@ -18,7 +18,8 @@ NO_TRAIN = "predict gave no likelihoods of training conversations"
 class Measured(NamedTuple):
     """Rows that both models have. `likelihoods`: NLL, weighed by labels, a row a conversation. Of replies, a row each:
     `lengths` in characters, `chrf`, `broken` (in classification, no label at all), `right` (of classification; else None).
-    `retention`: NLL of general texts; `train`: of training conversations; None where predict gave none.
+    `over_majority`: right replies of the majority class, in base's place, and of tuned. `retention`: NLL of general texts;
+    `train`: of training conversations; None where predict gave none.
     """
 
     task: Task
@@ -28,6 +29,7 @@ class Measured(NamedTuple):
     broken: Paired
     right: Paired | None
     likely_right: Paired | None
+    over_majority: Paired | None
     retention: Paired | None
     train: Paired | None
 
@@ -46,7 +48,7 @@ def share_more_likely(pairs: Paired) -> Figure:
 
 
 def comparison_figures(measured: Measured, confidence: float) -> Figures:
-    """Those whose names end in `_difference` are tuned less base, `_ratio` tuned over base."""
+    """Those whose names end in `_difference` are tuned less base (or the majority class), `_ratio` tuned over base."""
     likelihoods = compare_likelihoods(measured.likelihoods, confidence)
     figures: Figures = {"conversations": len(measured.likelihoods.base), "groups": likelihoods.groups}
     figures |= interval_figures("perplexity_ratio", likelihoods, exponential=True)
@@ -55,22 +57,34 @@ def comparison_figures(measured: Measured, confidence: float) -> Figures:
         float(np.exp(-DETECTABLE * error)) if error is not None else likelihoods.reason or "it cannot be computed"
     )
     figures["more_likely_when_tuned"] = share_more_likely(measured.likelihoods)
+    figures |= retention_figures(measured.retention, confidence)
     figures |= interval_figures("length_ratio", compare_lengths(measured.lengths, confidence), exponential=True)
     differences = measured.chrf.tuned - measured.chrf.base
     chrf = mean_difference(differences, measured.chrf.weights, measured.chrf.groups, confidence)
     figures |= interval_figures("chrf_difference", chrf)
     figures |= interval_figures("broken_difference", compare_shares(measured.broken, confidence))
-    for name, pairs in (("accuracy", measured.right), ("likelihood_accuracy", measured.likely_right)):
+    shares = {"accuracy": measured.right, "likelihood_accuracy": measured.likely_right, "majority": measured.over_majority}
+    for name, pairs in shares.items():
         if pairs is not None:
             figures |= interval_figures(f"{name}_difference", compare_shares(pairs, confidence))
             figures[f"{name}_mcnemar_p"] = sign_test(pairs.tuned - pairs.base, pairs.groups)
     return figures
 
 
+def retention_figures(pairs: Paired | None, confidence: float) -> Figures:
+    """Of the base model's replies to general prompts: their perplexity under tuned over that under base."""
+    if pairs is None:
+        return dict.fromkeys(["retention_ratio", "retention_ratio_low", "retention_ratio_high"], NO_RETENTION)
+    return interval_figures("retention_ratio", compare_likelihoods(pairs, confidence), exponential=True)
+
+
 def ask(measured: Measured, confidence: float) -> list[Question]:
-    """The five questions, in the order in which a reader asks them."""
+    """The questions, in the order in which a reader asks them; of a classifier also whether it beats the majority class."""
+    majority = measured.over_majority
+    beaten = [] if majority is None else [ask_majority(majority, confidence)]
     return [
         ask_better(measured, confidence),
+        *beaten,
         ask_forgot(measured, confidence),
         ask_broken(measured, confidence),
         ask_length(measured, confidence),
@@ -85,6 +99,10 @@ def ask_better(measured: Measured, confidence: float) -> Question:
     pairs = measured.likelihoods
     values = perplexities(pairs)
     return Question("better", "perplexity_ratio", compare_likelihoods(pairs, confidence), len(pairs.base), *values)
+
+
+def ask_majority(pairs: Paired, confidence: float) -> Question:
+    return Question("majority", "majority_difference", compare_shares(pairs, confidence), len(pairs.base), *means(pairs))
 
 
 def ask_forgot(measured: Measured, confidence: float) -> Question:

@@ -10,6 +10,10 @@ from stages.evaluate.classification import Answers, classification_figures, conf
 from stages.evaluate.comparison import Measured, Task, ask, comparison_figures, pair
 from stages.evaluate.examples import Examples, read_others
 from stages.evaluate.figures import Figures, reasons_of, without_reasons
+from stages.evaluate.floors import MAJORITY
+from stages.evaluate.memory import verbatim_figures
+from stages.evaluate.others import add_columns, compare_other, describe_others, reasons_of_others
+from stages.evaluate.reply_files import OtherModel
 from stages.evaluate.scoring import (
     Settings,
     by_language,
@@ -83,20 +87,38 @@ def contender_figures(name: str, scored: pd.DataFrame, answers: Answered, settin
         return figures
     columns = (scored[f"{name}_nll"], scored[f"{name}_labels"], scored["reference_bytes"])
     stopped = answers.replies[f"{name}_stopped"]
-    figures |= likelihood_figures(*(column.to_numpy(float) for column in columns))
+    figures |= likelihood_figures(*(column.to_numpy(float) for column in columns)) | verbatim_figures(name)
     return figures | {"reply_stopped": float(stopped.mean()) if len(stopped) else "no conversation has a reply of both models"}
 
 
-def right_pairs(answers: Answered, classified: dict[str, Answers]) -> tuple[Paired, Paired, Paired | None]:
-    """Of classification: replies that are no label, right replies, and right most likely labels if these are known."""
+class Classified(NamedTuple):
+    """Both models' replies that are no label, that are right, and whose likeliest label is right, if that is known; and the right
+    replies of the majority class, in base's place, and of tuned.
+    """
+
+    invalid: Paired
+    right: Paired
+    likely_right: Paired | None
+    over_majority: Paired
+
+
+def classified_pairs(answers: Answered, classified: dict[str, Answers]) -> Classified:
     groups, ones = answers.replies["group"].to_numpy(str), np.ones(len(answers.replies))
-    base, tuned = (classified[contender] for contender in CONTENDERS)
-    invalid = Paired((base.replied < 0).astype(float), (tuned.replied < 0).astype(float), ones, groups)
-    right = Paired((base.replied == base.actual).astype(float), (tuned.replied == tuned.actual).astype(float), ones, groups)
-    if base.nll is None or tuned.nll is None or np.isnan(base.nll).any() or np.isnan(tuned.nll).any():
-        return invalid, right, None
-    most_likely = base.nll.argmin(axis=1) == base.actual, tuned.nll.argmin(axis=1) == tuned.actual
-    return invalid, right, Paired(most_likely[0].astype(float), most_likely[1].astype(float), ones, groups)
+    base, tuned, majority = (classified[name] for name in (*CONTENDERS, MAJORITY))
+
+    def pairs(first: np.ndarray, second: np.ndarray) -> Paired:
+        return Paired(first.astype(float), second.astype(float), ones, groups)
+
+    likely = None
+    if base.nll is not None and tuned.nll is not None and not np.isnan(base.nll).any() and not np.isnan(tuned.nll).any():
+        likely = pairs(base.nll.argmin(axis=1) == base.actual, tuned.nll.argmin(axis=1) == tuned.actual)
+    right = tuned.replied == tuned.actual
+    return Classified(
+        invalid=pairs(base.replied < 0, tuned.replied < 0),
+        right=pairs(base.replied == base.actual, right),
+        likely_right=likely,
+        over_majority=pairs(majority.replied == majority.actual, right),
+    )
 
 
 def other_pairs(name: str, group_of: dict[str, str]) -> Paired | None:
@@ -116,11 +138,19 @@ def measure(scored: pd.DataFrame, answers: Answered, classified: dict[str, Answe
         table[f"{contender}_length"] = [len(text) for text in answers.texts[contender]]
         for column in ("chrf", "broken"):
             table[f"{contender}_{column}"] = answers.each[contender][column].to_numpy(float)
-    invalid, right, likely = right_pairs(answers, classified) if classified else (pair(table, "broken"), None, None)
+    found = classified_pairs(answers, classified) if classified else None
     return Measured(
-        given.task, pair(scored, "nll", "base_labels"), pair(table, "length"), pair(table, "chrf"), invalid, right, likely,
-        other_pairs("retention", given.group_of), other_pairs("train", given.group_of),
-    )  # fmt: skip
+        task=given.task,
+        likelihoods=pair(scored, "nll", "base_labels"),
+        lengths=pair(table, "length"),
+        chrf=pair(table, "chrf"),
+        broken=found.invalid if found else pair(table, "broken"),
+        right=found.right if found else None,
+        likely_right=found.likely_right if found else None,
+        over_majority=found.over_majority if found else None,
+        retention=other_pairs("retention", given.group_of),
+        train=other_pairs("train", given.group_of),
+    )
 
 
 def language_rows(answers: Answered) -> list[LanguageRow]:
@@ -150,9 +180,16 @@ def figures_of_all(
 
 
 def evaluate_all(
-    examples: Examples, floors: dict[str, list[str]], given: Given, confidence: float, rouge_max_words: int
+    examples: Examples,
+    floors: dict[str, list[str]],
+    models: dict[str, OtherModel],
+    given: Given,
+    confidence: float,
+    rouge_max_words: int,
 ) -> tuple[Evaluation, pd.DataFrame]:
-    """The evaluation, and the replies with the scores of each. `floors`: a reply of each floor to each of `examples.replies`."""
+    """The evaluation, and the replies with the scores of each. `floors`: a reply of each floor to each of `examples.replies`;
+    `models`: other models, with replies of their own.
+    """
     scored, answered = common_rows(examples)
     kept = examples.replies["base_reply"].notna() & examples.replies["tuned_reply"].notna()
     floors = {name: [text for text, keep in zip(texts, kept, strict=True) if keep] for name, texts in floors.items()}
@@ -172,7 +209,13 @@ def evaluate_all(
         else influence["perplexity_ratio"]
     }
     figures["comparison"] |= vote_figures(ballot, confidence)
+    labels = given.labels if is_classification else None
+    compared = {
+        name: compare_other(model, answers.replies, answers.texts, answers.each, settings, labels)
+        for name, model in models.items()
+    }
     reasons = {f"{name}.{key}": why for name, some in figures.items() for key, why in reasons_of(some).items()}
+    reasons |= reasons_of_others(compared)
     comparison = without_reasons(figures.pop("comparison"))
     if measured.right is not None:
         table = answers.replies.merge(examples.conversations, on=["id", "group", "label", "language"])
@@ -185,6 +228,7 @@ def evaluate_all(
         "contenders": {name: without_reasons(some) for name, some in figures.items()},
         "comparison": comparison,
         "claims": make_claims([*ask(measured, confidence), ask_preferred(ballot, confidence)], confidence),
+        "others": describe_others(models, compared, len(answers.replies), confidence),
         "strata": strata,
         "influence": influence,
         "languages": language_rows(answers),
@@ -193,7 +237,7 @@ def evaluate_all(
         "signatures": signatures(sorted(set(answered["language"]))),
         "comparability": {},
     }
-    return evaluation, replies
+    return evaluation, add_columns(replies, models)
 
 
 def with_scores(replies: pd.DataFrame, answers: Answered) -> pd.DataFrame:

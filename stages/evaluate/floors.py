@@ -8,6 +8,7 @@ import pandas as pd
 from stages.lib.records.conversation import Conversation, normalize, reply_text, trained_positions
 
 FLOORS = ("floor_echo", "floor_constant", "floor_random")
+MAJORITY = "floor_constant"  # in classification, the majority class
 
 
 def train_replies(train: list[Conversation]) -> list[str]:

@@ -117,7 +117,7 @@ def report_training(history: Sequence[HistoryRow]) -> None:
 
 def report_scores(params: ReportParams) -> None:
     evaluation: Evaluation = read_json(SCORES)
-    report_evaluation(evaluation, params.gates)
+    report_evaluation(evaluation, params.gates, read_pin(ADAPTER_PIN, AdapterPin))
     examples = pd.read_parquet(EXAMPLES)
     write_table(PLOTS / "perplexity.csv", perplexity_by_label(examples, params.smallest_label))
     write_table(PLOTS / "confusion.csv", confusion_table(evaluation))

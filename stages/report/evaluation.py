@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from stages.lib.core.files import write_json
-from stages.lib.records.scores import Evaluation, Stratum
+from stages.lib.records.pins import AdapterPin
+from stages.lib.records.scores import Evaluation, Other, Stratum
 from stages.report.gates import GATES, METRICS, Gate, Outcome, check_gates, describe
 from stages.report.names import shown_label, shown_name
+from stages.report.seeds import adapter_hash, describe_seed_noise, read_seed_noise
 from stages.report.sentences import sentence
 
 FILES = {"claims": METRICS / "claims.json", "reasons": METRICS / "reasons.json", "comparability": METRICS / "comparability.json"}
@@ -77,21 +79,62 @@ def strata_rows(strata: Sequence[Stratum]) -> list[list[object]]:
     return rows
 
 
-def summarise(evaluation: Evaluation, gates: Sequence[Outcome]) -> str:
+def others_figures(others: Mapping[str, Other]) -> dict[str, dict[str, object]]:
+    """Of each other model the counts, its own scores, and tuned against it."""
+    counts = ("replies", "missing", "foreign", "not_asked")
+    return {
+        shown_name(name): {
+            **{key: one[key] for key in counts},  # type: ignore[literal-required]
+            "scores": name_languages(one["scores"]),
+            "comparison": name_languages(one["comparison"]),
+        }
+        for name, one in others.items()
+    }
+
+
+def other_name(name: str, other: Other) -> str:
+    """With the number of its replies where some are missing: a part is not the whole."""
+    wanted = other["replies"] + other["missing"]
+    return f"{shown_name(name)} ({other['replies']:,} of {wanted:,} replies)" if other["missing"] else shown_name(name)
+
+
+def other_lines(name: str, other: Other, keys: Sequence[str]) -> list[str]:
+    """What a table of all replies cannot show, where some are missing; then the claims."""
+    lines = []
+    if other["missing"] or other["foreign"] or other["not_asked"]:
+        lines += [
+            f"It has {other['replies']:,} of {other['replies'] + other['missing']:,} replies; {other['foreign']:,} more are to "
+            f"no message of test, {other['not_asked']:,} to messages that base and tuned did not reply to. What follows is about "
+            f"the {other['replies']:,} alone.",
+            "",
+        ]
+    shown = [key for key in keys if key in other["scores"]]
+    models = {shown_name(name): other["scores"], "base": other["base"], "tuned": other["tuned"]}
+    rows = [[model, *(cell(scores.get(key)) for key in shown)] for model, scores in models.items()]
+    lines += [*markdown_table([["", *(key.replace("_", " ") for key in shown)], *rows]), ""]
+    return lines + [f"- {sentence(claim, other=shown_name(name))}" for claim in other["claims"]]
+
+
+def summarise(evaluation: Evaluation, gates: Sequence[Outcome], seed_noise: str) -> str:
     """What a reviewer reads in two minutes."""
     contenders, claims = evaluation["contenders"], evaluation["claims"]
     lines = ["# What tuning changed", "", f"Task: {evaluation['task']} ({evaluation['task_reason']}).", ""]
     lines += [f"- {sentence(claim)}" for claim in claims]
     lines += [
         "",
-        "Seed noise is not measured: another `train.seed` moves these figures too.",
+        seed_noise,
         "",
         "## Beside models and floors",
         "",
     ]
     keys = [key for key in TABLE if any(key in scores for scores in contenders.values())]
     rows = [[name.replace("_", " "), *(cell(contenders[name].get(key)) for key in keys)] for name in contenders]
+    rows += [
+        [other_name(name, one), *(cell(one["scores"].get(key)) for key in keys)] for name, one in evaluation["others"].items()
+    ]
     lines += markdown_table([["", *(key.replace("_", " ") for key in keys)], *rows])
+    for name, one in evaluation["others"].items():
+        lines += ["", f"## Against {shown_name(name)}", "", *other_lines(name, one, keys)]
     if evaluation["strata"]:
         lines += ["", "## Where", "", *markdown_table(strata_rows(evaluation["strata"]))]
     if gates:
@@ -99,13 +142,16 @@ def summarise(evaluation: Evaluation, gates: Sequence[Outcome]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def report_evaluation(evaluation: Evaluation, gates: Sequence[Gate]) -> None:
+def report_evaluation(evaluation: Evaluation, gates: Sequence[Gate], adapter: AdapterPin) -> None:
     for name, scores in (*evaluation["contenders"].items(), ("comparison", evaluation["comparison"])):
         write_json(METRICS / f"{name}.json", name_languages(scores))
+    write_json(METRICS / "contenders.json", others_figures(evaluation["others"]))
     write_json(METRICS / "signatures.json", name_languages(evaluation["signatures"]))
     write_json(FILES["reasons"], name_languages(evaluation["reasons"]))
     write_json(FILES["comparability"], evaluation["comparability"])
     write_json(FILES["claims"], {one["name"]: {**one, "sentence": sentence(one)} for one in evaluation["claims"]})
     outcomes = check_gates(gates)
     write_json(GATES, outcomes)
-    SUMMARY.write_text(summarise(evaluation, outcomes), encoding="utf-8")
+    pin = adapter_hash(adapter.model_dump())
+    seed_noise = describe_seed_noise(read_seed_noise(), pin, evaluation["comparability"], evaluation["claims"])
+    SUMMARY.write_text(summarise(evaluation, outcomes, seed_noise), encoding="utf-8")

@@ -20,9 +20,12 @@ WORDS: dict[Bound, str] = {"below": "below", "at_most": "at most", "above": "abo
 
 
 class Gate(Section):
-    """`metric`: a file of metrics/ and a key in it, such as tuned.runaway; with one of the bounds."""
+    """`metric`: a file of metrics/ and a key in it, such as tuned.runaway or contenders.last_year.comparison.chrf_difference.
 
-    metric: str = Field(pattern=r"^\w+\.[\w-]+$")
+    With one of the bounds.
+    """
+
+    metric: str = Field(pattern=r"^\w+(\.[\w-]+)+$")
     below: float | None = None
     at_most: float | None = None
     above: float | None = None
@@ -52,18 +55,22 @@ class Outcome(TypedDict):
 def check_gate(gate: Gate, values: dict[str, Any] | None, reasons: dict[str, str]) -> Outcome:
     """A metric that is not there, or null, fails: what was not measured was not kept."""
     [(bound, limit)] = gate.bounds()
-    file, _, name = gate.metric.partition(".")
+    file, *parents, name = gate.metric.split(".")
+    for parent in parents:
+        inner = (values or {}).get(parent)
+        values = inner if isinstance(inner, dict) else None
     bad_end = f"{name}_{'high' if bound in ('below', 'at_most') else 'low'}"
     key = bad_end if values and bad_end in values else name
+    whole_key = ".".join([file, *parents, key])
     found = (values or {}).get(key)
     value = float(found) if isinstance(found, int | float) else None
     reason = None
     if value is None:
-        missing = f"{METRICS}/{file}.json has no {name}" if values is None or key not in values else "it is null"
-        reason = reasons.get(f"{file}.{key}", missing)
+        missing = f"{METRICS}/{file}.json has no {'.'.join([*parents, name])}"
+        reason = reasons.get(whole_key, missing if values is None or key not in values else "it is null")
     return {
         "metric": gate.metric,
-        "key": f"{file}.{key}",
+        "key": whole_key,
         "value": value,
         "bound": f"{WORDS[bound]} {limit:g}",
         "passed": value is not None and HOLDS[bound](value, limit),

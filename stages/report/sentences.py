@@ -6,11 +6,21 @@ from stages.lib.records.scores import Claim, ClaimName, Measure, Verdict
 
 Language = Literal["en", "zh"]
 RATIOS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
-SHARES: tuple[Measure, ...] = ("accuracy_difference", "broken_difference")  # changes of a share are percentage points
+SHARES: tuple[Measure, ...] = ("accuracy_difference", "majority_difference", "broken_difference")  # percentage points
 
 HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, can't tell
     "en": {
         "better": ("Better on test", "Worse on test", "Can't tell whether it is better on test"),
+        "majority": (
+            "Worse than always replying with the most frequent label",
+            "Better than always replying with the most frequent label",
+            "Not shown to be better than always replying with the most frequent label",
+        ),
+        "wording": (
+            "Its wording is further from the references",
+            "Its wording is closer to the references",
+            "Can't tell whose wording is closer to the references",
+        ),
         "forgot": (
             "General prompts are easier for it than before",
             "It forgot: base's own replies to general prompts have become less likely",
@@ -31,6 +41,8 @@ HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, 
     },
     "zh": {
         "better": ("测试集上更好", "测试集上更差", "无法判断测试集上是否更好"),
+        "majority": ("还不如总是回答最常见的标签", "优于总是回答最常见的标签", "没有证据表明优于总是回答最常见的标签"),
+        "wording": ("措辞离参考回复更远", "措辞离参考回复更近", "无法判断谁的措辞离参考回复更近"),
         "forgot": (
             "通用提示对它来说比以前更容易",
             "有遗忘，基座模型自己对通用提示的回复在它看来变得更不可能",
@@ -51,8 +63,10 @@ MEASURES: dict[Language, dict[Measure, str]] = {
     "en": {
         "perplexity_ratio": "perplexity {estimate} times base's{interval}, from {base} to {tuned}",
         "accuracy_difference": "share of right replies {estimate} points{interval}, from {base} to {tuned}",
+        "majority_difference": "share of right replies {estimate} points{interval}, {tuned} beside {base}",
+        "chrf_difference": "chrF {estimate}{interval}, from {base} to {tuned}",
         "broken_difference": "share of broken replies {estimate} points{interval}, from {base} to {tuned}",
-        "length_ratio": "{estimate} times as long as base's{interval}, from {base} to {tuned} characters",
+        "length_ratio": "{estimate} times as long as {other}'s{interval}, from {base} to {tuned} characters",
         "retention_ratio": "perplexity of base's own replies to general prompts {estimate} times what it was{interval}",
         "memorised_auc": "the gain tells a training conversation from a test one {estimate} beyond chance{interval}",
         "win_rate": "tuned wins {estimate} of the votes, ties split{interval}; better in {tuned} of them, base in {base}",
@@ -60,8 +74,10 @@ MEASURES: dict[Language, dict[Measure, str]] = {
     "zh": {
         "perplexity_ratio": "困惑度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned}",
         "accuracy_difference": "正确回复的比例变化 {estimate} 个百分点{interval}，从 {base} 变为 {tuned}",
+        "majority_difference": "正确回复的比例相差 {estimate} 个百分点{interval}，它是 {tuned}，最常见的标签是 {base}",
+        "chrf_difference": "chrF 变化 {estimate}{interval}，从 {base} 变为 {tuned}",
         "broken_difference": "有毛病的回复的比例变化 {estimate} 个百分点{interval}，从 {base} 变为 {tuned}",
-        "length_ratio": "长度是基座的 {estimate} 倍{interval}，从 {base} 变为 {tuned} 个字符",
+        "length_ratio": "长度是{other}的 {estimate} 倍{interval}，从 {base} 变为 {tuned} 个字符",
         "retention_ratio": "基座对通用提示的回复，困惑度是原来的 {estimate} 倍{interval}",
         "memorised_auc": "凭这一提升区分训练对话和测试对话，比随机猜测高 {estimate}{interval}",
         "win_rate": "微调模型赢得 {estimate} 的票，平局各算一半{interval}；{tuned} 的票认为它更好，{base} 的票认为基座模型更好",
@@ -77,6 +93,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "more_votes": " About {more} more votes, on other replies, would decide an effect of this size.",
         "ratio": "a factor of {factor}",
         "points": "{size} points",
+        "base": "base",
         "stop": ".",
         "colon": ": ",
     },
@@ -89,28 +106,22 @@ WORDS: dict[Language, dict[str, str]] = {
         "more_votes": "要判定这样大小的效应，大约还需要对其他回复投 {more} 票。",
         "ratio": "{factor} 倍",
         "points": "{size} 个百分点",
+        "base": "基座",
         "stop": "。",
         "colon": "：",
     },
 }
 NAMES: dict[Language, dict[ClaimName, str]] = {
     "en": {
-        "better": "better",
-        "forgot": "forgot",
-        "broken": "broken replies",
-        "length": "length",
-        "memorised": "memorised",
+        "better": "better", "majority": "better than the most frequent label", "wording": "wording", "forgot": "forgot",
+        "broken": "broken replies", "length": "length", "memorised": "memorised",
         "preferred": "preferred by people",
     },
     "zh": {
-        "better": "更好",
-        "forgot": "遗忘",
-        "broken": "有毛病的回复",
-        "length": "长度",
-        "memorised": "记忆",
-        "preferred": "人的偏好",
+        "better": "更好", "majority": "优于最常见的标签", "wording": "措辞", "forgot": "遗忘", "broken": "有毛病的回复",
+        "length": "长度", "memorised": "记忆", "preferred": "人的偏好",
     },
-}
+}  # fmt: skip
 
 
 def number(value: float | None, measure: Measure, signed: bool = False) -> str:
@@ -126,6 +137,8 @@ def number(value: float | None, measure: Measure, signed: bool = False) -> str:
         return f"{value:.0%}"
     if measure == "memorised_auc":
         return f"{value:+.2f}"
+    if measure == "chrf_difference":
+        return f"{value:+.1f}" if signed else f"{value:.1f}"
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
@@ -135,8 +148,11 @@ def rounded(conversations: int) -> str:
     return f"{round(conversations, -digits):,}"
 
 
-def sentence(claim: Claim, language: Language = "en") -> str:
-    """One claim: the verdict, the figures behind it, what could have been shown and what would decide it."""
+def sentence(claim: Claim, language: Language = "en", other: str | None = None) -> str:
+    """One claim: the verdict, the figures behind it, what could have been shown and what would decide it.
+
+    `other`: the name of the model that tuned is compared with; None for base.
+    """
     words, measure, verdict = WORDS[language], claim["measure"], claim["verdict"]
     if verdict in ("too_few", "not_measured"):
         return words[verdict].format(name=NAMES[language][claim["name"]], reason=claim["reason"])
@@ -147,6 +163,7 @@ def sentence(claim: Claim, language: Language = "en") -> str:
         interval=interval,
         base=number(claim["base"], measure),
         tuned=number(claim["tuned"], measure),
+        other=other or WORDS[language]["base"],
     )
     less, more, unclear = HEADS[language][claim["name"]]
     if measure == "accuracy_difference":

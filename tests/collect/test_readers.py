@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from stages.collect import files as raw_file
 from stages.collect import tables
 from stages.collect.conversations import read_source
+from stages.collect.corpora import row_of
 from stages.collect.raw_conversation import RawConversation
 from stages.collect.readers import read_keys, read_rows
 from stages.collect.rows import Row, UnreadableRow
@@ -475,6 +476,20 @@ def test_in_chatterbots_yaml_every_scalar_stays_text(tmp_path: Path, monkeypatch
         [("user", "~"), ("assistant", "1e3")],
     ]
     assert [row.place for row in rows] == ["books.yml: conversation 1", "books.yml: conversation 2"]
+
+
+def test_a_packaged_corpus_can_have_its_labels_as_replies_to_what_was_said_first() -> None:
+    said = conversations(format="chatterbot", path="x", language="en")
+    asked = conversations(format="chatterbot", path="x", language="en", reply="label")
+    assert [turns(row) for row in asked] == [[turns(row)[0], ("assistant", row.label)] for row in said]
+    assert [(row.label, row.place) for row in asked] == [(row.label, row.place) for row in said]
+
+
+def test_a_conversation_without_a_label_or_a_message_has_no_reply_either() -> None:
+    source = source_of(format="chitchat", path="x", reply="label")
+    said = {"role": "user", "content": "a"}
+    for label, messages, expected in ((None, [said, said], [said]), ("topic", [], [])):
+        assert row_of("x", {"label": label, "messages": messages}, source).values["messages"] == expected
 
 
 @pytest.mark.parametrize("language", sorted(CHATTERBOT_FOLDERS))

@@ -7,80 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from conftest import write_conversations
+from evaluation import evaluate_folder, example, many
 
 from stages.evaluate import __main__ as evaluate
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_json, write_json, write_jsonl
-from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import predictions_of
-from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES
+from stages.lib.records.scores import EXAMPLES, REPLIES
 
 ENGLISH = ["The train to Bern leaves at nine.", "I would like to pay my invoice, please.", "A robot is a machine that can move."]
 CHINESE = ["今天的天气很好，我们去公园吧。"]
-SCHEMA = pa.schema(
-    {"set": pa.string(), "id": pa.string(), "turn": pa.int64(), "nll": pa.float64(), "labels": pa.int64(),
-     "unscored": pa.string(), "reply": pa.string(), "reply_tokens": pa.int64(), "stopped": pa.bool_(), "unanswered": pa.string(),
-     "label_nll": pa.map_(pa.string(), pa.float64())}
-)  # fmt: skip
-CONDITIONS = {
-    "task": "dialogue", "task_reason": "many replies", "labels": [], "decoding": "greedy", "max_new_tokens": 40, "batch_size": 4,
-    "environment": {"precision": "float32", "device": "cpu", "torch": "2"},
-}  # fmt: skip
-PIN = {"files": {"model.safetensors": {"sha256": "ab", "size": 3}}, "tokenizer": {"tokenizer.json": {"sha256": "cd", "size": 4}}}
-
-
-def example(reference: str, base: tuple | None, tuned: tuple | None, **more: object) -> dict:
-    """A test conversation and what each model made of it: (nll, labels, reply), None where it made nothing."""
-    return {"reference": reference, "base": base, "tuned": tuned, "language": "en", "label": None, "group": None} | more
-
-
-def predict(id: str, found: tuple | None, label_nll: dict | None) -> dict:
-    nll, labels, reply = found or (None, None, None)
-    row = {"set": "test", "id": id, "turn": 1, "nll": nll, "labels": labels, "reply": reply, "label_nll": label_nll}
-    missing = {"unscored": "too long", "unanswered": "too long", "stopped": None, "reply_tokens": None}
-    return row | (missing if found is None else dict.fromkeys(missing) | {"stopped": len(reply) < 20, "reply_tokens": len(reply)})
-
-
-def evaluate_folder(folder: Path, rows: list[dict], conditions: dict | None = None, more: dict | None = None) -> dict:
-    """Run the stage; `more`: contender -> further rows of its predictions."""
-    folder.mkdir(exist_ok=True)
-    params = {"evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500, "votes": "votes.jsonl"}}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    if not (folder / "votes.jsonl").exists():
-        (folder / "votes.jsonl").write_text("\n", encoding="utf-8")
-    (folder / "requirements").mkdir(exist_ok=True)
-    for name in ("core.txt", "data.txt", "evaluation.txt"):
-        (folder / "requirements" / name).write_text("", encoding="utf-8")
-    conversations, assignment = [], []
-    predictions: dict[str, list[dict]] = {model: list((more or {}).get(model, [])) for model in ("base", "tuned")}
-    for number, row in enumerate(rows):
-        id = f"pairs/{number:04}"
-        messages = [{"role": "user", "content": f"question {number}"}, {"role": "assistant", "content": row["reference"]}]
-        conversations.append({"id": id, "label": row["label"], "language": row["language"], "group": None, "messages": messages})
-        assignment.append({"id": id, "split": "test", "stratum": "", "group": row["group"] or id})
-        for model, table in predictions.items():
-            table.append(predict(id, row[model], row.get(f"{model}_label_nll")) | row.get("row", {}))
-    write_conversations(folder / conversations_of("test"), conversations)
-    train = [{**one, "id": f"train/{at}"} for at, one in enumerate(conversations)]
-    write_conversations(folder / conversations_of("train"), train)
-    write_jsonl(folder / ASSIGNMENT, assignment)
-    write_json(folder / "models/base.json", PIN)
-    (folder / "data/predictions").mkdir(parents=True, exist_ok=True)
-    schema = SCHEMA.with_metadata({b"reprotune": json.dumps(CONDITIONS | (conditions or {})).encode()})
-    for model, table in predictions.items():
-        pq.write_table(pa.Table.from_pylist(table, schema), folder / predictions_of(model))
-    (folder / EXAMPLES).parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.chdir(folder):
-        evaluate.main()
-    return read_json(folder / SCORES)
-
-
 ROWS = [
     example(ENGLISH[0], (10.0, 5, "no idea at all, and so on"), (5.0, 5, ENGLISH[0])),
     example(ENGLISH[1], (80.0, 20, "no"), (20.0, 20, ENGLISH[1])),
@@ -91,20 +29,6 @@ UNSCORED = [
     example("x", (9999.0, 1, "x"), None),
     example("x", None, None, language="ja"),
 ]
-
-
-def many(number: int, gain: float = 0.4, groups: int = 1) -> list[dict]:
-    random = np.random.default_rng(0)
-    rows = []
-    for at in range(number):
-        labels = int(random.integers(2, 30))
-        base = labels * random.uniform(1, 3)
-        tuned = base - labels * (gain + random.normal(0, 0.3))
-        group = None if groups == 1 else f"g{at // groups}"
-        rows.append(
-            example(f"reference number {at}", (base, labels, f"reply {at}"), (tuned, labels, f"number {at}"), group=group)
-        )
-    return rows
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +191,10 @@ def test_forgetting_and_memorising_are_claimed_where_predict_gave_the_likelihood
 
     retention, train = others("retention", 40, 1.5, 1), others("train", 40, 0.2, 2)
     more = {model: [*retention[model], *train[model]] for model in ("base", "tuned")}
-    claims = {claim["name"]: claim for claim in evaluate_folder(tmp_path, many(40), more=more)["claims"]}
+    found = evaluate_folder(tmp_path, many(40), more=more)
+    claims = {claim["name"]: claim for claim in found["claims"]}
+    for end, value in (("", "estimate"), ("_low", "low"), ("_high", "high")):
+        assert found["comparison"][f"retention_ratio{end}"] == claims["forgot"][value]
     assert (claims["forgot"]["verdict"], claims["memorised"]["verdict"]) == ("more", "more")
     assert claims["forgot"]["estimate"] == pytest.approx(math.e, rel=0.1)
     assert claims["memorised"]["estimate"] == pytest.approx(0.5, abs=0.1)
@@ -300,9 +227,25 @@ def test_classification_is_judged_by_its_labels_and_not_by_overlap(tmp_path: Pat
     assert found["comparison"]["accuracy_mcnemar_p"] == pytest.approx(2 * 0.5**60)
     claim = found["claims"][0]
     assert (claim["measure"], claim["verdict"]) == ("accuracy_difference", "more")
-    assert found["claims"][2]["verdict"] == "less"  # fewer replies that are no label
+    claims = {claim["name"]: claim["verdict"] for claim in found["claims"]}
+    assert claims["broken"] == "less"  # fewer replies that are no label
+    assert claims["majority"] == "more"
+    assert found["comparison"]["majority_difference"] == pytest.approx(1 / 3)
     assert len(found["confusion"]) == 90
     assert {one["measure"] for one in found["strata"]} == {"accuracy_difference"}
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_labels_that_nobody_can_learn_are_no_better_than_the_most_frequent_one_though_base_knows_none(
+    tmp_path: Path, seed: int
+) -> None:
+    conditions = {"task": "classification", "task_reason": "3 short replies", "labels": LABELS}
+    drawn = np.random.default_rng(seed).choice(LABELS, (2, 120), p=[0.5, 0.3, 0.2])
+    rows = [example(label, (3.0, 3, "I don't know"), (1.0, 3, reply), label=label) for label, reply in drawn.T.tolist()]
+    claims = {claim["name"]: claim for claim in evaluate_folder(tmp_path, rows, conditions)["claims"]}
+    assert claims["better"]["verdict"] == "more"  # than base, which is no achievement
+    assert claims["majority"]["verdict"] in ("less", "unclear")
+    assert claims["majority"]["base"] == pytest.approx(np.mean(drawn[0] == LABELS[0]))
 
 
 def test_wrong_labels_only_are_no_success_though_the_perplexity_falls(tmp_path: Path) -> None:

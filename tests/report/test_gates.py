@@ -87,3 +87,11 @@ def test_the_tool_ends_with_one_where_a_gate_fails(tmp_path: Path) -> None:
         assert f"1 gate, {status} failed" in done.stdout
     with contextlib.chdir(tmp_path):
         assert check_gates([]) == []
+
+
+def test_a_gate_may_name_a_key_inside_another() -> None:
+    values = {"last_year": {"comparison": {"chrf_difference": 1.0, "chrf_difference_low": -3.0}}}
+    outcome = check_gate(Gate(metric="contenders.last_year.comparison.chrf_difference", above=-2), values, {})
+    assert (outcome["passed"], outcome["key"]) == (False, "contenders.last_year.comparison.chrf_difference_low")
+    gone = check_gate(Gate(metric="contenders.hosted.comparison.chrf_difference", above=-2), values, {})
+    assert gone["reason"] == "metrics/contenders.json has no hosted.comparison.chrf_difference"

@@ -29,10 +29,11 @@ from stages.lib.records.predictions import SCHEMA, blank
 from stages.report import __main__ as report
 from stages.report import accounts
 from stages.report.names import shown_label
+from stages.report.seeds import NOT_MEASURED, OTHER_RUN, SEEDS, adapter_hash
 
 FLOORS = ("floor_constant", "floor_echo", "floor_random")
 SCORED = ("base", "comparison", "training", "tuned", *FLOORS)
-OTHERS = ("claims", "comparability", "data", "gates", "reasons", "reference", "signatures")
+OTHERS = ("claims", "comparability", "contenders", "data", "gates", "reasons", "reference", "seeds", "signatures")
 FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {
     "replies.md",
     "examples.md",
@@ -136,6 +137,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     params["report"] |= {"show_text": ["pairs"], "replies": 100, "strata": 3}
     write_params(folder, params)
     with contextlib.chdir(folder):
+        write_json(SEEDS, {})
+        Path("data").mkdir()
+        Path("data/no_contenders.jsonl").write_text("\n", encoding="utf-8")
         write_ledgers()
         write_jsonl(report.LOSS_HISTORY, HISTORY)
         write_json(ENVIRONMENT, {"device": "cpu", "packages": {"torch": "2.13.0"}})
@@ -159,6 +163,7 @@ def report_again(folder: Path, target: Path, **params: object) -> Path:
     """The metrics folder that the stage writes with other params."""
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns("metrics"))
     with contextlib.chdir(target):
+        write_json(SEEDS, {})
         written = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
         write_params(target, written | {"report": written["report"] | params})
         report.main()
@@ -173,7 +178,7 @@ def test_the_stage_writes_the_files_that_dvc_yaml_declares_and_no_others(metrics
     stage = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["report"]
     declared = {name for out in (*stage["outs"], *stage["metrics"]) for name in ([out] if isinstance(out, str) else out)}
     written = {str(path.relative_to(metrics.parent)) for path in metrics.iterdir()}
-    assert written == declared
+    assert written == declared | {str(SEEDS)}
     plots = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     drawn = {path for plot in plots for options in plot.values() for path in options["y"]}
     assert drawn == {str(path.relative_to(metrics.parent)) for path in (metrics / "plots").iterdir()}
@@ -380,6 +385,8 @@ def test_ids_and_labels_are_shown_whatever_the_source(folder: Path, tmp_path: Pa
 def rename(folder: Path, ids: dict[str, str], labels: dict[str | None, str]) -> None:
     """Give the conversations of what the stages wrote other ids and labels."""
     for path in (folder / "data").rglob("*.jsonl"):
+        if path.name == "no_contenders.jsonl":
+            continue
         rows = read_jsonl(path)
         for row in rows:
             row["id"] = ids.get(row["id"], row["id"])
@@ -466,3 +473,52 @@ def test_examples_show_the_pieces_of_a_shown_source_and_only_the_ids_of_another(
             assert all(f"    {piece['text'].strip()}" in section for piece in rendered[id])
         else:
             assert section.strip() == "(text not shown: its source is not in report.show_text)"
+
+
+# Other models
+
+
+def test_another_model_stands_beside_base_and_tuned_with_how_much_of_it_there_is_and_none_of_its_text(
+    folder: Path, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed"
+    shutil.copytree(folder, changed, ignore=shutil.ignore_patterns("metrics"))
+    test = read_jsonl(changed / conversations_of("test"))
+    write_jsonl(changed / "data/13812345678.jsonl", [{"id": row["id"], "reply": "geheim reply"} for row in test[:-2]])
+    with contextlib.chdir(changed):
+        params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+        params["evaluate"]["contenders"] = "data/13812345678.jsonl"
+        write_params(changed, params)
+        evaluate.main()
+    metrics = report_again(changed, tmp_path / "project")
+    [(name, one)] = read(metrics, "contenders").items()
+    assert not words_found(metrics, "13812345678", "geheim reply")
+    assert (one["replies"] + one["missing"], one["foreign"]) == (read(metrics, "tuned")["replies"], 0)
+    assert set(one["comparison"]) >= {"chrf_difference", "chrf_difference_low", "broken_difference", "length_ratio"}
+    said = (metrics / "report.md").read_text(encoding="utf-8")
+    assert f"| {name} ({one['replies']} of {one['replies'] + one['missing']} replies) |" in said
+    against = said.partition(f"## Against {name}")[2].partition("##")[0]
+    assert "alone.\n\n|  | chrf | length ratio | distinct 2 | broken |" in against
+    assert against.count("\n- ") == 3
+    assert f"times as long as {name}'s" in against or "Too few to tell (length)" in against
+
+
+# Seed noise
+
+
+def test_the_report_says_the_seed_noise_of_a_run_that_was_measured_and_of_no_other(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "project"
+    metrics = report_again(folder, target)
+    assert NOT_MEASURED in (metrics / "report.md").read_text(encoding="utf-8")
+    noise = {
+        "seeds": [0, 1],
+        "adapters": ["other", adapter_hash(read(metrics, "adapter"))],
+        "comparability": read(metrics, "comparability"),
+        "measures": {"log_perplexity_ratio": {"values": [-1.25, -1.0], "mean": -1.125, "standard_deviation": 0.177}},
+    }
+    measured = "Seed noise: with 2 seeds the log perplexity ratio lay between -1.25 and -1, standard deviation 0.18"
+    for change, said in (({}, measured), ({"adapters": ["other"]}, OTHER_RUN), ({"comparability": {}}, OTHER_RUN)):
+        write_json(target / SEEDS, noise | change)
+        with contextlib.chdir(target):
+            report.main()
+        assert said in (metrics / "report.md").read_text(encoding="utf-8")

@@ -42,13 +42,16 @@ def test_without_a_verdict_the_reason_stands(verdict: str) -> None:
         assert "why not" in sentence(CLAIM | empty | {"verdict": verdict, "reason": "why not"}, language)
 
 
-@pytest.mark.parametrize("name", ["better", "forgot", "broken", "length", "memorised", "preferred"])
+MEASURES = {"better": "perplexity_ratio", "majority": "majority_difference", "wording": "chrf_difference",
+            "forgot": "retention_ratio", "broken": "broken_difference", "length": "length_ratio",
+            "memorised": "memorised_auc"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEASURES)
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_each_claim_has_words_for_each_verdict(name: str, language: str) -> None:
-    measures = {"better": "perplexity_ratio", "forgot": "retention_ratio", "broken": "broken_difference",
-                "length": "length_ratio", "memorised": "memorised_auc", "preferred": "win_rate"}  # fmt: skip
     said = {
-        sentence(CLAIM | {"name": name, "measure": measures[name], "verdict": one}, language)
+        sentence(CLAIM | {"name": name, "measure": MEASURES[name], "verdict": one}, language)
         for one in ("less", "more", "unclear")
     }
     assert len(said) == 3

@@ -93,7 +93,7 @@ def test_the_figures_are_those_of_dvc_metrics_diff(repository: Path) -> None:
     theirs = {key: (one["old"], one["new"], one["diff"]) for key, one in told["metrics/tuned.json"].items()}
     ours = {key: (one["a"], one["b"], one["change"]) for key, one in found["metrics"]["tuned"].items() if one["a"] != one["b"]}
     assert ours == theirs
-    for claim, metric in (("better", "perplexity"), ("chrf", "chrf"), ("broken", "broken"), ("length", "reply_characters")):
+    for claim, metric in (("better", "perplexity"), ("wording", "chrf"), ("broken", "broken"), ("length", "reply_characters")):
         values = found["metrics"]["tuned"][metric]
         assert (found["claims"][claim]["base"], found["claims"][claim]["tuned"]) == pytest.approx((values["a"], values["b"]))
 
@@ -132,7 +132,7 @@ def test_another_precision_or_decoding_leaves_the_claims_about_likelihoods(repos
     for name in ("other_precision", "other_decoding"):
         found = compare(repository, "start", name)
         assert found["comparability"]["comparable"] == "partly"
-        assert set(found["comparability"]["withheld"]) == {"broken", "length", "chrf"}
+        assert set(found["comparability"]["withheld"]) == {"broken", "length", "wording"}
         assert found["verdict"] == "better"
         assert "perplexity" in found["metrics"]["tuned"]
         assert "chrf" not in found["metrics"]["tuned"]

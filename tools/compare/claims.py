@@ -17,7 +17,7 @@ from tools.compare.run import Run
 Verdict = Literal["better", "worse", "the same", "can't tell", "too few to tell", "not comparable", "not measured"]
 BITS = math.log(2)  # nats
 MEASURES: dict[ClaimName, Measure] = {
-    "forgot": "retention_ratio", "broken": "broken_difference", "length": "length_ratio", "chrf": "chrf_difference",
+    "forgot": "retention_ratio", "broken": "broken_difference", "length": "length_ratio", "wording": "chrf_difference",
     "memorised": "memorised_auc",
 }  # fmt: skip
 UNMEASURED = "seed noise not measured: another `train.seed` moves these figures too"
@@ -55,10 +55,10 @@ def make(both: Both, comparability: Comparability, classification: bool, confide
 
 
 def ask(name: ClaimName, both: Both, measured: Measured, confidence: float) -> Question:
-    if name == "chrf":
+    if name == "wording":
         pairs = measured.chrf
         estimate = mean_difference(pairs.tuned - pairs.base, pairs.weights, pairs.groups, confidence)
-        return Question("chrf", "chrf_difference", estimate, len(pairs.base), *means(pairs))
+        return Question("wording", "chrf_difference", estimate, len(pairs.base), *means(pairs))
     if name == "better" and measured.right is None and isinstance(both.likelihoods, str) and isinstance(both.per_byte, Paired):
         return ask_per_byte(both.per_byte, confidence)
     known = {
@@ -96,7 +96,7 @@ def why_missing(name: ClaimName, both: Both, classification: bool) -> str | None
         "forgot": (both.retention,),
         "broken": (both.broken,),
         "length": (both.lengths,),
-        "chrf": (both.chrf,),
+        "wording": (both.chrf,),
         "memorised": (both.likelihoods, both.train),
     }
     return next((pairs for pairs in needed[name] if isinstance(pairs, str)), None)

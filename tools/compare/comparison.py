@@ -81,7 +81,7 @@ def compare(a: Run, b: Run) -> Comparison:
     verdict = "the same" if same_predictions(a, b) else verdict_of(claims[0], comparability)
     seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
     noise = find_seed_noise(seeds, claims[0], confidence)
-    flips = None if "chrf" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
+    flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
     data = changed_data(a, b)
     return {
         "a": {"name": a.revision.name, "commit": a.revision.commit},
@@ -144,7 +144,7 @@ def may_stand(name: str, key: str, a: Run, b: Run, comparability: Comparability)
         return not comparability["withheld"]
     if key in ("perplexity", "labels"):
         return comparability["per_token"]
-    return key in OF_LIKELIHOODS or "chrf" not in comparability["withheld"]
+    return key in OF_LIKELIHOODS or "wording" not in comparability["withheld"]
 
 
 def change_of(a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> Change:

@@ -9,8 +9,8 @@ from stages.lib.records.scores import ClaimName
 from tools.compare.run import Run
 
 Extent = Literal["yes", "partly", "no"]
-CLAIMS: tuple[ClaimName, ...] = ("better", "forgot", "broken", "length", "chrf", "memorised")
-OF_REPLIES: tuple[ClaimName, ...] = ("broken", "length", "chrf")
+CLAIMS: tuple[ClaimName, ...] = ("better", "forgot", "broken", "length", "wording", "memorised")
+OF_REPLIES: tuple[ClaimName, ...] = ("broken", "length", "wording")
 OF_TEST: tuple[ClaimName, ...] = ("better", *OF_REPLIES, "memorised")
 NAMES = {
     "test": "the test set",
@@ -70,7 +70,7 @@ def judge(a: Run, b: Run) -> Comparability:
     differ = {one["name"] for one in differences}
     withheld: dict[ClaimName, str] = {}
     if "metrics" in differ:
-        withheld |= {"broken": "the metrics' definitions differ", "chrf": "the metrics' definitions differ"}
+        withheld |= {"broken": "the metrics' definitions differ", "wording": "the metrics' definitions differ"}
     if reason := why_no_replies(a, b, differ):
         withheld |= dict.fromkeys(OF_REPLIES, reason)
         if a.is_classification or b.is_classification:

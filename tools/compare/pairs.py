@@ -38,7 +38,7 @@ class Both(NamedTuple):
 
         return Measured(
             task, given(self.likelihoods) or NONE, given(self.lengths) or NONE, given(self.chrf) or NONE,
-            given(self.broken) or NONE, given(self.right), None, given(self.retention), given(self.train),
+            given(self.broken) or NONE, given(self.right), None, None, given(self.retention), given(self.train),
         )  # fmt: skip
 
 

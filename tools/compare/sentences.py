@@ -10,7 +10,7 @@ HEADS: dict[ClaimName, tuple[str, str, str]] = {  # less, more, can't tell
     "forgot": ("Forgot less", "Forgot more", "Can't tell whether it forgot more or less"),
     "broken": ("Fewer broken replies", "More broken replies", "Can't tell whether more or fewer replies are broken"),
     "length": ("Shorter replies", "Longer replies", "Can't tell whether replies are longer or shorter"),
-    "chrf": (
+    "wording": (
         "Replies are less like the references", "Replies are more like the references",
         "Can't tell which replies are more like the references",
     ),
@@ -30,8 +30,8 @@ MEASURES: dict[Measure, str] = {
     "memorised_auc": "the gain over A tells a training conversation from a test one {estimate} beyond chance{interval}",
 }
 NAMES: dict[ClaimName, str] = {
-    "better": "better", "forgot": "forgot", "broken": "broken replies", "length": "length", "chrf": "likeness to the references",
-    "memorised": "memorised",
+    "better": "better", "forgot": "forgot", "broken": "broken replies", "length": "length",
+    "wording": "likeness to the references", "memorised": "memorised",
 }  # fmt: skip
 
 

@@ -11,21 +11,21 @@ EXAMPLES = Path("data/evaluation/examples.parquet")  # a row a test conversation
 REPLIES = Path("data/evaluation/replies.parquet")  # a row a reply, with its scores
 
 Scores = dict[str, float | None]  # metric -> value, None where `Evaluation.reasons` says why
-ClaimName = Literal["better", "forgot", "broken", "length", "chrf", "memorised", "preferred"]
+ClaimName = Literal["better", "majority", "wording", "forgot", "broken", "length", "memorised", "preferred"]
 Verdict = Literal["less", "more", "unclear", "too_few", "not_measured"]
 Measure = Literal[
-    "perplexity_ratio", "bits_per_byte_difference", "accuracy_difference", "broken_difference", "length_ratio", "chrf_difference",
-    "retention_ratio", "memorised_auc", "win_rate",
+    "perplexity_ratio", "bits_per_byte_difference", "accuracy_difference", "majority_difference", "chrf_difference",
+    "broken_difference", "length_ratio", "retention_ratio", "memorised_auc", "win_rate",
 ]  # fmt: skip
 
 
 class Claim(TypedDict):
     """What the test says about one question. `verdict`: whether `measure` is less or more than if tuning had changed nothing.
 
-    `base`, `tuned`: the two models' own values. `low`, `high`: the interval of `estimate`. `p`: by itself; `p_holm`: with the
-    other claims. `detectable`: the smallest change that a test by itself would find four times in five, as a factor or a
-    difference like `estimate`. `more_conversations`: that would decide an effect of this size. `reason`: why no verdict.
-    Where people voted, `conversations` are votes.
+    `base`, `tuned`: the two models' own values; of `majority`, that of the most frequent label in base's place. `low`, `high`:
+    the interval of `estimate`. `p`: by itself; `p_holm`: with the other claims. `detectable`: the smallest change that a test by
+    itself would find four times in five, as a factor or a difference like `estimate`. `more_conversations`: that would decide an
+    effect of this size. `reason`: why no verdict. Where people voted, `conversations` are votes.
     """
 
     name: ClaimName
@@ -84,8 +84,27 @@ class LanguageRow(TypedDict):
     chrf: float
 
 
+class Other(TypedDict):
+    """Another model, of which there are texts alone, on the `replies` that base and tuned have too; these two on the same ones.
+
+    `missing`: replies that it lacks; `foreign`: its replies to no message of test; `not_asked`: to messages that base and tuned
+    did not reply to. `comparison` and `claims`: tuned against it, which stands in base's place.
+    """
+
+    replies: int
+    missing: int
+    foreign: int
+    not_asked: int
+    scores: Scores
+    base: Scores
+    tuned: Scores
+    comparison: Scores
+    claims: list[Claim]
+
+
 class Evaluation(TypedDict):
-    """`contenders`: base, tuned, the references and the floors. `reasons`: "<contender>.<metric>" -> why it is None.
+    """`contenders`: base, tuned, the references and the floors. `others`: models by the names of their files. `reasons`:
+    "<contender>.<metric>" -> why it is None.
 
     `confusion`: in classification, of tuned, a row a reply: the true label and the reply's, "" for none of them.
     `comparability`: what a run was made with -> a hash, or None where it is not known.
@@ -96,6 +115,7 @@ class Evaluation(TypedDict):
     contenders: dict[str, Scores]
     comparison: Scores
     claims: list[Claim]
+    others: dict[str, Other]
     strata: list[Stratum]
     influence: Influence
     languages: list[LanguageRow]

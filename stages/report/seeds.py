@@ -1,0 +1,65 @@
+"""metrics/seeds.json, which `python -m tools.seeds` writes: how much another train.seed moves what is claimed of a run."""
+
+import hashlib
+from typing import TypedDict
+
+import orjson
+
+from stages.lib.core.files import read_json
+from stages.lib.records.scores import Claim, Measure
+from stages.report.gates import METRICS
+
+SEEDS = METRICS / "seeds.json"
+NOT_MEASURED = "Seed noise is not measured: another `train.seed` moves these figures too."
+OTHER_RUN = "Seed noise was measured on another run than this one; `python -m tools.seeds` measures it anew."
+LOGARITHMS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
+
+
+class Spread(TypedDict):
+    """Of a measure, or of its logarithm if its name begins with log: a value for each seed, None where a run had none."""
+
+    values: list[float | None]
+    mean: float | None
+    standard_deviation: float | None
+
+
+class SeedNoise(TypedDict):
+    """`adapters`: of each seed's run, a hash of what was trained. `comparability`: what all of them were measured with."""
+
+    seeds: list[int]
+    adapters: list[str]
+    comparability: dict[str, str | None]
+    measures: dict[str, Spread]
+
+
+def read_seed_noise() -> SeedNoise | None:
+    """None as long as nothing is measured: the file is then an empty object."""
+    noise: SeedNoise | None = read_json(SEEDS) or None
+    return noise
+
+
+def adapter_hash(pin: object) -> str:
+    """Of metrics/adapter.json: the same for the same bytes."""
+    return hashlib.sha256(orjson.dumps(pin, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def name_of(claim: Claim) -> str:
+    return f"log_{claim['measure']}" if claim["measure"] in LOGARITHMS else claim["measure"]
+
+
+def describe_seed_noise(noise: SeedNoise | None, adapter: str, comparability: dict[str, str | None], claims: list[Claim]) -> str:
+    """In a sentence, for the run with this adapter; it must be one of those that were measured, measured alike."""
+    if noise is None:
+        return NOT_MEASURED
+    if adapter not in noise["adapters"] or comparability != noise["comparability"]:
+        return OTHER_RUN
+    name = name_of(claims[0])
+    spread = noise["measures"].get(name)
+    if spread is None or spread["standard_deviation"] is None:
+        return NOT_MEASURED
+    numbers = [value for value in spread["values"] if value is not None]
+    words = name.replace("_", " ")
+    return (
+        f"Seed noise: with {len(noise['seeds'])} seeds the {words} lay between {min(numbers):.3g} and {max(numbers):.3g}, "
+        f"standard deviation {spread['standard_deviation']:.2g} (`metrics/seeds.json`)."
+    )
