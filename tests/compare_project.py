@@ -17,6 +17,7 @@ from stages.lib.core.files import read_json, write_json, write_jsonl
 from stages.lib.records import cleaned
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
+from stages.lib.records.pins import AdapterPin, FileHash, hash_of
 from stages.lib.records.predictions import blank, predictions_of, write_predictions
 from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES
 from stages.lib.records.tokenized import examples_of
@@ -90,8 +91,13 @@ def write_run(
         examples_of("validation").parent.mkdir(parents=True)
         examples_of("validation").write_bytes(validation)
         EXAMPLES.parent.mkdir(parents=True)
+        for name in ("no_contenders.jsonl", "votes.jsonl"):
+            shutil.copy(REPO / "data" / name, "data")
         evaluate.main()
-        report_evaluation(read_json(SCORES), [])
+        write_json(Path("metrics/seeds.json"), {})
+        adapter = AdapterPin(files={"adapter_model.safetensors": FileHash(size=8, sha256=hash_of(predictions_of("tuned")))})
+        report_evaluation(read_json(SCORES), [], adapter)
+        write_json(Path("metrics/adapter.json"), adapter.model_dump())
         write_json(Path("metrics/training.json"), {"steps": 30, "validation_loss": validation_loss, "validation_loss_start": 4.0})
         write_json(Path("metrics/data.json"), {"train": len(train), "dropped": len(dropped or {})})
         Path("metrics/plots").mkdir()

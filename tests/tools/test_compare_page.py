@@ -12,7 +12,7 @@ from compare_project import commit, likely, make_repository, reference, write_ru
 from conftest import run
 
 from tools.compare import __main__ as tool
-from tools.compare.claims import UNMEASURED, find_seed_noise
+from tools.compare.claims import OTHER_RUN, UNMEASURED, adapter_hash, find_seed_noise
 from tools.compare.comparison import Comparison
 from tools.compare.loss import draw
 from tools.compare.markdown import block, code, plain
@@ -135,18 +135,22 @@ def test_the_curves_of_both_runs_are_drawn_over_each_other() -> None:
 
 
 CLAIM = {"measure": "perplexity_ratio", "estimate": 0.98}
+ADAPTERS = [{"files": {"a": 1}}, {"files": {"b": 2}}]
+
+
+def seeds(*values: float | None) -> dict:
+    """metrics/seeds.json, measured on the second run."""
+    return {"adapters": [adapter_hash(ADAPTERS[1]), "x"], "measures": {"log_perplexity_ratio": {"values": list(values)}}}
 
 
 def test_a_change_that_another_seed_would_make_too_is_said_to_be_one() -> None:
-    near = {"seeds": {str(seed): {"perplexity": 20 + seed / 2} for seed in range(5)}}
-    noise = find_seed_noise(near, CLAIM, 0.95)
-    assert (noise["seeds"], noise["beyond"]) == (5, False)
-    assert noise["said"].endswith("no larger than that")
-    assert find_seed_noise(near, CLAIM | {"estimate": 0.5}, 0.95)["beyond"] is True
+    near = find_seed_noise(seeds(-1.2, -1.21, -1.19, None, -1.25), ADAPTERS, CLAIM, 0.95)
+    assert (near["seeds"], near["beyond"]) == (4, False)
+    assert near["said"].endswith("no larger than that")
+    assert find_seed_noise(seeds(-1.2, -1.21, -1.19), ADAPTERS, CLAIM | {"estimate": 0.5}, 0.95)["beyond"] is True
+    assert find_seed_noise(seeds(-1.2, -1.21, -1.19), ADAPTERS[:1], CLAIM, 0.95)["said"] == OTHER_RUN
 
 
-@pytest.mark.parametrize(
-    "seeds", [None, {}, {"seeds": {}}, {"seeds": {"0": {"perplexity": 3}}}, {"seeds": "x"}, [], {"seeds": {"0": None}}]
-)
-def test_without_seeds_their_noise_is_said_not_to_be_measured(seeds: object) -> None:
-    assert find_seed_noise(seeds, CLAIM, 0.95)["said"] == UNMEASURED
+@pytest.mark.parametrize("found", [None, {}, {"seeds": []}, seeds(), seeds(3.0), {"measures": "x"}, [], {"measures": {"a": 1}}])
+def test_without_seeds_their_noise_is_said_not_to_be_measured(found: object) -> None:
+    assert find_seed_noise(found, ADAPTERS, CLAIM, 0.95)["said"] == UNMEASURED

@@ -1,6 +1,7 @@
 """Is B better than A? The claims of the evaluation with A in base's place and B in tuned's, and what they come to in a word."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
@@ -10,6 +11,8 @@ from stages.evaluate.claims import Paired, Question, make_claims
 from stages.evaluate.comparison import Measured, ask_better, ask_broken, ask_forgot, ask_length, ask_memorised, means
 from stages.evaluate.intervals import mean_difference
 from stages.lib.records.scores import Claim, ClaimName, Measure
+from stages.report.seeds import adapter_hash
+from stages.report.sentences import RATIOS
 from tools.compare.fingerprints import CLAIMS, Comparability
 from tools.compare.pairs import Both, Pairs
 from tools.compare.run import Run
@@ -20,18 +23,20 @@ MEASURES: dict[ClaimName, Measure] = {
     "forgot": "retention_ratio", "broken": "broken_difference", "length": "length_ratio", "wording": "chrf_difference",
     "memorised": "memorised_auc",
 }  # fmt: skip
+OTHER_RUN = "seed noise was measured on neither of these runs; `python -m tools.seeds` measures it"
 UNMEASURED = "seed noise not measured: another `train.seed` moves these figures too"
 
 
 class SeedNoise(TypedDict):
-    """`log_perplexity`: standard deviation of tuned's over `seeds` runs that differ in their seed alone.
+    """`deviation`: standard deviation of the first claim's measure, of its logarithm if it is a ratio, over `seeds` runs that
+    differ in their seed alone.
 
-    `reach`: factor of perplexity beyond which two such runs differ in at most 1 - confidence of the cases; `beyond`: whether the
-    change found is; None where it is not known.
+    `reach`: change beyond which two such runs differ in at most 1 - confidence of the cases, as a factor or a difference;
+    `beyond`: whether the change found is. None where it is not known.
     """
 
     seeds: int
-    log_perplexity: float | None
+    deviation: float | None
     reach: float | None
     beyond: bool | None
     said: str
@@ -113,35 +118,32 @@ def verdict_of(claim: Claim, comparability: Comparability) -> Verdict:
     return "better" if (claim["verdict"] == "more") == (claim["measure"] == "accuracy_difference") else "worse"
 
 
-def find_seed_noise(seeds: Any, claim: Claim, confidence: float) -> SeedNoise:
-    """`seeds`: metrics/seeds.json, whose `seeds` holds the scores of each seed; None where there is none."""
-    runs = seeds.get("seeds") if isinstance(seeds, dict) else None
-    logs = [
-        found for one in (runs.values() if isinstance(runs, dict) else runs or ()) if (found := log_perplexity(one)) is not None
-    ]
-    if len(logs) < 2:
-        return {"seeds": len(logs), "log_perplexity": None, "reach": None, "beyond": None, "said": UNMEASURED}
-    deviation = float(np.std(logs, ddof=1))
-    reach = math.exp(float(stdtrit(len(logs) - 1, (1 + confidence) / 2)) * math.sqrt(2) * deviation)
-    beyond = None
-    if claim["measure"] == "perplexity_ratio" and claim["estimate"]:
-        beyond = max(claim["estimate"], 1 / claim["estimate"]) > reach
-    said = f"two runs that differ in their seed alone differ by a factor of up to {reach:.3f} in perplexity ({len(logs)} seeds)"
+def find_seed_noise(seeds: Any, adapters: Sequence[object], claim: Claim, confidence: float) -> SeedNoise:
+    """`seeds`: metrics/seeds.json, None where there is none; `adapters`: metrics/adapter.json of A and of B."""
+    values = values_of(seeds, claim["measure"])
+    unknown: SeedNoise = {"seeds": len(values), "deviation": None, "reach": None, "beyond": None, "said": UNMEASURED}
+    if len(values) < 2:
+        return unknown
+    if not {adapter_hash(one) for one in adapters} & set(seeds.get("adapters") or ()):
+        return {**unknown, "said": OTHER_RUN}
+    deviation = float(np.std(values, ddof=1))
+    reach = float(stdtrit(len(values) - 1, (1 + confidence) / 2)) * math.sqrt(2) * deviation
+    is_ratio = claim["measure"] in RATIOS
+    size = None if not claim["estimate"] else abs(math.log(claim["estimate"])) if is_ratio else abs(claim["estimate"])
+    beyond = None if size is None else size > reach
+    far = f"a factor of {math.exp(reach):.3f}" if is_ratio else f"{reach:.3g}"
+    said = f"by another seed alone, two runs differ by up to {far} ({len(values)} seeds)"
     if beyond is not None:
         said += "; this change is larger" if beyond else "; this change is no larger than that"
-    return {"seeds": len(logs), "log_perplexity": deviation, "reach": reach, "beyond": beyond, "said": said}
+    return {
+        "seeds": len(values), "deviation": deviation, "reach": math.exp(reach) if is_ratio else reach, "beyond": beyond,
+        "said": said,
+    }  # fmt: skip
 
 
-def log_perplexity(scores: object) -> float | None:
-    """Tuned's, of one seed's scores, or of the ratio to base, which is the same for all seeds."""
-    values = scores if isinstance(scores, dict) else {}
-    nested = [values, *(values[name] for name in ("tuned", "comparison", "metrics") if isinstance(values.get(name), dict))]
-    for name in ("perplexity", "perplexity_ratio", "tuned.perplexity", "comparison.perplexity_ratio"):
-        for some in nested:
-            if isinstance(value := some.get(name), int | float) and value > 0:
-                return math.log(value)
-    for some in nested:
-        for name in ("log_perplexity", "log_perplexity_ratio"):
-            if isinstance(value := some.get(name), int | float):
-                return float(value)
-    return None
+def values_of(seeds: Any, measure: Measure) -> list[float]:
+    """Of a measure, for each seed; none where the file does not have it."""
+    measures = seeds.get("measures") if isinstance(seeds, dict) else None
+    spread = measures.get(f"log_{measure}" if measure in RATIOS else measure) if isinstance(measures, dict) else None
+    values = spread.get("values") if isinstance(spread, dict) else None
+    return [float(value) for value in values if isinstance(value, int | float)] if isinstance(values, list) else []

@@ -80,7 +80,8 @@ def compare(a: Run, b: Run) -> Comparison:
     claims = make(both, comparability, classification, confidence)
     verdict = "the same" if same_predictions(a, b) else verdict_of(claims[0], comparability)
     seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
-    noise = find_seed_noise(seeds, claims[0], confidence)
+    adapters = [run.revision.read_json(METRICS / "adapter.json") for run in (a, b)]
+    noise = find_seed_noise(seeds, adapters, claims[0], confidence)
     flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
     data = changed_data(a, b)
     return {

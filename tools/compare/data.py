@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TypedDict
 
 import orjson
@@ -56,16 +55,14 @@ def changed_data(a: Run, b: Run) -> DataChanges:
     if all(ours is not None and ours == theirs for ours, theirs in hashes):
         return {"same": True, "changes": [], "unknown": []}
     fates = [read_fates(run) for run in (a, b)]
+    texts = [digests(run) for run in (a, b)]
+    paths = {out.as_posix() for out in outs}
     unknown = [
-        f"{path} of {name}: {why}"
-        for name, run in (("A", a), ("B", b))
-        for path, why in run.missing.items()
-        if path in map(Path.as_posix, outs)
+        f"{path} of {name}: {why}" for name, run in (("A", a), ("B", b)) for path, why in run.missing.items() if path in paths
     ]
     if fates[0] is None or fates[1] is None:
         return {"same": False, "changes": [], "unknown": unknown}
     found = list(changes_between(fates[0], fates[1]))
-    texts = [digests(run) for run in (a, b)]
     if texts[0] is not None and texts[1] is not None:
         found += [("changed", "text", id) for id in sorted(texts[0].keys() & texts[1].keys()) if texts[0][id] != texts[1][id]]
     return {"same": False, "changes": count(found), "unknown": unknown}

@@ -60,7 +60,7 @@ def draw(a: Curves, b: Curves) -> str | None:
     for step in ticks(0, last):
         across = place((step, low)).split(",")[0]
         lines.append(f'<text x="{across}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle" fill="#4b5563">{step:g}</text>')
-    lines.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end" fill="#4b5563">step</text>')
+    lines.append(f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 6}" text-anchor="end" fill="#4b5563">step; loss in nats a label</text>')
     lines += legend()
     for run, split, points in curves:
         if points:
