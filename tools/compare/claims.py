@@ -29,11 +29,11 @@ UNMEASURED = "seed noise not measured: another `train.seed` moves these figures 
 
 
 class SeedNoise(TypedDict):
-    """`deviation`: standard deviation of the first claim's measure, of its logarithm if it is a ratio, over `seeds` runs that differ
-    in their seed alone.
+    """`deviation`: standard deviation of the first claim's measure, of its logarithm if it is a ratio, over `seeds` runs that
+    differ in their seed alone.
 
-    `reach`: change beyond which two such runs differ in at most 1 - confidence of the cases, as a factor or a difference; `beyond`:
-    whether the change found is. None where it is not known.
+    `reach`: change beyond which two such runs differ in at most 1 - confidence of the cases, as a factor or a difference;
+    `beyond`: whether the change found is. None where it is not known.
     """
 
     seeds: int
@@ -136,9 +136,8 @@ def find_seed_noise(seeds: Any, adapters: Sequence[object], claim: Claim, confid
     said = f"by another seed alone, two runs differ by up to {far} ({len(values)} seeds)"
     if beyond is not None:
         said += "; this change is larger" if beyond else "; this change is no larger than that"
-    return {
-        "seeds": len(values), "deviation": deviation, "reach": math.exp(reach) if is_ratio else reach, "beyond": beyond, "said": said,
-    }  # fmt: skip
+    reached = math.exp(reach) if is_ratio else reach
+    return {"seeds": len(values), "deviation": deviation, "reach": reached, "beyond": beyond, "said": said}
 
 
 def values_of(seeds: Any, measure: Measure) -> list[float]:
