@@ -169,7 +169,9 @@ def test_what_is_out_of_reach_is_named_and_git_alone_is_compared(repository: Pat
     assert found["metrics"]["tuned"]["perplexity"]["change"] < 0
     assert "data/evaluation/examples.parquet" in {one["path"] for one in found["missing"]}
     assert [one["name"] for one in found["params"]] == ["train.learning_rate"]
-    assert "Out of reach" in render(found)
+    page = render(found)
+    assert "Out of reach" in page
+    assert "From git alone, perplexity went from 7.5" in page
 
 
 def test_what_the_remote_has_is_fetched_and_hashed(repository: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from tools.compare import __main__ as tool
 from tools.compare.claims import OTHER_RUN, UNMEASURED, adapter_hash, find_seed_noise
 from tools.compare.comparison import Comparison
 from tools.compare.loss import draw
-from tools.compare.markdown import block, code, plain
+from tools.compare.markdown import code, plain, texts
 from tools.compare.page import LEFT_OUT, LONGEST, render
 
 HOSTILE = "</details><img src=x onerror=alert(1)> @octocat #1 https://evil.io ``` ~~~ | [a](http://b) \u202egnp.exe"
@@ -49,8 +49,7 @@ def hidden(repository: Path) -> Comparison:
 
 def outside_code(markdown: str) -> str:
     """What GitHub takes for Markdown and HTML."""
-    without = re.sub(r"^(`{3,})text\n.*?\n\1$", "", markdown, flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"`[^`\n]*`|<code>[^<\n]*</code>", "", without)
+    return re.sub(r"`[^`\n]*`|<code>[^<\n]*</code>", "", markdown)
 
 
 def test_the_verdict_comes_first_and_every_fold_is_closed(shown: Comparison) -> None:
@@ -78,11 +77,11 @@ def test_any_name_stays_within_its_cell(name: str) -> None:
     assert "|" not in cell
 
 
-@pytest.mark.parametrize("text", ["```\nout", "~~~", "a\r\nb", "````` five", HOSTILE])
-def test_any_text_stays_within_its_fence(text: str) -> None:
-    first, *inner, last = block(text)
-    assert first == f"{last}text"
-    assert not any(line.strip().startswith(last) for one in inner for line in one.split("\n"))
+@pytest.mark.parametrize("text", ["```\nout", "~~~", "a\r\nb", "\n\n", "````` five", "a\x0bb", HOSTILE])
+def test_any_text_stays_within_its_cell(text: str) -> None:
+    cell = texts(text)
+    assert set(outside_code(cell).split("<br>")) == {""}
+    assert not re.search(r"[|\n]", cell)
 
 
 def test_words_of_others_in_our_sentences_are_shown_as_they_are_written() -> None:
@@ -98,7 +97,7 @@ def test_texts_of_a_source_that_may_not_be_shown_stand_nowhere(hidden: Compariso
     for page in (render(hidden), json.dumps(hidden)):
         assert "octocat" not in page
         assert "late again" not in page
-    assert "Text not shown" in render(hidden)
+    assert "not shown: its source" in render(hidden)
 
 
 def test_what_a_comment_does_not_hold_is_left_out_and_said(shown: Comparison) -> None:

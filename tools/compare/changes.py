@@ -15,13 +15,14 @@ class ChangedParam(TypedDict):
 
 
 class ChangedStage(TypedDict):
-    """A stage whose record in dvc.lock differs. `code`, `packages`, `data`: deps that differ; `params`: leaves that do.
-
-    `outs`: outs that differ; none where it came to the same.
+    """A stage whose record in dvc.lock differs. `only`: the run that has it, a or b, where one alone does. `command`: whether that
+    changed. `code`, `packages`, `data`: deps that differ; `params`: leaves that do. `outs`: those that differ, none where it came to
+    the same.
     """
 
     name: str
     only: str | None
+    command: bool
     code: list[str]
     packages: list[str]
     data: list[str]
@@ -69,6 +70,7 @@ def describe(name: str, only: str | None, before: Entry, after: Entry) -> Change
     return {
         "name": name,
         "only": only,
+        "command": before.command != after.command and only is None,
         "code": code,
         "packages": packages,
         "data": [path for path in deps if path not in code and path not in packages],

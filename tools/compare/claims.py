@@ -135,10 +135,8 @@ def find_seed_noise(seeds: Any, adapters: Sequence[object], claim: Claim, confid
     said = f"by another seed alone, two runs differ by up to {far} ({len(values)} seeds)"
     if beyond is not None:
         said += "; this change is larger" if beyond else "; this change is no larger than that"
-    return {
-        "seeds": len(values), "deviation": deviation, "reach": math.exp(reach) if is_ratio else reach, "beyond": beyond,
-        "said": said,
-    }  # fmt: skip
+    reached = math.exp(reach) if is_ratio else reach
+    return {"seeds": len(values), "deviation": deviation, "reach": reached, "beyond": beyond, "said": said}
 
 
 def values_of(seeds: Any, measure: Measure) -> list[float]:

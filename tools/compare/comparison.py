@@ -13,13 +13,22 @@ from tools.compare.data import DataChanges, changed_data
 from tools.compare.fingerprints import Comparability, judge
 from tools.compare.flips import Flips, find_flips
 from tools.compare.loss import Curves, read_curves
+from tools.compare.markdown import amount
 from tools.compare.pairs import pair_runs
 from tools.compare.run import Run
 from tools.compare.sentences import headline, sentence
 
 SEEDS = METRICS / "seeds.json"
 REPLIES_SHOWN = 5  # of the best, and of the worst
-OF_LIKELIHOODS = ("perplexity", "bits_per_byte", "labels", "conversations", "unscored")
+OF_TOKENS = ("perplexity", "labels")
+OF_LIKELIHOODS = (
+    "perplexity_ratio",
+    "more_likely",
+    "bits_per_byte",
+    "conversations",
+    "groups",
+    "unscored",
+)  # as their names begin
 VALIDATION = examples_of("validation")
 OF_VALIDATION = ("validation_loss", "validation_loss_start")
 
@@ -84,6 +93,7 @@ def compare(a: Run, b: Run) -> Comparison:
     noise = find_seed_noise(seeds, adapters, claims[0], confidence)
     flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
     data = changed_data(a, b)
+    metrics = changed_metrics(a, b, comparability)
     return {
         "a": {"name": a.revision.name, "commit": a.revision.commit},
         "b": {"name": b.revision.name, "commit": b.revision.commit},
@@ -92,7 +102,7 @@ def compare(a: Run, b: Run) -> Comparison:
         "comparability": comparability,
         "claims": {one["name"]: {**one, "sentence": sentence(one)} for one in claims},
         "seed_noise": noise,
-        "metrics": changed_metrics(a, b, comparability),
+        "metrics": metrics,
         "params": changed_params(a, b),
         "stages": changed_stages(a.lock, b.lock),
         "data": data,
@@ -103,7 +113,7 @@ def compare(a: Run, b: Run) -> Comparison:
             for name, run in (("A", a), ("B", b))
             for path, why in sorted(run.missing.items())
         ],
-        "notes": [*both.notes, *notes_on(a, "A"), *notes_on(b, "B")],
+        "notes": [*notes_from_git(verdict, metrics), *both.notes, *notes_on(a, "A"), *notes_on(b, "B")],
     }
 
 
@@ -111,6 +121,17 @@ def same_predictions(a: Run, b: Run) -> bool:
     """Of the tuned model, to the byte."""
     found = a.hash_of(predictions_of("tuned"))
     return found is not None and found == b.hash_of(predictions_of("tuned"))
+
+
+def notes_from_git(verdict: Verdict, metrics: Mapping[str, Mapping[str, Change]]) -> list[str]:
+    """What can be said of the first claim without the scores behind it."""
+    name = next((name for name in ("accuracy", "perplexity", "bits_per_byte") if name in metrics.get("tuned", {})), None)
+    if verdict != "not measured" or name is None:
+        return []
+    a, b = (amount(metrics["tuned"][name][run]) for run in ("a", "b"))
+    return [
+        f"From git alone, {name.replace('_', ' ')} went from {a} to {b}; whether that is chance can't be said without the scores."
+    ]
 
 
 def notes_on(run: Run, name: str) -> list[str]:
@@ -139,13 +160,11 @@ def may_stand(name: str, key: str, a: Run, b: Run, comparability: Comparability)
         same = a.hash_of(VALIDATION) == b.hash_of(VALIDATION) is not None
         return same or key not in OF_VALIDATION
     differ = {one["name"] for one in comparability["differences"]}
-    if "test" in differ:
+    if "test" in differ or (name != "tuned" and differ & {"base_model", "tokenizer", "chat_template"}):
         return False
-    if name != "tuned":  # how base does, and tuned against it: no comparison if base is another one
-        return not comparability["withheld"]
-    if key in ("perplexity", "labels"):
+    if key in OF_TOKENS:
         return comparability["per_token"]
-    return key in OF_LIKELIHOODS or "wording" not in comparability["withheld"]
+    return key.startswith(OF_LIKELIHOODS) or "wording" not in comparability["withheld"]
 
 
 def change_of(a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> Change:

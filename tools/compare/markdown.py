@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tools.console import visible
 
-LONGEST_NAME, LONGEST_TEXT = 120, 1200  # characters
+LONGEST_VALUE, LONGEST_TEXT = 120, 600  # characters
 SPECIAL = re.compile(r"[!-,:-@\[-`{-~.]")  # but for - and /, which mean nothing within a line
 
 
@@ -20,17 +20,19 @@ def code(text: object) -> str:
     >>> code("chats/a_1"), code("a`|@team"), code("")
     ('`chats/a_1`', '<code>a&#96;&#124;&#64;team</code>', '`""`')
     """
-    shown = " ".join(visible(shorten(str(text), LONGEST_NAME)).split()) or '""'
+    shown = " ".join(visible(str(text)).split()) or '""'
     if not re.search(r"[`|\\\\]", shown):
         return f"`{shown}`"
     return f"<code>{SPECIAL.sub(lambda found: f'&#{ord(found[0])};', shown)}</code>"
 
 
-def block(text: str) -> list[str]:
-    """A text of several lines as it stands, in a fence that it can't close."""
-    shown = visible(shorten(text, LONGEST_TEXT).replace("\r\n", "\n").replace("\r", "\n"))
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", shown)), default=0))
-    return [f"{fence}text", shown, fence]
+def texts(text: str) -> str:
+    """A text of several lines as code within a table's cell.
+
+    >>> texts("yes,\\n| no")
+    '`yes,`<br><code>&#124; no</code>'
+    """
+    return "<br>".join(code(line) for line in shorten(text, LONGEST_TEXT).splitlines() if line.strip()) or code("")
 
 
 def plain(text: str) -> str:

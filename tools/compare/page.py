@@ -10,7 +10,7 @@ from tools.compare.data import MOST_IDS, totals
 from tools.compare.fingerprints import CLAIMS
 from tools.compare.flips import Flip, Flips
 from tools.compare.loss import Curves
-from tools.compare.markdown import amount, block, code, fold, plain, table
+from tools.compare.markdown import LONGEST_VALUE, amount, code, fold, plain, shorten, table, texts
 from tools.compare.sentences import change, level
 from tools.console import plural
 
@@ -48,7 +48,8 @@ def head(found: Comparison) -> Section:
     lines = [f"## {found['verdict'][0].upper()}{found['verdict'][1:]}", "", plain(found["headline"]), ""]
     noise = found["seed_noise"]["said"]
     lines.append(f"A is {name_of(found['a'])}, B is {name_of(found['b'])}. {plain(noise[0].upper() + noise[1:])}.")
-    return [*lines, *(f"- {plain(note)}" for note in ["", *found["comparability"]["caveats"], *found["notes"]] if note)]
+    notes = [*found["comparability"]["caveats"], *found["notes"]]
+    return [*lines, *([""] if notes else []), *(f"- {plain(note)}" for note in notes)]
 
 
 def claims(found: Comparison) -> Section:
@@ -87,9 +88,7 @@ def comparable(found: Comparison) -> Section:
     differences = found["comparability"]["differences"]
     if not differences:
         return []
-    rows = [
-        [plain(one["what"]), *("" if value is None else code(value) for value in (one["a"], one["b"]))] for one in differences
-    ]
+    rows = [[plain(one["what"]), value_of(one["a"]), value_of(one["b"])] for one in differences]
     title = {"yes": "Measured alike but for", "partly": "Comparable in part: these differ", "no": "Not comparable: these differ"}
     return ["### " + title[found["comparability"]["comparable"]], "", *table(["", "A", "B"], rows)]
 
@@ -116,10 +115,12 @@ def cut(lines: Section) -> Section:
 
 
 def params(found: Comparison) -> Section:
-    rows = [
-        [code(one["name"]), *("" if value is None else code(value) for value in (one["a"], one["b"]))] for one in found["params"]
-    ]
+    rows = [[code(one["name"]), value_of(one["a"]), value_of(one["b"])] for one in found["params"]]
     return ["### Params that changed", "", *cut(table(["", "A", "B"], rows))] if rows else []
+
+
+def value_of(value: object) -> str:
+    return "" if value is None else code(shorten(str(value), LONGEST_VALUE))
 
 
 def stages(found: Comparison) -> Section:
@@ -131,7 +132,8 @@ def why(stage: ChangedStage) -> str:
     if stage["only"]:
         return f"only {stage['only'].upper()} has it"
     parts = {"params": stage["params"], "data": stage["data"], "code": stage["code"], "packages": stage["packages"]}
-    return "; ".join(f"{kind} {', '.join(map(code, few(names)))}" for kind, names in parts.items() if names) or "its command"
+    said = [f"{kind} {', '.join(map(code, few(names)))}" for kind, names in parts.items() if names]
+    return "; ".join(said + (["its command"] if stage["command"] else [])) or "nothing that DVC records"
 
 
 def few(names: Sequence[str]) -> list[str]:
@@ -164,21 +166,20 @@ def replies(flips: Flips | None) -> Section:
     lines = ["### Replies that changed", "", f"{counts}."]
     for title, some in (("Those that gained most", flips["best"]), ("Those that lost most", flips["worst"])):
         if some:
-            lines += ["", *fold(title, [line for flip in some for line in show(flip)])]
+            lines += ["", *fold(title, table(["", "prompt", "reference", "A", "B"], [show(flip) for flip in some]))]
     return lines
 
 
-def show(flip: Flip) -> Section:
-    scores = f"chrF {amount(flip['chrf_a'])} to {amount(flip['chrf_b'])}"
+def show(flip: Flip) -> list[str]:
+    """A row: which reply it is, with its scores, and the texts side by side."""
+    scores = [f"chrF {amount(flip['chrf_a'])} to {amount(flip['chrf_b'])}"]
     if flip["nll_a"] is not None and flip["nll_b"] is not None:
-        scores += f"; nats a token {amount(flip['nll_a'])} to {amount(flip['nll_b'])}"
-    lines = [f"**{code(flip['id'])}**, message {flip['turn']}: {scores}", ""]
-    texts = flip["texts"]
-    if texts is None:
-        return [*lines, "Text not shown: its source is not in `report.show_text` of both revisions.", ""]
-    for title, text in (("Prompt", texts["prompt"]), ("Reference", texts["reference"]), ("A", texts["a"]), ("B", texts["b"])):
-        lines += [title, "", *block(text), ""]
-    return lines
+        scores.append(f"nats a token {amount(flip['nll_a'])} to {amount(flip['nll_b'])}")
+    name = "<br>".join([code(flip["id"]), f"message {flip['turn']}", *scores])
+    shown = flip["texts"]
+    if shown is None:
+        return [name, "not shown: its source is not in `report.show_text` of both", "", "", ""]
+    return [name, texts(shown["prompt"]), texts(shown["reference"]), texts(shown["a"]), texts(shown["b"])]
 
 
 def loss(curves: dict[str, Curves]) -> Section:

@@ -1,5 +1,6 @@
 """Files by their md5: where one works, in DVC's cache, and from the remote. None is believed before it has been hashed."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from stages.lib.records.pins import hash_of
 from tools.compare import git
 
 NO_REMOTE = "no remote is set up; `python -m tools.remote add` does it, where someone has pushed them"
-NOT_ASKED = "--no-fetch was given"
+NOT_ASKED = "not in the cache, and --no-fetch asks no remote"
 NOT_PUSHED = "the remote has none either; `dvc push --run-cache` where the run was made"
 
 
@@ -78,6 +79,6 @@ class Store:
         try:
             self.repo.cloud.pull([HashInfo("md5", md5) for md5 in lacking])
         except Exception as error:  # each kind of remote raises errors of its own library: all end here, as a sentence
-            words = " ".join(str(error).split()) or type(error).__name__
+            words = re.sub(r"://[^/@\s]*@", "://", " ".join(str(error).split())) or type(error).__name__  # without a password
             self.why_not_here = f"the remote can't be read: {words}"
         self.hashes.clear()
