@@ -23,7 +23,10 @@ def test_run_installs_the_pins_and_runs_the_pipeline() -> None:
     assert "requirements/install.py -r requirements.txt" in commands
     assert re.search(r"&& dvc repro$", commands, flags=re.MULTILINE)
     where_to_look = commands[commands.index("dvc repro") :]
-    assert all(hint in where_to_look for hint in ("make chat", "metrics/report.html", "metrics/replies.md", "dvc metrics show", "dvc plots show"))
+    assert all(
+        hint in where_to_look
+        for hint in ("make chat", "metrics/report.html", "metrics/replies.md", "dvc metrics show", "dvc plots show")
+    )
     assert "download.pytorch.org" not in commands
 
 
