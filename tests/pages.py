@@ -38,7 +38,7 @@ def claim(name: str, measure: str, verdict: str, **more: object) -> dict:
 
 
 def evaluation(claims: list[dict] | None = None, strata: list[dict] | None = None) -> dict:
-    comparison = {"conversations": 63, "groups": 53, "perplexity_ratio_detectable": 0.63}
+    comparison = {"conversations": 63, "groups": 53, "perplexity_ratio_detectable": 0.63, "votes_foreign": 0}
     return {
         "task": "dialogue", "task_reason": "", "comparison": comparison, "claims": [CLAIM] if claims is None else claims,
         "contenders": dict.fromkeys(("base", "floor_echo", "reference", "tuned"), SCORES),
@@ -52,7 +52,7 @@ def reply(id: str, base: str | None, tuned: str | None, **more: object) -> dict:
     """A row of data/evaluation/replies.parquet."""
     row = {"id": id, "turn": 1, "base_reply": base, "tuned_reply": tuned, "base_chrf": 20.0, "tuned_chrf": 30.0}
     row |= {f"{model}_{flag}": False for model in ("base", "tuned") for flag in FLAGS}
-    return row | {"hash": f"{abs(hash_of(id + str(base) + str(tuned))):016x}"} | more
+    return row | {"hash": f"{abs(hash_of(id + str(base) + str(tuned))):016x}", "votes": 0} | more
 
 
 def hash_of(text: str) -> int:

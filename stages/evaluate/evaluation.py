@@ -26,7 +26,7 @@ from stages.evaluate.scoring import (
 )
 from stages.evaluate.strata import compare_strata, find_influence
 from stages.evaluate.text_metrics import signatures
-from stages.evaluate.votes import Vote, add_hashes, ask_preferred, count_votes, vote_figures
+from stages.evaluate.votes import Vote, add_hashes, add_numbers, ask_preferred, count_votes, vote_figures
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.predictions import CONTENDERS, FOLDER
 from stages.lib.records.scores import Evaluation, LanguageRow
@@ -201,7 +201,7 @@ def evaluate_all(
     measured = measure(scored, answers, classified, given)
     influence = find_influence(list(scored["id"]), measured.likelihoods)
     figures = figures_of_all(examples, scored, answers, classified, settings)
-    replies = add_hashes(with_scores(examples.replies, answers))
+    replies = add_numbers(add_hashes(with_scores(examples.replies, answers)), given.votes)
     ballot = count_votes(given.votes, replies)
     figures["comparison"] = comparison_figures(measured, confidence) | {
         "perplexity_ratio_without_3": "it cannot be computed"

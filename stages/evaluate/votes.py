@@ -1,6 +1,7 @@
 """Votes of people who saw two replies and not whose they were -> how often tuned's is preferred, and how sure that is."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -77,6 +78,12 @@ def add_hashes(replies: pd.DataFrame) -> pd.DataFrame:
     columns = [replies[name] for name in ("id", "turn", "base_reply", "tuned_reply")]
     hashes = [hash_replies(str(id), int(turn), base, tuned) for id, turn, base, tuned in zip(*columns, strict=True)]
     return replies.assign(hash=pd.Series(hashes, index=replies.index, dtype=object))
+
+
+def add_numbers(replies: pd.DataFrame, votes: Sequence[Vote]) -> pd.DataFrame:
+    """How many votes each pair has, so that the next ones are given to the others."""
+    numbers = Counter(vote.replies for vote in votes)
+    return replies.assign(votes=[numbers[hash] if hash else 0 for hash in replies["hash"]])
 
 
 def count_votes(votes: Sequence[Vote], replies: pd.DataFrame) -> Ballot:

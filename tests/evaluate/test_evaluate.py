@@ -278,6 +278,7 @@ def test_the_stage_counts_the_votes_of_its_own_replies(tmp_path: Path) -> None:
     lines = [{"id": "pairs/0", "turn": 1, "replies": one, "winner": "tuned"} for one in [*hashes, "0" * 16]]
     (tmp_path / "votes.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     scores = evaluate_folder(tmp_path, many(25))
+    assert pd.read_parquet(tmp_path / REPLIES)["votes"].tolist() == [1] * 25
     assert (scores["comparison"]["votes"], scores["comparison"]["votes_foreign"]) == (25, 1)
     [claim] = [one for one in scores["claims"] if one["name"] == "preferred"]
     assert (claim["verdict"], claim["estimate"]) == ("more", 1.0)

@@ -207,7 +207,7 @@ def test_of_a_source_that_is_not_shown_there_are_ids_scores_and_how_to_allow_it(
     [conversation] = [one for one in data["conversations"] if one[0] == "chats/3"]
     [row] = [one for one in data["replies"] if data["conversations"][one[0]] == conversation]
     assert conversation[5] is None
-    assert row[2:] == [None, None, 20.0, 5.0, 0, 0, None]
+    assert row[2:] == [None, None, 20.0, 5.0, 0, 0, None, 0]
     worst = next(one for one in tree.all("article") if "chats/3" in one.text())
     assert "add the source chats to report.show_text" in worst.text()
 

@@ -23,10 +23,17 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    rows = {"few": [*many_rows(30), HIDDEN], "many": many_rows(NUMBER), "hostile": hostile_rows(), "votes": many_rows(4)}
+    rows = {"few": [*many_rows(30), HIDDEN], "many": many_rows(NUMBER), "hostile": hostile_rows(), "votes": rows_to_vote_on()}
     for name, some in rows.items():
         (folder / f"{name}.html").write_text(make_page(some), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in rows}
+
+
+def rows_to_vote_on() -> list[dict]:
+    """Four, of which the first in order has a vote."""
+    rows = many_rows(4)
+    min(rows, key=lambda row: row["hash"])["votes"] = 1
+    return rows
 
 
 def search(browser: Page, **values: str) -> None:
@@ -181,7 +188,7 @@ def test_votes_by_keyboard_hide_whose_is_whose_until_the_end_and_are_saved_as_ev
     rows = {row["hash"]: row for row in many_rows(4)}
     assert [sorted(vote) for vote in votes] == [["id", "replies", "turn", "winner"]] * 4
     assert all(rows[vote["replies"]]["id"] == vote["id"] for vote in votes)
-    in_order = sorted(rows)
+    in_order = [*sorted(rows)[1:], min(rows)]
     assert [vote["replies"] for vote in votes] == in_order
     first_is_tuned = [int(hash[-1], 16) % 2 == 1 for hash in in_order]
     assert [vote["winner"] for vote in votes] == [

@@ -1,6 +1,6 @@
 const PAGE_SIZE = 20;
 const CONVERSATION = { id: 0, label: 1, language: 2, source: 3, change: 4, messages: 5 };
-const [OF, TURN, BASE, TUNED, BASE_CHRF, TUNED_CHRF, BASE_FAULTS, TUNED_FAULTS, HASH] = data.replies[0] ? data.replies[0].keys() : [];
+const [OF, TURN, BASE, TUNED, BASE_CHRF, TUNED_CHRF, BASE_FAULTS, TUNED_FAULTS, HASH, VOTES] = data.replies[0] ? data.replies[0].keys() : [];
 const filters = document.getElementById("filters");
 const rows = document.getElementById("rows");
 let found = [];

@@ -22,7 +22,8 @@ class PageReplies(NamedTuple):
 
     `change`: of the references' likelihood in nats a token, above 0 less likely when tuned; None where one model has none.
     `replies`: (position of the conversation, turn, base's text, tuned's, base's chrF, tuned's, base's faults, tuned's, the hash
-    of both texts); None for what is not there or not shown. `worst`: positions of the replies that got worse most.
+    of both texts, how many votes they have); None for what is not there or not shown. `worst`: positions of the replies that got
+    worse most.
     """
 
     conversations: list[Json]
@@ -55,14 +56,14 @@ def describe_replies(
         texts = [_text(row[f"{model}_reply"], shown) for model in CONTENDERS]
         scores = [_rounded(row[f"{model}_chrf"]) for model in CONTENDERS]
         faults = [_faults([row[f"{model}_{name}"] for name in BEHAVIOURS]) for model in CONTENDERS]
-        rows.append([position_of[id], int(row["turn"]), *texts, *scores, *faults, row["hash"] if shown else None])
+        rows.append([position_of[id], int(row["turn"]), *texts, *scores, *faults, row["hash"] if shown else None, row["votes"]])
     return PageReplies(conversations, rows, find_worst(rows))
 
 
 def find_worst(rows: Sequence[Json]) -> list[int]:
     """Positions of the replies with a fault that base's had not, then of those that lost most chrF."""
     found = []
-    for position, (_, _, _, _, base_chrf, tuned_chrf, base_faults, tuned_faults, _) in enumerate(rows):
+    for position, (_, _, _, _, base_chrf, tuned_chrf, base_faults, tuned_faults, *_) in enumerate(rows):
         if not isinstance(base_chrf, float) or not isinstance(tuned_chrf, float):
             continue
         is_new = bool(tuned_faults) and not base_faults

@@ -20,7 +20,6 @@ BOUNDS = dict(zip(WORDS.values(), ("低于", "至多", "高于", "至少"), stri
 PASSED = Both("holds", "达到")
 FAILED = Both("fails", "未达到")
 NOT_COMPUTED = Both("could not be computed: {reason}", "无法计算：{reason}")
-OTHER = Both("(other)", "（其他）")
 SHORT = 60  # characters, beyond which a value is shown as a hash
 
 

@@ -41,6 +41,10 @@ LEFT_OUT = Both(
     "Left out: {unscored} conversations without a likelihood and {unanswered} missing replies, of one of the models or both.",
     "未计入：其中一个或两个模型没有似然的对话 {unscored} 段，缺少的回复 {unanswered} 条。",
 )
+FOREIGN = Both(
+    "Votes that were given to other replies than this run's, and count for nothing: {number}.",
+    "投给别的运行的回复、因此不计入的票：{number} 票。",
+)
 UNDECIDED = Both("Undecided: {names}; the claims above say why.", "未能判断：{names}；原因见上面的结论。")
 SEEDS = Both(
     "Seed noise is not in the intervals: another train.seed moves these figures too.",
@@ -122,6 +126,8 @@ def limits(evaluation: Evaluation) -> list[Both]:
         lines.append(WITHOUT.filled(ratio=f"{ratio:.2f}"))
     if tuned["unscored"] or tuned["unanswered"]:
         lines.append(LEFT_OUT.filled(unscored=_whole(tuned["unscored"]), unanswered=_whole(tuned["unanswered"])))
+    if comparison["votes_foreign"]:
+        lines.append(FOREIGN.filled(number=_whole(comparison["votes_foreign"])))
     undecided = [claim for claim in evaluation["claims"] if claim["verdict"] in ("unclear", "too_few", "not_measured")]
     if undecided:
         english, chinese = ([NAMES[language][claim["name"]] for claim in undecided] for language in LANGUAGES)

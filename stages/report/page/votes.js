@@ -1,8 +1,9 @@
 const ballot = document.getElementById("ballot");
 const part = (name) => document.getElementById(`ballot-${name}`);
-// Pairs in the order of their hashes, which says nothing of their content; the hash's last digit says which reply comes first.
+// Those with the fewest votes first, in the order of their hashes, which says nothing of their content; the hash's last digit says
+// which reply comes first.
 const pairs = data.replies.filter((reply) => reply[HASH] && reply[BASE] !== null && reply[TUNED] !== null && reply[BASE] !== reply[TUNED])
-  .sort((one, other) => (one[HASH] < other[HASH] ? -1 : 1));
+  .sort((one, other) => one[VOTES] - other[VOTES] || (one[HASH] < other[HASH] ? -1 : 1));
 const tunedFirst = (reply) => parseInt(reply[HASH].slice(-1), 16) % 2 === 1;
 const votes = new Map();
 let at = 0;
