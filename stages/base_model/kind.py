@@ -6,7 +6,7 @@ Told from its config and the names of its files, before anything is read or hash
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.base_model.source import choose_class, load_config
+from stages.lib.base_model.source import FOUR_BITS, choose_class, load_config
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 
@@ -91,6 +91,8 @@ def _check_quantised(folder: Path, described: dict[str, Any]) -> None:
     for part in (described, described.get("text_config") or {}):
         if settings := part.get("quantization_config") or part.get("compression_config"):
             method = settings.get("quant_method", "in a way it does not name")
+            if method == FOUR_BITS:
+                continue
             raise ReprotuneError(
                 f"base_model: {folder} holds quantised weights ({method}); take the model they were made from, or dequantise "
                 "them first (train.method: qlora quantises a model itself, while it loads)"

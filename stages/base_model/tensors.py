@@ -1,12 +1,13 @@
 """That a model's files hold every tensor it has, in its shape, as numbers: transformers itself only warns, and draws the rest."""
 
+import copy
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.lib.base_model.source import choose_class
+from stages.lib.base_model.source import choose_class, is_in_four_bits
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 
@@ -34,10 +35,14 @@ def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: b
 
     places = find_tensors(folder)
     _raise_missing(folder, find_missing_experts(places))
-    shapes = {name: torch.empty(shape, device="meta", dtype=torch.bfloat16) for name, shape in _read_shapes(places).items()}
+    stored = make_dense(_read_shapes(places)) if is_in_four_bits(config) else _read_shapes(places)
+    shapes = {name: torch.empty(shape, device="meta", dtype=torch.bfloat16) for name, shape in stored.items()}
     with _quiet():
         try:
             model_class, config = find_class(folder, config, trust_remote_code)
+            if is_in_four_bits(config):
+                config = copy.copy(config)
+                del config.quantization_config  # of tensors without values nothing can be made dense
             model, found = model_class.from_pretrained(
                 None,  # of a folder it would read the weights
                 config=config,
@@ -60,6 +65,22 @@ def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: b
     unused = sorted(found["unexpected_keys"])
     check_numbers({name: path for name, path in places.items() if name not in unused})
     return Weights(len(model.get_input_embeddings().weight), unused)
+
+
+def make_dense(shapes: dict[str, list[int]]) -> dict[str, list[int]]:
+    """The tensors that gpt-oss's blocks of 4 bits and their scales stand for, (experts, in, out), in their place.
+
+    >>> make_dense({"up_blocks": [8, 96, 2, 16], "up_scales": [8, 96, 2], "up_bias": [8, 96]})
+    {'up_bias': [8, 96], 'up': [8, 64, 96]}
+    """
+    packed = [name.removesuffix("_blocks") for name in shapes if name.endswith("_blocks")]
+    packed = [name for name in packed if f"{name}_scales" in shapes]
+    dense = shapes.copy()
+    for name in packed:
+        experts, out, groups, size = dense.pop(f"{name}_blocks")
+        del dense[f"{name}_scales"]
+        dense[name] = [experts, groups * size * 2, out]
+    return dense
 
 
 def find_class(folder: Path, config: "PreTrainedConfig", trust_remote_code: bool) -> tuple[Any, "PreTrainedConfig"]:

@@ -136,11 +136,12 @@ def read_messages(value: list, name: str, keys: MessageKeys) -> list[Message]:
 def read_plain_messages(value: list, keys: MessageKeys) -> list[Message] | None:
     """What `read_messages` gives, sooner, where each message is a role and a text and nothing else, as most are; else None."""
     messages: list[Message] = []
+    of_role, of_content, roles, _ = keys
     for message in value:
         if not isinstance(message, dict) or len(message) != 2:
             return None
-        text, name = message.get(keys.content), message.get(keys.role)
-        role = keys.roles.get(name) if isinstance(name, str) and name not in CALL_ROLES else None
+        text, name = message.get(of_content), message.get(of_role)
+        role = roles.get(name) if isinstance(name, str) and name not in CALL_ROLES else None
         if role is None or role == "tool" or not isinstance(text, str) or "</think" in text:
             return None
         messages.append({"role": role, "content": text})

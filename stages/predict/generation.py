@@ -11,6 +11,7 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.model.packs import causal_lm, forget_longest_row, rows_change_each_other
+from stages.predict.padding import reads_padding
 from stages.predict.questions import Question
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def generate(
 ) -> None:
     """Reply to the questions in order, `batch_size` at once."""
     cache, causal = row_wise_cache(model), causal_lm(model)
-    alone = rows_change_each_other(causal)
+    alone = rows_change_each_other(causal) or (cache is None and reads_padding(model, questions[0].prompt, pad))
     at_once = 1 if alone else len(questions) if cache is not None and can_grow(cache) else batch_size
     for start in range(0, len(questions), at_once):
         some = questions[start : start + at_once]

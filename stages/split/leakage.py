@@ -63,7 +63,8 @@ def covered_share(grams: Shingles, queries: np.ndarray, others: np.ndarray) -> n
     """Share of the n-grams of each row of `queries` that stand somewhere in `others`; nan for a row without any. (Q,)"""
     chosen = np.zeros(len(grams.offsets) - 1, bool)
     chosen[others] = True
-    known = np.sort(grams.values[np.repeat(chosen, grams.sizes())])
+    known = grams.values[np.repeat(chosen, grams.sizes())]
+    known.sort()  # in place: it may be half of what is in memory
     asked = grams.take(queries)
     hits = np.zeros(len(asked.values) + 1)
     places = np.minimum(np.searchsorted(known, asked.values), max(len(known) - 1, 0))

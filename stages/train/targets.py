@@ -1,28 +1,22 @@
-"""Which of a model's layers and parameters get an adapter: those that params.yaml names, as peft can adapt them.
-
-A text trains no layer that looks at pictures; peft adapts neither a router, whose result is no tensor of features, nor a layer
-whose weight Mamba's kernels read past it; and some names of linear layers it reads as those of a mixture's experts.
-"""
+"""Which of a model's layers and parameters get an adapter: those that params.yaml names, but for what no adapter can stand beside
+and for layers that look at pictures, which a text does not train."""
 
 import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-import torch
-from peft import LoraConfig, PeftModel
+from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from peft.tuners.lora.layer import ParamWrapper
-from peft.tuners.tuners_utils import _check_lora_target_modules_mamba
-from peft.utils.transformers_weight_conversion import convert_peft_config_for_transformers
 from transformers.pytorch_utils import Conv1D
 
 from stages.lib.core.errors import ReprotuneError
+from stages.train.unfit_layers import Modules, find_unfit, is_linear, is_rewritten
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ALL_LINEAR = "all-linear"
 PARAM, PARAMETERS = "params.yaml: train.target_modules", "params.yaml: train.target_parameters"
-Modules = dict[str, torch.nn.Module]
 
 
 class Targets(NamedTuple):
@@ -44,14 +38,14 @@ def find_targets(model: "PreTrainedModel", modules: str | list[str], parameters:
     if modules == ALL_LINEAR:
         found = [name for name in found if named[name] is not model.get_output_embeddings()]
     kept = [name for name in found if _reads_text(name, model)]
-    unfit = {name: why for name in kept if (why := _why_unfit(name, named[name], model))}
+    unfit = find_unfit(kept, named, model)
     if unfit and modules != ALL_LINEAR:
         name, why = next(iter(unfit.items()))
         raise ReprotuneError(f"{PARAM}: {name} {why}; take it out of the list")
     kept = [name for name in kept if name not in unfit]
     if found and not kept:
         raise ReprotuneError(f"{PARAM}: no adapter can stand beside {found[0]}, nor any other of the layers that it names")
-    as_given = kept == found and not _is_rewritten(modules, model)
+    as_given = kept == found and not is_rewritten(modules, model)
     transposed = any(isinstance(named[name], Conv1D) for name in kept)
     return Targets(modules if as_given else kept, sorted(parameters), transposed)
 
@@ -66,7 +60,7 @@ def check_targets(model: "PreTrainedModel", modules: str | list[str], parameters
     expressions = [modules] if isinstance(modules, str) else []
     for target in [] if modules == ALL_LINEAR else expressions or modules:
         if not any(_is_target(name, target if expressions else [target], named) for name in named):
-            linear = sorted({_last(name) for name, module in named.items() if _is_linear(module)})
+            linear = sorted({_last(name) for name, module in named.items() if is_linear(module)})
             what = (
                 f"no layer's whole name matches the regular expression {target!r} (for layers by their last name: [{target}])"
                 if expressions
@@ -88,7 +82,7 @@ def find_experts(model: "PreTrainedModel") -> list[str]:
         {
             re.sub(r".*\.\d+\.", "", f"{name}.{own}")
             for name, module in model.named_modules()
-            if "Expert" in type(module).__name__ and not _is_linear(module)
+            if "Expert" in type(module).__name__ and not is_linear(module)
             for own, parameter in module.named_parameters(recurse=False)
             if parameter.dim() > 1 and not own.endswith("bias")
         }
@@ -108,7 +102,7 @@ def tell_unadapted(model: "PreTrainedModel | PeftModel", modules: str | list[str
         left = {
             _last(name) if _reads_text(name, base) else "those for pictures or sound"
             for name, module in named.items()
-            if _is_linear(module) and module is not head and not any(_is_in(name, each) for each in wrapped)
+            if is_linear(module) and module is not head and not any(_is_in(name, each) for each in wrapped)
         }
         parts += [f"linear layers without an adapter: {', '.join(sorted(left))}"] if left else []
     adapted = {name for name, module in named.items() if isinstance(module, ParamWrapper)}
@@ -119,14 +113,10 @@ def tell_unadapted(model: "PreTrainedModel | PeftModel", modules: str | list[str
 
 def _is_target(name: str, modules: str | list[str], named: Modules) -> bool:
     if modules == ALL_LINEAR:
-        return _is_linear(named[name])
+        return is_linear(named[name])
     if isinstance(modules, str):
         return re.fullmatch(modules, name) is not None
     return any(_ends(name, target) for target in modules)
-
-
-def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear | Conv1D)
 
 
 def _reads_text(name: str, model: "PreTrainedModel") -> bool:
@@ -135,54 +125,6 @@ def _reads_text(name: str, model: "PreTrainedModel") -> bool:
         return True
     module, inside = model.get_submodule(name), model.get_decoder().modules()
     return module is model.get_output_embeddings() or any(module is each for each in inside)
-
-
-def _why_unfit(name: str, module: torch.nn.Module, model: "PreTrainedModel") -> str | None:
-    """Why no adapter can stand beside a layer, as a predicate; None where one can."""
-    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if module in (embeddings, head) and head is not None and head.weight is embeddings.weight:
-        return "shares its weight with the other end of the model, and an adapter of one can't be merged"
-    if not _is_linear(module):
-        return None if isinstance(module, torch.nn.Embedding | torch.nn.Conv1d) else "is no layer that peft adapts"
-    if not _gives_features(module):
-        return "gives no features (a router), so that peft can't adapt it"
-    if not _peft_allows(_last(name), model):
-        return "is read past the layer by Mamba's kernels, so that peft does not adapt it"
-    if _is_rewritten([_last(name)], model):
-        return "has a name that peft reads as the experts' (as a parameter, its weight may stand in train.target_parameters)"
-    return None
-
-
-def _gives_features(module: torch.nn.Module) -> bool:
-    """Of a subclass with a way of its own: whether features come out, as many as its weight says."""
-    if type(module).forward in (torch.nn.Linear.forward, Conv1D.forward) or type(module).__module__.startswith("bitsandbytes"):
-        return True
-    weight = module.get_parameter("weight")
-    try:
-        with torch.no_grad():
-            result = module(weight.new_zeros(1, 1, weight.shape[1]))
-    except (IndexError, RuntimeError, TypeError, ValueError):  # it takes other shapes or further arguments
-        return False
-    return isinstance(result, torch.Tensor) and result.shape == (1, 1, weight.shape[0])
-
-
-def _peft_allows(last_name: str, model: "PreTrainedModel") -> bool:
-    try:
-        _check_lora_target_modules_mamba(LoraConfig(), model, last_name)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_rewritten(modules: str | list[str], model: "PreTrainedModel") -> bool:
-    """Whether peft takes the names for ones that transformers 4 had, and adapts something else."""
-    config = LoraConfig(target_modules=modules)
-    before = config.target_modules
-    try:
-        convert_peft_config_for_transformers(config, model=model, conversions=None)
-    except ValueError:  # two of three names that are one tensor now
-        return True
-    return bool(config.target_modules != before or config.target_parameters)
 
 
 def _and_experts(model: "PreTrainedModel") -> str:

@@ -220,7 +220,7 @@ REFUSED = {
 } | {
     method: (lambda f, method=method: change_config(f, quantization_config={"quant_method": method}),
              rf"holds quantised weights \({method}\); take the model they were made from")
-    for method in ("gptq", "awq", "bitsandbytes", "fp8", "mxfp4", "compressed-tensors")
+    for method in ("gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors")
 }  # fmt: skip
 
 
@@ -247,6 +247,50 @@ def test_resized_embeddings_are_the_way_out_for_tokens_beyond_them(folder: Path)
     model.save_pretrained(folder)
     stage.main()
     assert load_tokenizer().convert_tokens_to_ids("<more>") == len(tokenizer) - 1
+
+
+FOUR_BITS = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def put_in_four_bits(folder: Path) -> dict[str, torch.Tensor]:
+    """gpt-oss as its authors publish it: two numbers a byte, 32 of them with one exponent. The experts' weights, dense."""
+    sizes = {"hidden_size": 64, "intermediate_size": 32, "num_local_experts": 3, "num_experts_per_tok": 2}
+    put(folder, make("gpt_oss", **sizes).to(torch.bfloat16))
+    experts: dict[str, torch.Tensor] = {}
+    generator = torch.Generator().manual_seed(0)
+
+    def pack(tensors: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in tensors if name.endswith(("experts.gate_up_proj", "experts.down_proj"))]:
+            number, rows, columns = tensors.pop(name).shape
+            blocks = torch.randint(0, 256, (number, columns, rows // 32, 16), dtype=torch.uint8, generator=generator)
+            scales = torch.randint(118, 124, (number, columns, rows // 32), dtype=torch.uint8, generator=generator)
+            halves = torch.stack([FOUR_BITS[(blocks & 15).long()], FOUR_BITS[(blocks >> 4).long()]], -1).flatten(-2)
+            experts[name] = (halves * torch.exp2(scales.float() - 127)[..., None]).flatten(-2).transpose(1, 2)
+            tensors |= {f"{name}_blocks": blocks, f"{name}_scales": scales}
+
+    change_tensors(folder, pack)
+    change_config(folder, quantization_config={"quant_method": "mxfp4", "modules_to_not_convert": ["model.embed_tokens"]})
+    return experts
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_experts_in_gpt_oss_s_four_bits_are_made_dense_exactly(folder: Path, precision: str) -> None:
+    experts = put_in_four_bits(folder)
+    assert len(experts) == 2
+    stage.main()
+    found = load_base_model(precision, "cpu").state_dict()
+    for name, dense in experts.items():
+        assert torch.equal(found[name].float(), dense), name
+        assert found[name].dtype == getattr(torch, precision)
+    with pytest.raises(ReprotuneError, match=r"qlora can't quantise weights that are in 4 bits already; take lora$"):
+        load_base_model(precision, "cpu", four_bit=True)
+
+
+def test_four_bits_without_their_exponents_are_refused(folder: Path) -> None:
+    put_in_four_bits(folder)
+    remove(folder, "model.layers.0.mlp.experts.down_proj_scales")
+    with pytest.raises(ReprotuneError, match=r"lacks model\.layers\.0\.mlp\.experts\.down_proj, which would be drawn"):
+        stage.main()
 
 
 def test_a_merged_adapter_is_the_way_out_for_one_alone_and_without_it_the_model_beside_one_is_taken(folder: Path) -> None:

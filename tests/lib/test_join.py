@@ -1,5 +1,7 @@
 """The exact search for pairs that are alike, against brute force."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from conftest import examples
@@ -9,6 +11,7 @@ from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.similarity import join
 from stages.lib.similarity.join import Joins, parities, similar_pairs
+from stages.lib.similarity.shingles import Shingles
 
 
 # Four million buckets, the real number, are slow to set up for each example; further tests have them.
@@ -73,3 +76,19 @@ def test_pairs_that_share_too_little_are_not_verified(monkeypatch: pytest.Monkey
     monkeypatch.setattr(join, "jaccard", lambda _, pairs: verified.extend(pairs.tolist()) or np.zeros(len(pairs)))
     similar_pairs(Joins(sets_of(sets)).at(0.5), np.arange(30), np.arange(30, 60))
     assert len(verified) < 0.2 * 30 * 3
+
+
+def test_the_matrix_of_a_search_takes_eight_bytes_an_element_and_little_more_while_it_is_made() -> None:
+    values = np.random.default_rng(0).integers(0, 2**32, (80_000, 20), dtype=np.uint32)
+    search = Joins(Shingles(np.sort(values, axis=1).ravel(), np.arange(80_001) * 20)).at(0.5)
+    rows = np.arange(0, 80_000, 2)
+    elements = int(search.lengths[rows].sum())
+    tracemalloc.start()
+    try:
+        matrix = search._matrix(rows, 8)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert matrix.indices.dtype == np.int32
+    assert held < 10 * elements
+    assert peak < 30 * elements

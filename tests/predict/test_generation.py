@@ -7,8 +7,10 @@ import torch
 from conftest import make_conversations
 from peft import LoraConfig, get_peft_model
 
+from benchmarks.architectures.trial import make_model
 from stages.lib.chat_template import tokenize_prompt
 from stages.predict import generation
+from stages.predict.padding import reads_padding
 from stages.predict.questions import Question
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -19,6 +21,18 @@ def generate_replies(
 ) -> list[generation.Reply]:
     questions = [Question(prompt, max_new_tokens) for prompt in prompts]
     return generation.generate_replies(model, tokenizer, questions, batch_size)
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("recurrent_gemma", True), ("rwkv", True), ("mamba", False), ("llama", False)])
+def test_a_model_that_reads_padding_replies_to_each_prompt_by_itself(kind: str, reads: bool) -> None:
+    model, prompts = make_model(kind, "float32"), [list(range(3, 3 + length)) for length in (9, 4, 6)]
+    assert reads_padding(model, prompts[0], 0) == reads
+    together: dict[int, generation.Reply] = {}
+    generation.generate(model, [Question(prompt, 8) for prompt in prompts], {2}, 0, 3, together.__setitem__)
+    for position, prompt in enumerate(prompts):
+        alone: dict[int, generation.Reply] = {}
+        generation.generate(model, [Question(prompt, 8)], {2}, 0, 1, alone.__setitem__)
+        assert together[position] == alone[0]
 
 
 @pytest.fixture

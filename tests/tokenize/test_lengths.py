@@ -31,14 +31,14 @@ def test_at_the_length_that_is_named_99_percent_fit_and_one_token_less_is_too_li
 
 
 def test_what_cutting_keeps_is_counted() -> None:
-    rows = [lengths(900, first=100), lengths(900, first=300), lengths(900, first=800)]
+    rows = [lengths(900, first=100), lengths(900, first=768), lengths(900, first=769)]
     said = tell_too_long(rows, 4, 768)
     assert said is not None
     assert "`too_long: cut` keeps 2 of them without their last turns, and leaves out 1 whose first reply ends too late" in said
 
 
 def test_where_most_is_chinese_it_says_what_the_tokenizer_takes() -> None:
-    chinese, english = lengths(900, characters=600, unspaced=550), lengths(900, characters=4000)
+    chinese, english = lengths(900, characters=600, unspaced=301), lengths(900, characters=4000, unspaced=2000)
     assert "this tokenizer takes 1.5 tokens a character, where one made for Chinese takes about 0.6" in str(
         tell_too_long([chinese], 1, 768)
     )

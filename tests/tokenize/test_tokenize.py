@@ -145,6 +145,16 @@ def test_replies_that_differ_in_case_width_and_white_space_are_the_same(other):
     assert repeats < {"a", "b"}
 
 
+def test_replies_that_call_for_other_things_are_others_though_their_texts_are_the_same():
+    def calling(*names):
+        calls = [{"type": "function", "function": {"name": name, "arguments": "{}"}} for name in names]
+        return {"messages": [{"role": "assistant", "content": "One moment.", **({"tool_calls": calls} if calls else {})}]}
+
+    keys = [reply_keys(calling(*names)) for names in ([], ["find"], ["order"], ["find", "order"])]
+    assert len(set(keys)) == 4
+    assert reply_keys(calling("find")) == keys[1]
+
+
 def test_a_conversation_with_one_reply_of_its_own_stays():
     rows = [replying(f"row{n}", "Yes.", f"Of {n}.", "No.") for n in range(5)] + [replying(f"short{n}", "Yes.") for n in range(5)]
     repeats = repeats_among(rows, 1)

@@ -15,6 +15,7 @@ import transformers
 from conftest import REPO, environment
 from training import EXAMPLES, SIZES, make_model, train_params, value_and_gradients, with_new_adapter
 
+from benchmarks.architectures.shapes import make_config
 from stages.lib.base_model.pin import PIN, BasePin
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, name_for_others, write_adapter
@@ -108,7 +109,7 @@ def test_experts_train_where_they_are_asked_for_are_saved_and_plain_peft_loads_a
 
 @pytest.mark.parametrize(
     ("kind", "left"),
-    [("llama4_text", "router"), ("phimoe", "router"), ("mamba", "out_proj"), ("falcon_h1", "out_proj"),
+    [("llama4_text", "router"), ("phimoe", "router"), ("mamba", "dt_proj, out_proj"), ("falcon_h1", "out_proj"),
      ("deepseek_v3", "down_proj, gate_proj, up_proj")],
 )  # fmt: skip
 def test_all_linear_leaves_out_what_peft_cannot_adapt_and_says_so(kind: str, left: str) -> None:
@@ -117,6 +118,46 @@ def test_all_linear_leaves_out_what_peft_cannot_adapt_and_says_so(kind: str, lef
     assert adapted(model).isdisjoint(left.split(", "))
     with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.target_modules: \S+ .*peft.*; take it out of the list$"):
         with_new_adapter(make(kind), target_modules=[left.split(", ", maxsplit=1)[0]])
+
+
+def share_a_weight(model: Any) -> None:
+    first, second = (layer.mlp for layer in model.model.layers)
+    second.up_proj.weight = first.up_proj.weight
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "why"),
+    [
+        ("mamba", "dt_proj", "is read past the layer by the model's own code, where peft's adapter does nothing"),
+        ("longcat_flash", "classifier", "is read past the layer by the model's own code, where peft's adapter does nothing"),
+        ("laguna", "shared_experts.up_proj", "has a name that is changed while peft loads an adapter, which then lacks it"),
+        ("inkling2_text", "weight_proj", "has a name that is changed while peft loads an adapter, which then lacks it"),
+        ("llama", "up_proj", "shares its weight with another layer, and peft can't merge an adapter of one"),
+    ],
+)
+def test_layers_whose_adapter_would_not_act_be_read_back_or_merge_get_none_and_it_is_said(kind: str, left: str, why: str) -> None:
+    def make_one() -> Any:
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(make_config(kind))
+        if kind == "llama":
+            share_a_weight(model)
+        return model.eval()
+
+    model = with_new_adapter(make_one())
+    assert not any(f"{left}.lora_A" in name for name, _ in model.named_parameters())
+    assert left.rpartition(".")[2] in tell_unadapted(model, "all-linear").partition("; the experts")[0]
+    with pytest.raises(ReprotuneError, match=rf"^params\.yaml: train\.target_modules: \S+{left} {why}; take it out of the list$"):
+        with_new_adapter(make_one(), target_modules=[left])
+
+
+def test_a_weight_that_is_asked_for_its_type_alone_is_not_read_past_its_layer() -> None:
+    model = make("llama")
+    mlp = model.model.layers[0].mlp
+    own = mlp.forward
+    mlp.forward = lambda states: own(states.to(mlp.up_proj.weight.dtype).to(mlp.up_proj.weight.device))
+    assert find_targets(model, "all-linear", []).modules == "all-linear"
+    mlp.forward = lambda states: own(states) + 0 * (states @ mlp.up_proj.weight.T).sum()
+    assert "model.layers.1.mlp.up_proj" not in find_targets(model, "all-linear", []).modules
 
 
 def test_layers_with_names_of_experts_train_as_parameters() -> None:

@@ -29,6 +29,7 @@ TOKENIZER_PATTERNS = (
     "special_tokens_map.json",
     "*.jinja",
 )
+FOUR_BITS = "mxfp4"  # quant_method
 CODE = "*.py"  # of a model that is trusted
 
 
@@ -134,6 +135,12 @@ def load_config(folder: Path | str, trust_remote_code: bool, **options: Any) -> 
         if (getattr(part, "pad_token_id", None) or 0) >= (getattr(part, "vocab_size", None) or 10**9):
             part.pad_token_id = None
     return config
+
+
+def is_in_four_bits(config: "PreTrainedConfig") -> bool:
+    """Whether the experts are stored in gpt-oss's 4 bits (MXFP4), which are made dense exactly while they are read."""
+    settings = getattr(config, "quantization_config", None) or {}
+    return isinstance(settings, dict) and settings.get("quant_method") == FOUR_BITS
 
 
 def choose_class(config: "PreTrainedConfig", trust_remote_code: bool) -> Any:

@@ -70,8 +70,15 @@ class Join:
         """Which buckets the prefixes of `rows` hold, how often; (rows, 2 ** bits)."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
-        places = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
-        columns = self.buckets[places] >> np.int32(BUCKETS_BITS - bits)
+        columns = np.empty(offsets[-1], np.int32)
+        for first in range(0, len(rows), SETS_AT_ONCE):
+            last = min(first + SETS_AT_ONCE, len(rows))
+            begin, end = offsets[first], offsets[last]
+            moved_by = self.offsets[rows[first:last]] - offsets[first:last]
+            places = np.arange(begin, end) + np.repeat(moved_by, lengths[first:last])
+            columns[begin:end] = self.buckets[places] >> np.int32(BUCKETS_BITS - bits)
+        if offsets[-1] <= np.iinfo(np.int32).max:  # else scipy makes the columns' type that of the offsets, twice as large
+            offsets = offsets.astype(np.int32)
         return sparse.csr_array((np.ones(len(columns), np.float32), columns, offsets), shape=(len(rows), 1 << bits))
 
     def candidates(self, queries: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
