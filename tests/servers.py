@@ -1,4 +1,4 @@
-"""A real sshd and a server of S3 on this machine, each with a client's home that knows how to get in; for the tests of remotes."""
+"""A real sshd and a server of S3 on this machine, each with a home of a client that it lets in; for the tests of remotes."""
 
 import getpass
 import os

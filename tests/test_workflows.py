@@ -16,8 +16,13 @@ from conftest import REPO, environment, run
 SCRIPTS = REPO / ".github" / "scripts"
 WORKFLOWS = sorted((REPO / ".github" / "workflows").glob("*.yml"))
 EVENT = {
-    "GH_REPO": "team/project", "HEAD_OWNER": "ann", "HEAD_BRANCH": "try", "HEAD_SHA": "abc", "RUN_URL": "https://run", "GH_TOKEN": "x",
-}  # fmt: skip
+    "GH_REPO": "team/project",
+    "HEAD_OWNER": "ann",
+    "HEAD_BRANCH": "try",
+    "HEAD_SHA": "abc",
+    "RUN_URL": "https://run",
+    "GH_TOKEN": "x",
+}
 # Answers from the files beside it, one a page of GitHub's API, and keeps what it was sent.
 GH = """\
 #!/usr/bin/env python3
@@ -168,11 +173,8 @@ def branch(tmp_path: Path) -> Path:
     (clone / ".github" / "scripts").mkdir(parents=True)
     for name in ("reproduce", "compare"):
         shutil.copy(SCRIPTS / name, clone / ".github" / "scripts")
-    stage = {
-        "cmd": "mkdir -p metrics && cp params.yaml out && cp out metrics/a.yaml",
-        "deps": ["params.yaml"],
-        "outs": ["out", {"metrics/a.yaml": {"cache": False}}],
-    }
+    command = "mkdir -p metrics && cp params.yaml out && cp out metrics/a.yaml"
+    stage = {"cmd": command, "deps": ["params.yaml"], "outs": ["out", {"metrics/a.yaml": {"cache": False}}]}
     (clone / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": stage}}), encoding="utf-8")
     (clone / "params.yaml").write_text("rate: 1\n", encoding="utf-8")
     commands = """
@@ -193,12 +195,8 @@ def test_a_machine_of_ones_own_computes_shares_and_commits_and_does_it_once(bran
     assert "try: nothing was stale" in run([".github/scripts/reproduce"], branch).stdout
     # Someone pushes meanwhile: the results are kept in the remote, and the next run takes them.
     (other / "notes").write_text("mine")
-    for command in (
-        ["add", "."],
-        ["-c", "user.name=B", "-c", "user.email=b@example.org", "commit", "-qm", "notes"],
-        ["push", "-q"],
-    ):
-        run(["git", *command], other)
+    for command in ("add .", "commit -qm notes", "push -q"):
+        run(["git", "-c", "user.name=B", "-c", "user.email=b@example.org", *command.split()], other)
     (branch / "params.yaml").write_text("rate: 2\n", encoding="utf-8")
     run(["git", "commit", "-qam", "rate"], branch)
     refused = run([".github/scripts/reproduce"], branch, check=False)

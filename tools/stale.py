@@ -68,7 +68,7 @@ def recorded_hash(dep: Any, absent: list[Any]) -> str | None:
         return absent[0].hash_info and str(absent[0].hash_info.value)
     tree = Tree()
     if dep.exists:
-        _, _, here = build(dep.cache, dep.fs_path, dep.fs, dep.hash_name, ignore=dep.dvcignore, dry_run=True)
+        here: Any = build(dep.cache, dep.fs_path, dep.fs, dep.hash_name, ignore=dep.dvcignore, dry_run=True)[2]
         for key, meta, hash_info in here:
             tree.add(key, meta, hash_info)
     for out in absent:

@@ -71,7 +71,8 @@ def stale() -> tuple[dict[str, list[str]], list[str]]:
         return find_stale(repo)
 
 
-def test_after_a_run_nothing_is_stale(project: Path) -> None:
+@pytest.mark.usefixtures("project")
+def test_after_a_run_nothing_is_stale() -> None:
     assert stale() == ({}, [])
 
 
@@ -94,7 +95,7 @@ def test_a_stage_that_was_never_run_is_told(project: Path) -> None:
 
 @pytest.mark.parametrize(("stage", "after"), [("make@a", "join"), ("join", "last")])
 def test_stages_that_were_never_run_together_are_told(project: Path, stage: str, after: str) -> None:
-    """As where git merged the locks of two branches: each stage is current, and of what comes before one knows another version."""
+    """As where git merged the locks of two branches: each is current, but for the version that it knows of what comes before."""
     lock = yaml.safe_load((project / "dvc.lock").read_text(encoding="utf-8"))
     [out] = lock["stages"][stage]["outs"]
     file = project / out["path"]
