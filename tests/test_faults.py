@@ -4,6 +4,7 @@ With the real DVC and a pipeline of two stages; the second one waits as long as 
 """
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,7 +28,7 @@ STAGES = {
     "second": {
         "cmd": "touch $DVC_ROOT/started; while [ -e $DVC_ROOT/hold ]; do sleep 0.1; done; cat first first > second",
         "deps": ["first"],
-        "params": ["x"],
+        "params": ["collect.limit"],
         "outs": ["second"],
     },
 }
@@ -39,12 +40,12 @@ def made(tmp_path_factory: pytest.TempPathFactory, warm: dict[str, str]) -> Path
     folder = tmp_path_factory.mktemp("faults") / "project"
     folder.mkdir()
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}), encoding="utf-8")
-    (folder / "params.yaml").write_text("x: 1\ncollect: {sources: {}}\n", encoding="utf-8")
+    (folder / "params.yaml").write_text("collect: {sources: {}, limit: 1}\n", encoding="utf-8")
     for name in ("tools", "stages"):
         (folder / name).symlink_to(REPO / name)
     commands = """
         git init -q -b main / git config user.name Test / git config user.email t@example.org / dvc init -q
-        dvc remote add -q --default team ../../team / dvc remote modify team verify true
+        dvc remote add -q --default team ../team / dvc remote modify team verify true
         dvc repro -q / dvc push -q --run-cache / git add . / git commit -qm start"""
     (folder / ".gitignore").write_text("/tools\n/stages\n/started\n/hold\n")
     for command in commands.replace("\n", " / ").strip(" /").split(" / "):
@@ -90,12 +91,14 @@ def kill(process: subprocess.Popen[str], project: Path) -> None:
 
 
 def change(project: Path, x: int) -> None:
-    (project / "params.yaml").write_text(f"x: {x}\ncollect: {{sources: {{}}}}\n", encoding="utf-8")
+    (project / "params.yaml").write_text(f"collect: {{sources: {{}}, limit: {x}}}\n", encoding="utf-8")
 
 
 def findings(project: Path, warm: dict[str, str], *arguments: str) -> tuple[list[str], list[str]]:
     """What the doctor finds, and what it says mends it."""
-    lines = run(["python", "-m", "tools.doctor", *arguments], project, check=False, **warm).stdout.splitlines()
+    done = run(["python", "-m", "tools.doctor", *arguments], project, check=False, **warm)
+    assert not done.stderr
+    lines = done.stdout.splitlines()
     remedies = [line.strip() for line in lines if line.startswith("    ")]
     return [line for line, after in pairwise(lines) if after.startswith("    ")], remedies
 
@@ -103,7 +106,7 @@ def findings(project: Path, warm: dict[str, str], *arguments: str) -> tuple[list
 def mend(project: Path, remedies: list[str], warm: dict[str, str]) -> None:
     for remedy in remedies:
         for command in remedy.split(", then "):
-            run(["sh", "-c", command.partition(" or ")[0]], project, **warm)
+            run(["sh", "-c", re.split(",? or ", command)[0]], project, **warm)
 
 
 def is_whole(project: Path, warm: dict[str, str]) -> bool:
@@ -135,7 +138,7 @@ def test_after_a_killed_experiment_the_doctors_remedies_leave_nothing(
     project: Path, where: list[str], warm: dict[str, str]
 ) -> None:
     head = run(["git", "rev-parse", "main"], project).stdout
-    with held(project, "exp", "run", *where, "-S", "x=2") as process:
+    with held(project, "exp", "run", *where, "-S", "collect.limit=2") as process:
         kill(process, project)
     found, remedies = findings(project, warm)
     assert any("was killed, and counts as running" in line for line in found), found
@@ -143,7 +146,7 @@ def test_after_a_killed_experiment_the_doctors_remedies_leave_nothing(
     assert run(["git", "symbolic-ref", "--short", "HEAD"], project).stdout == "main\n"
     assert run(["git", "rev-parse", "main"], project).stdout == head
     assert not list((project / ".dvc/tmp/exps").rglob("params.yaml"))
-    run(["dvc", "exp", "run", *where, "-q", "-S", "x=3"], project, **warm)
+    run(["dvc", "exp", "run", *where, "-q", "-S", "collect.limit=3"], project, **warm)
     assert "Running" not in run(["dvc", "exp", "show", "--csv"], project, **warm).stdout
     assert findings(project, warm) == ([], [])
 
@@ -262,7 +265,7 @@ def test_a_cache_without_room_costs_nothing_but_the_run(project: Path, warm: dic
 def test_a_project_may_lie_anywhere(project: Path, place: str, warm: dict[str, str], tmp_path: Path) -> None:
     folder = tmp_path / place
     if place == "a worktree":
-        run(["git", "worktree", "add", "-q", str(folder)], project)
+        run(["git", "worktree", "add", "-q", "-b", "tree", str(folder)], project)
     elif place == "behind a link":
         folder.symlink_to(project)
     elif place == "below git's root":
