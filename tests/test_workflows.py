@@ -176,10 +176,13 @@ def branch(tmp_path: Path) -> Path:
     command = "mkdir -p metrics && cp params.yaml out && cp out metrics/a.yaml"
     stage = {"cmd": command, "deps": ["params.yaml"], "outs": ["out", {"metrics/a.yaml": {"cache": False}}]}
     (clone / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": stage}}), encoding="utf-8")
-    (clone / "params.yaml").write_text("rate: 1\n", encoding="utf-8")
+    (clone / "params.yaml").write_text("collect: {sources: {}, limit: 1}\n", encoding="utf-8")
+    for name in ("tools", "stages"):
+        (clone / name).symlink_to(REPO / name)
+    (clone / ".git" / "info" / "exclude").write_text("/tools\n/stages\n", encoding="utf-8")
     commands = """
         git config user.name Test / git config user.email test@example.org / git checkout -q -b try / dvc init -q
-        dvc remote add -q -d team ../../store / git add . / git commit -qm start / git push -q origin HEAD:try HEAD:main"""
+        dvc remote add -q -d team ../store / dvc remote modify team verify true / git add . / git commit -qm start / git push -q origin HEAD:try HEAD:main"""
     for command in commands.replace("\n", " / ").strip(" /").split(" / "):
         run(command.split(), clone)
     return clone
@@ -191,13 +194,13 @@ def test_a_machine_of_ones_own_computes_shares_and_commits_and_does_it_once(bran
     other = branch.parent / "other"
     run(["git", "clone", "-q", "-b", "try", str(branch.parent / "origin"), str(other)], branch)
     run(["dvc", "pull", "-q"], other)
-    assert (other / "out").read_text() == (other / "metrics" / "a.yaml").read_text() == "rate: 1\n"
+    assert (other / "out").read_text() == (other / "metrics" / "a.yaml").read_text() == "collect: {sources: {}, limit: 1}\n"
     assert "try: nothing was stale" in run([".github/scripts/reproduce"], branch).stdout
     # Someone pushes meanwhile: the results are kept in the remote, and the next run takes them.
     (other / "notes").write_text("mine")
     for command in ("add .", "commit -qm notes", "push -q"):
         run(["git", "-c", "user.name=B", "-c", "user.email=b@example.org", *command.split()], other)
-    (branch / "params.yaml").write_text("rate: 2\n", encoding="utf-8")
+    (branch / "params.yaml").write_text("collect: {sources: {}, limit: 2}\n", encoding="utf-8")
     run(["git", "commit", "-qam", "rate"], branch)
     refused = run([".github/scripts/reproduce"], branch, check=False)
     assert refused.returncode == 1
