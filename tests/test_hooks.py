@@ -19,6 +19,16 @@ PLANTED = {
     "a GitHub token": ("notes.md", "token: gh" + "p_16C7e42F292c6912E7710c838347Ae178B4a\n", "private-keys-and-tokens"),
     "a newer GitHub token": ("a.yaml", "token: github" + "_pat_11ABCDEFG0" + "a1B2c3D4e5" * 7 + "\n", "more-tokens"),
     "a Hugging Face token": ("run.sh", "HF_TOKEN=hf" + "_aBcDeFgHiJkLmNoPqRsTuVwXyZaBcDeFgH\n", "more-tokens"),
+    "a newer OpenAI key": ("a.txt", "KEY = 'sk-" + "proj-" + "a1B2_c3D4-" * 12 + "'\n", "more-tokens"),
+    "an Anthropic key": ("a.txt", "KEY = 'sk-" + "ant-api03-" + "a1B2_c3D4-" * 9 + "'\n", "more-tokens"),
+    "an OpenAI key": (
+        "a.toml",
+        "key = 'sk-" + "a1B2c3D4e5" * 2 + "T3Blbk" + "FJ" + "a1B2c3D4e5" * 2 + "'\n",
+        "private-keys-and-tokens",
+    ),
+    "a password in an address": ("notes.md", "https://ann:" + "swordfish7" + "@example.org/team\n", "private-keys-and-tokens"),
+    "a key of a remote": (".dvc/config", "['remote \"team\"']\n    secret_access_" + "key = a1B2c3D4\n", "keys-of-remotes"),
+    "a remote's password": (".dvc/config", "['remote \"team\"']\n    pass" + "word = sword\n", "keys-of-remotes"),
     "a large file": ("rows.jsonl", "0123456789abcdef" * 40_000, "large-files"),
     "marks of a merge": (
         "dvc.lock",
@@ -32,6 +42,7 @@ HARMLESS = {
     "notes.md": "The key stands in ~/.aws/credentials. revision: 7ae557604adf67be50417f59c2c2f167def9a775\n",
     "lock.yaml": "revision: bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70\n",
     "code.py": "x = [1, 2, 3]\n",
+    ".dvc/config": "['remote \"team\"']\n    url = ssh://ann@host/srv\n    ask_pass" + "word = true\n",
 }
 
 
@@ -55,6 +66,7 @@ def home(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("what", PLANTED)
 def test_what_must_not_enter_git_is_refused(repo: Path, what: str) -> None:
     name, text, hook = PLANTED[what]
+    (repo / name).parent.mkdir(exist_ok=True)
     (repo / name).write_text(text, encoding="utf-8")
     run(["git", "add", "."], repo)
     done = run(["pre-commit", "run"], repo, check=False, **home(repo))
@@ -63,6 +75,7 @@ def test_what_must_not_enter_git_is_refused(repo: Path, what: str) -> None:
 
 
 def test_hashes_revisions_and_clean_code_pass(repo: Path) -> None:
+    (repo / ".dvc").mkdir()
     for name, text in HARMLESS.items():
         (repo / name).write_text(text, encoding="utf-8")
     run(["git", "add", "."], repo)
@@ -77,23 +90,41 @@ def test_a_commit_is_refused_once_the_hooks_are_installed(repo: Path) -> None:
     assert run(["git", "log", "--format=%s"], repo).stdout == "start\n"
 
 
+@pytest.mark.parametrize("what", ["a GitHub token", "a key of a remote"])
+def test_what_was_committed_past_the_hooks_is_found_by_what_ci_runs(repo: Path, what: str) -> None:
+    name, text, hook = PLANTED[what]
+    (repo / name).parent.mkdir(exist_ok=True)
+    (repo / name).write_text(text, encoding="utf-8")
+    run(["git", "add", "."], repo)
+    run(["git", "commit", "-qm", "in a hurry", "--no-verify"], repo)
+    [command] = re.findall(r"(SKIP=\S+) (pre-commit .*)$", run(["make", "-n", "hooks", "VENV=none"], REPO).stdout, re.MULTILINE)
+    skip = f"{command[0].removeprefix('SKIP=')},types,dvc-lock"
+    done = run(command[1].split(), repo, check=False, **home(repo) | {"SKIP": skip})
+    assert done.returncode == 1
+    assert f"- hook id: {hook}" in done.stdout
+    assert name in done.stdout
+
+
 @pytest.mark.slow
 def test_a_stale_lock_is_refused(repo: Path) -> None:
     """A current one passes in a clone without data too, as CI has it."""
     stage = {"cmd": "cp params.yaml out.yaml", "deps": ["params.yaml"], "outs": ["out.yaml"]}
     (repo / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"copy": stage}}), encoding="utf-8")
     (repo / "params.yaml").write_text("rate: 1\n", encoding="utf-8")
+    (repo / ".gitignore").write_text("tools\nstages\n", encoding="utf-8")
     for command in (["dvc", "init", "-q"], ["dvc", "repro", "-q"], ["git", "add", "."], ["git", "commit", "-qm", "run"]):
         run(command, repo)
     clone = repo.parent / "clone"
     run(["git", "clone", "-q", str(repo), str(clone)], repo)
     check = ["pre-commit", "run", "--all-files", "dvc-lock"]
     for folder in (repo, clone):
+        for name in ("tools", "stages"):
+            (folder / name).symlink_to(REPO / name)
         run(check, folder, **home(repo) | {"SKIP": ""})
         (folder / "params.yaml").write_text("rate: 2\n", encoding="utf-8")
         refused = run(check, folder, check=False, **home(repo) | {"SKIP": ""})
         assert refused.returncode == 1
-        assert "run dvc repro, then git add dvc.lock metrics" in refused.stdout
+        assert "copy: params.yaml changed" in refused.stdout
 
 
 def test_every_hook_comes_with_the_requirements() -> None:

@@ -18,7 +18,7 @@ from stages.lib.core.params import Yaml12Loader
 from stages.train.params import TrainParams
 
 PAGES = {name: name.replace(".md", ".zh.md") for name in ("README.md", *(f"docs/{topic}.md" for topic in (
-    "data", "training", "evaluation", "sharing", "migrate")), "CONTRIBUTING.md")}  # fmt: skip
+    "data", "training", "evaluation", "sharing", "ci", "migrate")), "CONTRIBUTING.md")}  # fmt: skip
 EVERY_PAGE = [*PAGES, *PAGES.values()]
 READMES = ["README.md", "README.zh.md"]
 PARAMS = yaml.load((REPO / "params.yaml").read_text(encoding="utf-8"), Yaml12Loader)

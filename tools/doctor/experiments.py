@@ -9,10 +9,12 @@ import psutil
 from tools.doctor.finding import Finding
 from tools.doctor.git import git
 
-RUNS = Path(".dvc/tmp/exps/run")
-ENDED = 3  # of DVC's TaskStatus: this and what is above it
+EXPERIMENTS = Path(".dvc/tmp/exps")
+RECORDS = ("run/*/*.run", "standalone/run/*/*.run")
+RUNNING, ENDED = 2, 3  # of DVC's TaskStatus; what is above has ended too
 REFS = "refs/exps/exec/"
-LASTING = f"{REFS}EXEC_APPLY"  # the experiment that was applied last
+# What DVC leaves after a good run too: the experiment that was applied last, and what the last one began with.
+LASTING = (f"{REFS}EXEC_APPLY", f"{REFS}EXEC_HEAD")
 
 
 def is_at_work() -> bool:
@@ -28,21 +30,24 @@ def is_at_work() -> bool:
 
 
 def check_experiments() -> Iterator[Finding]:
-    for info in sorted(RUNS.glob("*/*.run")):
+    """One finding an experiment: DVC may have two records of it, and a copy of the project that it ran in."""
+    left: dict[str, list[Path]] = {}
+    for record in (path for pattern in RECORDS for path in sorted(EXPERIMENTS.glob(pattern))):
         try:
-            run = json.loads(info.read_text(encoding="utf-8"))
+            run = json.loads(record.read_text(encoding="utf-8"))
         except ValueError:  # it was being written
-            run = {}
-        if run.get("status", 0) >= ENDED:
-            continue
-        copy = Path(run.get("root_dir", ""))
-        copies = (
-            f" {copy.relative_to(Path.cwd())}" if run.get("location") == "tempdir" and copy.is_relative_to(Path.cwd()) else ""
-        )
-        name = run.get("name") or info.parent.name
-        yield Finding(f"experiment {name}", "was killed, and counts as running", f"rm -r {info.parent}{copies}")
+            run = {"status": RUNNING}
+        copy = Path(run.get("root_dir", "/"))
+        has_copy = copy.is_relative_to(EXPERIMENTS.resolve()) and copy.exists()
+        # Where none of it is left, a record that says "preparing" is what a good run leaves.
+        if run["status"] == RUNNING or (run["status"] < ENDED and has_copy):
+            folders = left.setdefault(run.get("name") or record.parent.name, [])
+            copies = [copy.relative_to(Path.cwd().resolve())] if has_copy else []
+            folders += [folder for folder in (record.parent, *copies) if folder not in folders]
+    for name, folders in left.items():
+        yield Finding(f"experiment {name}", "was killed, and counts as running", f"rm -r {' '.join(map(str, folders))}")
     for ref in git("for-each-ref", "--format=%(refname)", REFS).split():
-        if ref != LASTING:
+        if ref not in LASTING:
             yield Finding("git", f"{ref} is left of a killed experiment", f"git update-ref -d {ref}")
 
 

@@ -55,12 +55,16 @@ def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str 
 
     DVC removes a stage's `outs` before it runs the command and commits nothing when the command fails. What is half
     written then is removed here, or it would stand in the way of `restore`. Without DVC earlier outs are still there, and may
-    be half overwritten: they stay, and DVC replaces them by force only.
+    be half overwritten: they stay, and DVC replaces them by force only. Links into DVC's cache are removed in any case.
     """
-    absent = [out for out in outs if not out.exists()]
-    restore += " --force" if len(absent) < len(outs) else ""
+    from stages.lib.core.cache import check_inputs, detach
+
+    absent: list[Path] = []
     start = time.perf_counter()
     try:
+        detach(outs)
+        absent = [out for out in outs if not out.exists()]
+        check_inputs()
         main()
     except BaseException as error:
         for out in absent:
@@ -77,4 +81,5 @@ def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str 
         if os.environ.get("RANK", "0") == "0":  # of several processes that train together, the first one speaks
             print(f"took {describe_duration(time.perf_counter() - start)}", flush=True)
         return
+    restore += " --force" if len(absent) < len(outs) else ""
     sys.exit(f"error: {message}\nNothing was saved. `{restore}` brings back the results of the last good run.")
