@@ -72,8 +72,13 @@ def write_run(
     validation: bytes = b"validation",
     labels: int = LABELS,
     source: str = "pairs",
+    references: Reply = reference,
+    together: tuple[str, ...] = (),
 ) -> None:
-    """What a run leaves in the work tree and in the cache. `dropped`: train conversation -> why clean dropped it."""
+    """What a run leaves in the work tree and in the cache. `dropped`: train conversation -> why clean dropped it.
+
+    `together`: conversations that are one group.
+    """
     changed = tiny_params()
     for name, value in (params or {}).items():
         section, _, key = name.partition(".")
@@ -82,7 +87,7 @@ def write_run(
     with contextlib.chdir(folder):
         for name in ("data", "models", "metrics"):
             shutil.rmtree(name, ignore_errors=True)
-        train = write_data(dropped or {}, repaired, questions, source)
+        train = write_data(dropped or {}, repaired, questions, source, references, together)
         write_json(Path("models/base.json"), pin or PIN)
         said = {**CONDITIONS, **(conditions or {})}
         base = predicted(likely(5, 9), lambda _: "no", train, 25.0, LABELS, source)
@@ -107,7 +112,9 @@ def write_run(
         write_lock(changed)
 
 
-def write_data(dropped: dict[str, str], repaired: tuple[str, ...], questions: str, source: str) -> list[str]:
+def write_data(
+    dropped: dict[str, str], repaired: tuple[str, ...], questions: str, source: str, references: Reply, together: tuple[str, ...]
+) -> list[str]:
     """The train conversations' ids."""
     rows, ledger, assignment = [], [], []
     for number in range(2 * NUMBER):
@@ -122,9 +129,9 @@ def write_data(dropped: dict[str, str], repaired: tuple[str, ...], questions: st
         if id in dropped:
             continue
         asked = f"{questions} {number}" + (" mended" if id in repaired else "")
-        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": reference(number)}]
+        messages = [{"role": "user", "content": asked}, {"role": "assistant", "content": references(number)}]
         rows.append({"id": id, "label": None, "language": "en", "group": None, "messages": messages})
-        assignment.append({"id": id, "split": split, "stratum": "", "group": id})
+        assignment.append({"id": id, "split": split, "stratum": "", "group": together[0] if id in together else id})
     cleaned.CLEANED.parent.mkdir(parents=True)
     write_conversations(cleaned.CLEANED, rows)
     write_jsonl(cleaned.LEDGER, ledger)

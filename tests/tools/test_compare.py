@@ -29,6 +29,13 @@ def other(number: int) -> str:
     return "who knows" if number % 3 == 0 else reference(number)
 
 
+LABELS = ("yes", "no", "maybe")
+CLASSIFICATION = {
+    "conditions": {"task": "classification", "labels": list(LABELS)},
+    "references": lambda number: LABELS[number % 3],
+}
+
+
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tags: start; better, worse (likelihoods), unclear (another seed), and runs that were measured otherwise."""
@@ -47,7 +54,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "other_decoding": {"nll": likely(-1, 4), "conditions": {"decoding": "beam search"}},
         "other_limit": {"nll": likely(-1, 4), "conditions": {"max_new_tokens": 50, "batch_size": 8}},
         "other_tokenizer": {"nll": likely(-1, 4), "labels": 8, "pin": {**PIN, "tokenizer": {"tokenizer.json": {"sha256": "ef"}}}},
-        "private": {"nll": likely(-1, 4), "replies": other, "source": "chats"},
+        "regrouped": {"nll": likely(-1, 1), "together": ("pairs/0003", "pairs/0004")},
+        "labels": {"nll": likely(0), "replies": lambda number: LABELS[number % 3], **CLASSIFICATION},
+        "wrong": {"nll": likely(-1, 1), "replies": lambda number: ("no", "no", "of course")[number % 3], **CLASSIFICATION},
     }  # fmt: skip
     for name, given in runs.items():
         write_run(folder, **given)
@@ -198,3 +207,27 @@ def test_a_worktree_finds_the_cache_of_the_main_checkout(repository: Path, tmp_p
     run(["git", "worktree", "add", "-q", str(tmp_path / "tree"), "better"], repository)
     assert compare(tmp_path / "tree" / "below", "start", "workspace")["verdict"] == "better"
     run(["git", "worktree", "remove", "--force", str(tmp_path / "tree")], repository)
+
+
+def test_conversations_of_train_that_tie_others_of_test_together_leave_the_test_set_the_same(repository: Path) -> None:
+    found = compare(repository, "better", "regrouped")
+    assert found["verdict"] == "the same"
+    found = compare(repository, "start", "regrouped")
+    assert (found["verdict"], found["claims"]["better"]["groups"]) == ("better", NUMBER - 1)
+    assert compare(repository, "regrouped", "start")["claims"]["better"]["groups"] == NUMBER - 1
+
+
+def test_a_classification_is_judged_by_right_replies_whatever_the_likelihoods(repository: Path) -> None:
+    found = compare(repository, "labels", "wrong")
+    claim = found["claims"]["better"]
+    assert (found["verdict"], claim["measure"], claim["base"], claim["tuned"]) == ("worse", "accuracy_difference", 1, 1 / 3)
+    values = found["metrics"]["tuned"]["accuracy"]
+    assert (claim["base"], claim["tuned"], claim["estimate"]) == pytest.approx((values["a"], values["b"], values["change"]))
+    assert found["claims"]["broken"]["tuned"] == pytest.approx(found["metrics"]["tuned"]["invalid_reply"]["b"])
+    assert (found["replies"]["righted"], found["replies"]["wronged"]) == (0, 2 * NUMBER // 3)
+    assert compare(repository, "wrong", "labels")["verdict"] == "better"
+
+
+def test_a_classification_and_a_dialogue_are_not_compared_by_their_replies(repository: Path) -> None:
+    found = compare(repository, "start", "labels")
+    assert found["verdict"] == "not comparable"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pandas as pd
 import pytest
 from compare_project import commit, likely, make_repository, reference, write_run
 from conftest import run
@@ -14,6 +15,7 @@ from conftest import run
 from tools.compare import __main__ as tool
 from tools.compare.claims import OTHER_RUN, UNMEASURED, adapter_hash, find_seed_noise
 from tools.compare.comparison import Comparison
+from tools.compare.flips import describe
 from tools.compare.loss import draw
 from tools.compare.markdown import code, plain, texts
 from tools.compare.page import LEFT_OUT, LONGEST, render
@@ -62,7 +64,7 @@ def test_the_verdict_comes_first_and_every_fold_is_closed(shown: Comparison) -> 
 
 def test_no_markup_mention_or_link_of_a_reply_comes_through(shown: Comparison) -> None:
     page = render(shown)
-    assert "evil.io" in page
+    assert "octocat" in page
     rest = outside_code(page)
     assert not re.search(r"evil|octocat|<img|\u202e", rest)
 
@@ -98,6 +100,16 @@ def test_texts_of_a_source_that_may_not_be_shown_stand_nowhere(hidden: Compariso
         assert "octocat" not in page
         assert "late again" not in page
     assert "not shown: its source" in render(hidden)
+
+
+def test_a_text_stays_back_where_either_revision_keeps_it_back() -> None:
+    row = pd.Series({"id": "pairs/1", "turn": 1, "prompt_b": "p", "reference_b": "r", "tuned_reply_a": "a", "tuned_reply_b": "b",
+                     "tuned_chrf_a": 1.0, "tuned_chrf_b": 2.0, "tuned_broken_a": False, "tuned_broken_b": False})  # fmt: skip
+    assert describe(row, [{}, {}], (["pairs"], ["pairs"]))["texts"]
+    assert describe(row, [{}, {}], (["pairs"], []))["texts"] is None
+    assert describe(row, [{}, {}], ([], ["pairs"]))["texts"] is None
+    personal = row.replace("pairs/1", "pairs/ann.lee@firm.io")
+    assert "ann.lee" not in str(describe(personal, [{}, {}], (["pairs"], [])))
 
 
 def test_what_a_comment_does_not_hold_is_left_out_and_said(shown: Comparison) -> None:

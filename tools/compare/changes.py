@@ -15,9 +15,9 @@ class ChangedParam(TypedDict):
 
 
 class ChangedStage(TypedDict):
-    """A stage whose record in dvc.lock differs. `only`: the run that has it, a or b, where one alone does. `command`: whether it
-    changed. `code`, `packages`, `data`: deps that differ; `params`: leaves that do. `outs`: those that differ, none where it came
-    to the same.
+    """A stage whose record in dvc.lock differs. `only`: the run that has it, a or b, where one alone does. `command`: whether
+    that changed. `code`, `packages`, `data`: deps that differ; `params`: leaves that do. `outs`: those that differ, none where it
+    came to the same.
     """
 
     name: str

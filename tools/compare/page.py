@@ -11,6 +11,7 @@ from tools.compare.fingerprints import CLAIMS
 from tools.compare.flips import Flip, Flips
 from tools.compare.loss import Curves
 from tools.compare.markdown import LONGEST_VALUE, amount, code, fold, plain, shorten, table, texts
+from tools.compare.run import SCORES
 from tools.compare.sentences import change, level
 from tools.console import plural
 
@@ -24,7 +25,7 @@ Section = list[str]
 def render(found: Comparison) -> str:
     """Within what a comment holds: sections that do not fit are left out from the end."""
     sections = [
-        head(found), claims(found), missing(found), comparable(found), metrics(found), params(found), stages(found), data(found),
+        head(found), claims(found), missing(found), comparable(found), params(found), data(found), stages(found), metrics(found),
         replies(found["replies"]), loss(found["loss"]),
     ]  # fmt: skip
     text, left_out = "", False
@@ -95,8 +96,8 @@ def comparable(found: Comparison) -> Section:
 
 def metrics(found: Comparison) -> Section:
     lines: Section = []
-    for name, changes in found["metrics"].items():
-        differing = {key: one for key, one in changes.items() if one["a"] != one["b"]}
+    for name in SCORES:
+        differing = {key: one for key, one in found["metrics"].get(name, {}).items() if one["a"] != one["b"]}
         rows = [
             [code(shown_name(key)), amount(one["a"]), amount(one["b"]), amount(one["change"], signed=True)]
             for key, one in differing.items()

@@ -24,7 +24,7 @@ from tools.compare.store import Store
 
 TABLES = (EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT)  # wanted of every run
 LEDGERS = (cleaned.LEDGER, cleaned.CLEANED)  # wanted where two runs differ in them
-SCORES = ("base", "tuned", "comparison", "training", "data")
+SCORES = ("tuned", "training", "data", "base", "comparison")  # of metrics/, in the order in which one looks at them
 OF_EXAMPLES = (
     "id", "group", "reference_bytes", "base_unscored", "tuned_unscored", "tuned_nll", "tuned_labels",
 )  # fmt: skip
