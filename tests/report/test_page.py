@@ -234,6 +234,7 @@ def test_a_conversation_of_several_turns_shows_the_last_question_before_the_repl
     assert "right pairs/1" in sides[1]
 
 
+RIGHT = claim("better", "accuracy_difference", "more")
 FORGOT = claim("forgot", "retention_ratio", "more")
 
 
@@ -247,6 +248,9 @@ FORGOT = claim("forgot", "retention_ratio", "more")
         ([claim("better", "accuracy_difference", "more")], True, "good", "Nothing else"),
         ([claim("better", "accuracy_difference", "less")], True, "bad", "All gates hold (1)."),
         ([claim("better", "perplexity_ratio", "unclear")], True, "open", "All gates hold (1)."),
+        ([RIGHT, claim("majority", "majority_difference", "more")], True, "good", "Nothing else that was measured"),
+        ([RIGHT, claim("majority", "majority_difference", "less")], True, "good", "The price: always replying with the most"),
+        ([RIGHT, claim("majority", "majority_difference", "unclear")], True, "open", "Not shown to be better than always"),
         ([claim("better", "perplexity_ratio", "too_few", reason="few")], True, "open", "All gates hold (1)."),
     ],
 )
