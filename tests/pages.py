@@ -65,7 +65,10 @@ def page_replies(rows: list[dict], show_text: list[str], prompts: dict[str, str]
     ids = list(dict.fromkeys(row["id"] for row in rows))
     nll = {"base_nll": 20.0, "base_labels": 10, "tuned_nll": 10.0, "tuned_labels": 10}
     labels = ["travel", "billing", None]
-    examples = pd.DataFrame([{"id": id, "label": labels[at % 3], "language": "en", **nll} for at, id in enumerate(ids)])
+    columns = ["id", "label", "language", *nll]
+    examples = pd.DataFrame(
+        [{"id": id, "label": labels[at % 3], "language": "en", **nll} for at, id in enumerate(ids)], columns=columns
+    )
     messages_of = {
         id: [
             {"role": "user", "content": (prompts or {}).get(id, f"prompt of {id}")},
@@ -73,7 +76,7 @@ def page_replies(rows: list[dict], show_text: list[str], prompts: dict[str, str]
         ]
         for id in ids
     }
-    return describe_replies(pd.DataFrame(rows), examples, messages_of, show_text)
+    return describe_replies(pd.DataFrame(rows, columns=list(reply("", None, None))), examples, messages_of, show_text)
 
 
 def hostile_rows() -> list[dict]:
