@@ -4,6 +4,7 @@ import pandas as pd
 
 from stages.report.page.document import Content, render_page
 from stages.report.page.replies import PageReplies, describe_replies
+from stages.report.page.texts import same
 
 LONG = "ungebrochen" * 400
 HOSTILE = [
@@ -43,7 +44,7 @@ def evaluation(claims: list[dict] | None = None, strata: list[dict] | None = Non
         "task": "dialogue", "task_reason": "", "comparison": comparison, "claims": [CLAIM] if claims is None else claims,
         "contenders": dict.fromkeys(("base", "floor_echo", "reference", "tuned"), SCORES),
         "strata": [STRATUM] if strata is None else strata, "influence": {"without": [], "perplexity_ratio": 0.25},
-        "languages": [], "confusion": [], "reasons": {}, "signatures": {},
+        "others": {}, "languages": [], "confusion": [], "reasons": {}, "signatures": {},
         "comparability": {"test": "abc", "base_versions": '{"python":"3.11"}', "tuned_versions": None, "tuned_device": "cpu"},
     }  # fmt: skip
 
@@ -64,7 +65,10 @@ def page_replies(rows: list[dict], show_text: list[str], prompts: dict[str, str]
     ids = list(dict.fromkeys(row["id"] for row in rows))
     nll = {"base_nll": 20.0, "base_labels": 10, "tuned_nll": 10.0, "tuned_labels": 10}
     labels = ["travel", "billing", None]
-    examples = pd.DataFrame([{"id": id, "label": labels[at % 3], "language": "en", **nll} for at, id in enumerate(ids)])
+    columns = ["id", "label", "language", *nll]
+    examples = pd.DataFrame(
+        [{"id": id, "label": labels[at % 3], "language": "en", **nll} for at, id in enumerate(ids)], columns=columns
+    )
     messages_of = {
         id: [
             {"role": "user", "content": (prompts or {}).get(id, f"prompt of {id}")},
@@ -72,7 +76,7 @@ def page_replies(rows: list[dict], show_text: list[str], prompts: dict[str, str]
         ]
         for id in ids
     }
-    return describe_replies(pd.DataFrame(rows), examples, messages_of, show_text)
+    return describe_replies(pd.DataFrame(rows, columns=list(reply("", None, None))), examples, messages_of, show_text)
 
 
 def hostile_rows() -> list[dict]:
@@ -100,6 +104,7 @@ def make_content(replies: PageReplies, **more: object) -> Content:
         "evaluation": evaluation(), "outcomes": [GATE], "replies": replies, "history": history, "data": {"rows_read": 1677},
         "fates": pd.DataFrame({"fate": ["train", "clean: dropped, refusal"], "conversations": [508, 2]}),
         "perplexities": pd.DataFrame(labels), "environment": {"device": "cpu", "packages": {"torch": "2.13.0"}},
+        "seed_noise": same("Seed noise is not measured."),
     }  # fmt: skip
     return Content(**given | more)
 

@@ -29,6 +29,9 @@ from stages.report.gates import Gate as ShippingGate
 from stages.report.names import shown_label
 from stages.report.page.document import Content, render_page
 from stages.report.page.replies import describe_replies
+from stages.report.page.texts import Both
+from stages.report.page.verdict import LANGUAGES
+from stages.report.seeds import adapter_hash, describe_seed_noise, read_seed_noise
 
 PLOTS = METRICS / "plots"
 PAGE = METRICS / "report.html"
@@ -131,9 +134,12 @@ def report_scores(params: ReportParams) -> None:
 def report_page(params: ReportParams, history: Sequence[HistoryRow]) -> None:
     """One file for a browser, from what the stage wrote before it and each reply."""
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
+    evaluation: Evaluation = read_json(SCORES)
+    noise, adapter = read_seed_noise(), adapter_hash(read_pin(ADAPTER_PIN, AdapterPin).model_dump())
+    told = (describe_seed_noise(noise, adapter, evaluation["comparability"], evaluation["claims"], one) for one in LANGUAGES)
     page = render_page(
         Content(
-            evaluation=read_json(SCORES),
+            evaluation=evaluation,
             outcomes=read_json(GATES),
             replies=describe_replies(pd.read_parquet(REPLIES), pd.read_parquet(EXAMPLES), messages_of, params.show_text),
             history=history,
@@ -141,6 +147,7 @@ def report_page(params: ReportParams, history: Sequence[HistoryRow]) -> None:
             fates=read_table(PLOTS / "fates.csv"),
             perplexities=read_table(PLOTS / "perplexity.csv"),
             environment=read_json(ENVIRONMENT),
+            seed_noise=Both(*told),
         )
     )
     PAGE.write_text(page, encoding="utf-8", newline="\n")

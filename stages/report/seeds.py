@@ -8,10 +8,23 @@ import orjson
 from stages.lib.core.files import read_json
 from stages.lib.records.scores import Claim, Measure
 from stages.report.gates import METRICS
+from stages.report.sentences import Language
 
 SEEDS = METRICS / "seeds.json"
-NOT_MEASURED = "Seed noise is not measured: another `train.seed` moves these figures too."
-OTHER_RUN = "Seed noise was measured on another run than this one; `python -m tools.seeds` measures it anew."
+NOT_MEASURED: dict[Language, str] = {
+    "en": "Seed noise is not measured: another `train.seed` moves these figures too.",
+    "zh": "没有测量随机种子带来的波动：换一个 `train.seed`，这些数字也会变。",
+}
+OTHER_RUN: dict[Language, str] = {
+    "en": "Seed noise was measured on another run than this one; `python -m tools.seeds` measures it anew.",
+    "zh": "随机种子带来的波动是在另一次运行上测的；`python -m tools.seeds` 可以重新测量。",
+}
+MEASURED: dict[Language, str] = {
+    "en": "Seed noise: with {number} seeds the {name} lay between {least:.3g} and {most:.3g}, standard deviation {spread:.2g} "
+    "(`metrics/seeds.json`).",
+    "zh": "随机种子带来的波动：用 {number} 个种子，{name} 在 {least:.3g} 到 {most:.3g} 之间，标准差 {spread:.2g}"
+    "（`metrics/seeds.json`）。",
+}
 LOGARITHMS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
 
 
@@ -47,19 +60,24 @@ def name_of(claim: Claim) -> str:
     return f"log_{claim['measure']}" if claim["measure"] in LOGARITHMS else claim["measure"]
 
 
-def describe_seed_noise(noise: SeedNoise | None, adapter: str, comparability: dict[str, str | None], claims: list[Claim]) -> str:
+def describe_seed_noise(
+    noise: SeedNoise | None,
+    adapter: str,
+    comparability: dict[str, str | None],
+    claims: list[Claim],
+    language: Language = "en",
+) -> str:
     """In a sentence, for the run with this adapter; it must be one of those that were measured, measured alike."""
     if noise is None:
-        return NOT_MEASURED
+        return NOT_MEASURED[language]
     if adapter not in noise["adapters"] or comparability != noise["comparability"]:
-        return OTHER_RUN
+        return OTHER_RUN[language]
     name = name_of(claims[0])
     spread = noise["measures"].get(name)
     if spread is None or spread["standard_deviation"] is None:
-        return NOT_MEASURED
+        return NOT_MEASURED[language]
     numbers = [value for value in spread["values"] if value is not None]
-    words = name.replace("_", " ")
-    return (
-        f"Seed noise: with {len(noise['seeds'])} seeds the {words} lay between {min(numbers):.3g} and {max(numbers):.3g}, "
-        f"standard deviation {spread['standard_deviation']:.2g} (`metrics/seeds.json`)."
-    )
+    return MEASURED[language].format(
+        number=len(noise["seeds"]), name=name.replace("_", " "), least=min(numbers), most=max(numbers),
+        spread=spread["standard_deviation"],
+    )  # fmt: skip

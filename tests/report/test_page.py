@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
-from pages import GATE, HOSTILE, claim, evaluation, hostile_rows, make_content, make_page, page_replies, reply
+from pages import GATE, HOSTILE, STRATUM, claim, evaluation, hostile_rows, make_content, make_page, page_replies, reply
 
 from stages.report.page.charts import draw_losses, scale_over
 from stages.report.page.document import FOLDER, render_page
@@ -234,6 +234,7 @@ def test_a_conversation_of_several_turns_shows_the_last_question_before_the_repl
     assert "right pairs/1" in sides[1]
 
 
+RIGHT = claim("better", "accuracy_difference", "more")
 FORGOT = claim("forgot", "retention_ratio", "more")
 
 
@@ -247,6 +248,9 @@ FORGOT = claim("forgot", "retention_ratio", "more")
         ([claim("better", "accuracy_difference", "more")], True, "good", "Nothing else"),
         ([claim("better", "accuracy_difference", "less")], True, "bad", "All gates hold (1)."),
         ([claim("better", "perplexity_ratio", "unclear")], True, "open", "All gates hold (1)."),
+        ([RIGHT, claim("majority", "majority_difference", "more")], True, "good", "Nothing else that was measured"),
+        ([RIGHT, claim("majority", "majority_difference", "less")], True, "good", "The price: always replying with the most"),
+        ([RIGHT, claim("majority", "majority_difference", "unclear")], True, "open", "Not shown to be better than always"),
         ([claim("better", "perplexity_ratio", "too_few", reason="few")], True, "open", "All gates hold (1)."),
     ],
 )
@@ -263,12 +267,28 @@ def test_shorter_is_neither_better_nor_worse_and_a_lost_vote_is_worse() -> None:
     assert tone_of(claim("preferred", "win_rate", "more")) == "good"
 
 
+CLASSIFIED = {"task": "classification", "claims": [RIGHT, claim("majority", "majority_difference", "more")], "strata": [
+    STRATUM | {"measure": "accuracy_difference", "estimate": 0.0, "low": -0.1, "high": 0.1, "verdict": "unclear"},
+    STRATUM | {"measure": "accuracy_difference", "value": None, "estimate": None, "low": None, "high": None},
+]}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "change", [{"strata": []}, {"claims": [claim("better", "perplexity_ratio", "not_measured", reason="no")]}]
 )
 def test_what_is_not_there_leaves_a_page_all_the_same(change: dict) -> None:
     nothing = {"outcomes": [], "history": [{"step": 0}], "perplexities": make_content(page_replies(ROWS, [])).perplexities[:0]}
-    assert read(make_page(ROWS, [], evaluation=evaluation(**change), **nothing)).all("main")
+    assert read(make_page(ROWS, [], evaluation=evaluation() | change, **nothing)).all("main")
+    assert read(make_page([], [], evaluation=evaluation() | change, **nothing)).all("main")
+
+
+def test_a_classifier_is_shown_by_its_right_replies() -> None:
+    tree = read(make_page(ROWS, evaluation=evaluation() | CLASSIFIED))
+    [strata] = [one for one in tree.all("section") if one.attributes["id"] == "strata"]
+    assert "difference of accuracy" in strata.text()
+    assert "can't tell" in strata.text()
+    [limits] = [one for one in tree.all("section") if one.attributes["id"] == "limits"]
+    assert "perplexity" not in limits.text()
 
 
 # Drawings

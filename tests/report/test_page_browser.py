@@ -23,7 +23,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
-    rows = {"few": [*many_rows(30), HIDDEN], "many": many_rows(NUMBER), "hostile": hostile_rows(), "votes": rows_to_vote_on()}
+    rows = {
+        "few": [*many_rows(30), HIDDEN],
+        "many": many_rows(NUMBER),
+        "hostile": hostile_rows(),
+        "votes": rows_to_vote_on(),
+        "none": [],
+    }
     for name, some in rows.items():
         (folder / f"{name}.html").write_text(make_page(some), encoding="utf-8")
     return {name: folder / f"{name}.html" for name in rows}
@@ -53,7 +59,7 @@ def visible(browser: Page, selector: str) -> bool:
 
 
 def test_no_request_leaves_the_page_and_no_text_becomes_more_than_text(browser: Page, pages: dict[str, Path]) -> None:
-    for name in ("few", "hostile"):
+    for name in ("few", "none", "hostile"):
         browser.open(pages[name])
         assert browser.asked() == []
         assert browser.complaints() == []

@@ -509,7 +509,7 @@ def test_another_model_stands_beside_base_and_tuned_with_how_much_of_it_there_is
 def test_the_report_says_the_seed_noise_of_a_run_that_was_measured_and_of_no_other(folder: Path, tmp_path: Path) -> None:
     target = tmp_path / "project"
     metrics = report_again(folder, target)
-    assert NOT_MEASURED in (metrics / "report.md").read_text(encoding="utf-8")
+    assert NOT_MEASURED["en"] in (metrics / "report.md").read_text(encoding="utf-8")
     noise = {
         "seeds": [0, 1],
         "adapters": ["other", adapter_hash(read(metrics, "adapter"))],
@@ -517,7 +517,7 @@ def test_the_report_says_the_seed_noise_of_a_run_that_was_measured_and_of_no_oth
         "measures": {"log_perplexity_ratio": {"values": [-1.25, -1.0], "mean": -1.125, "standard_deviation": 0.177}},
     }
     measured = "Seed noise: with 2 seeds the log perplexity ratio lay between -1.25 and -1, standard deviation 0.18"
-    for change, said in (({}, measured), ({"adapters": ["other"]}, OTHER_RUN), ({"comparability": {}}, OTHER_RUN)):
+    for change, said in (({}, measured), ({"adapters": ["other"]}, OTHER_RUN["en"]), ({"comparability": {}}, OTHER_RUN["en"])):
         write_json(target / SEEDS, noise | change)
         with contextlib.chdir(target):
             report.main()

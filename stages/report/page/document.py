@@ -37,6 +37,7 @@ class Content(NamedTuple):
     fates: pd.DataFrame
     perplexities: pd.DataFrame
     environment: Mapping[str, object]
+    seed_noise: Both
 
 
 def embed(value: object) -> str:
@@ -69,13 +70,14 @@ def render_page(content: Content) -> str:
         task=evaluation["task"],
         verdict=judge(evaluation["claims"], content.outcomes),
         claims=[tell(claim) for claim in evaluation["claims"]],
-        limits=limits(evaluation),
+        limits=limits(evaluation, content.seed_noise),
         replies=content.replies,
         faults_of=faults_of,
         gates=tables.gate_rows(content.outcomes),
         fingerprint=tables.fingerprint(comparability),
         comparability=tables.comparability_rows(comparability),
         scores=tables.score_table(evaluation),
+        others=tables.other_models(evaluation),
         strata=strata,
         neutral=neutral,
         losses=draw_losses(content.history),
@@ -83,6 +85,7 @@ def render_page(content: Content) -> str:
         fates=tables.fate_rows(content.fates),
         counts=tables.count_rows(content.data),
         known=[tell(claim) for claim in evaluation["claims"] if claim["name"] in ("forgot", "memorised")],
+        by_heart=tables.known_rows(evaluation),
         environment=tables.environment_rows(content.environment, comparability),
         data=embed({"conversations": content.replies.conversations, "replies": content.replies.replies}),
         words=embed({**words, "behaviours": FAULTS}),

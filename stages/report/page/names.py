@@ -22,6 +22,12 @@ CONTENDERS = {
     "floor_random": Both("floor: a random train reply", "底线：随机一条训练回复"),
 }
 ORDER = ("base", "tuned", "reference", "floor_echo", "floor_constant", "floor_random")
+KNOWN = {
+    "verbatim": Both("long train replies that it would write word for word", "会一字不差写出的长训练回复"),
+    "verbatim_repeated": Both(
+        "the same, of replies that stand in several training conversations", "同上，限于在多段训练对话里出现过的回复"
+    ),
+}
 STRATA = {
     "label": Both("label", "标签"),
     "language": Both("language", "语言"),

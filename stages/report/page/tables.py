@@ -8,18 +8,24 @@ from typing import NamedTuple
 import pandas as pd
 
 from stages.lib.records.predictions import CONTENDERS
-from stages.lib.records.scores import Evaluation, Stratum
-from stages.report.evaluation import TABLE, VERDICTS, cell, strata_table
+from stages.lib.records.scores import Evaluation, Scores, Stratum
+from stages.report.evaluation import TABLE, VERDICTS, cell, other_name, strata_table
 from stages.report.gates import WORDS, Outcome
+from stages.report.names import shown_name
 from stages.report.page import names
 from stages.report.page.charts import scale_over
 from stages.report.page.names import named
 from stages.report.page.texts import Both, same
+from stages.report.page.verdict import ToldClaim, tell
 
 BOUNDS = dict(zip(WORDS.values(), ("低于", "至多", "高于", "至少"), strict=True))
 PASSED = Both("holds", "达到")
 FAILED = Both("fails", "未达到")
 NOT_COMPUTED = Both("could not be computed: {reason}", "无法计算：{reason}")
+PART = Both(
+    "It has {replies} of {wanted} replies, and {foreign} to other messages; what follows is about the {replies} alone.",
+    "{wanted} 条回复中它有 {replies} 条，另有 {foreign} 条针对别的消息；以下只比较这 {replies} 条。",
+)
 SHORT = 60  # characters, beyond which a value is shown as a hash
 
 
@@ -31,9 +37,42 @@ class ScoreTable(NamedTuple):
 def score_table(evaluation: Evaluation) -> ScoreTable:
     contenders = evaluation["contenders"]
     keys = [key for key in TABLE if any(key in scores for scores in contenders.values())]
-    ordered = [name for name in names.ORDER if name in contenders] + sorted(set(contenders) - set(names.ORDER))
-    rows = [(named(names.CONTENDERS, name), [cell(contenders[name].get(key)) for key in keys]) for name in ordered]
-    return ScoreTable([named(names.METRICS, key) for key in keys], rows)
+    rows = [(names.CONTENDERS[name], contenders[name]) for name in names.ORDER if name in contenders]
+    rows += [(same(other_name(name, other)), other["scores"]) for name, other in evaluation["others"].items()]
+    cells = [(name, [cell(scores.get(key)) for key in keys]) for name, scores in rows]
+    return ScoreTable([named(names.METRICS, key) for key in keys], cells)
+
+
+class OtherModel(NamedTuple):
+    """Another model's replies: what is compared with them, and each claim of tuned against it."""
+
+    name: str
+    missing: Both | None
+    claims: list[ToldClaim]
+
+
+def other_models(evaluation: Evaluation) -> list[OtherModel]:
+    models = []
+    for name, other in evaluation["others"].items():
+        shown = shown_name(name)
+        wanted = other["replies"] + other["missing"]
+        told = PART.filled(
+            replies=f"{other['replies']:,}", wanted=f"{wanted:,}", foreign=f"{other['foreign'] + other['not_asked']:,}"
+        )
+        whole = not (other["missing"] or other["foreign"] or other["not_asked"])
+        models.append(OtherModel(shown, None if whole else told, [tell(claim, shown) for claim in other["claims"]]))
+    return models
+
+
+def known_rows(evaluation: Evaluation) -> list[tuple[Both, list[str]]]:
+    """(what, of base and of tuned) of what is known by heart."""
+    scores = [evaluation["contenders"][contender] for contender in CONTENDERS]
+    return [(name, [_share(one, key) for one in scores]) for key, name in names.KNOWN.items()]
+
+
+def _share(scores: Scores, key: str) -> str:
+    share, number = scores.get(key), scores.get(f"{key}_replies")
+    return "" if number is None else f"{'–' if share is None else f'{share:.0%}'} ({number:,.0f})"
 
 
 class StratumRow(NamedTuple):

@@ -41,9 +41,10 @@ PAGE = {
     ),
     "comparable": Both("Comparable with other runs?", "能与别的运行比较吗？"),
     "comparable_how": Both(
-        "Two runs compare only where all of this is equal. Look whether metrics/comparability.json differs from the other "
-        "commit's (git diff); one fingerprint stands for all of it:",
-        "下列各项全都相同的两次运行才能比较。用 git diff 看 metrics/comparability.json 与另一次提交是否相同；这个指纹代表全部：",
+        "Two runs compare in full only where all of this is equal. This page knows no other commit; python -m tools.compare "
+        "looks into two, and says what may be compared where they differ. One fingerprint stands for all of it:",
+        "下列各项全都相同的两次运行才能全面比较。本页不知道别的提交：python -m tools.compare 比较两次提交，"
+        "有差异时会说明还有哪些可比。这个指纹代表全部：",
     ),
     "scores": Both("Scores beside the floors", "得分与底线"),
     "scores_how": Both(
@@ -51,6 +52,7 @@ PAGE = {
         "distance from them.",
         "底线不用模型：重复提示、训练集中最常见的回复、随机一条训练回复。得分要看高出底线多少。",
     ),
+    "others": Both("Against other models", "与其他模型比较"),
     "strata": Both("Where it helped and where not", "哪些部分变好，哪些没有"),
     "strata_how": Both(
         "Change: tuned perplexity over base's, below 1 is better. Drawn: the interval, and the line of no change.",
@@ -76,6 +78,7 @@ PAGE = {
         "conversations against new ones.",
         "遗忘用与您的数据无关的通用提示来测；记忆则比较训练对话和新对话上的提升。",
     ),
+    "by_heart": Both("Known by heart, and of how many replies", "能背出的比例，以及回复的条数"),
     "environment": Both("Made with", "运行环境"),
     "environment_how": Both(
         "Hardware, precision and versions of training and of both predictions.", "训练和两次预测所用的硬件、精度与版本。"

@@ -11,11 +11,15 @@ from stages.report.sentences import HEADS, NAMES, Language, sentence
 
 LANGUAGES: tuple[Language, Language] = ("en", "zh")
 Tone = Literal["good", "bad", "open"]
-LOWER_IS_BETTER = {"better": True, "forgot": True, "broken": True, "memorised": True, "preferred": False}
+LOWER_IS_BETTER = {
+    "better": True, "majority": False, "wording": False, "forgot": True, "broken": True, "memorised": True, "preferred": False,
+}  # fmt: skip
 COSTS = {
     "forgot": Both("base's own replies to general prompts have become less likely", "基座模型自己对通用提示的回复变得更不可能"),
     "broken": Both("more replies are broken", "有毛病的回复变多"),
     "memorised": Both("it knows training conversations better than new ones", "它对训练对话比对新对话更熟悉"),
+    "majority": Both("always replying with the most frequent label would be better", "还不如总是回答最常见的标签"),
+    "wording": Both("its wording is further from the references", "措辞离参考回复更远"),
     "preferred": Both("people prefer base's replies", "人更喜欢基座模型的回复"),
 }
 NO_PRICE = Both("Nothing else that was measured got worse.", "其他测过的方面都没有变差。")
@@ -23,8 +27,10 @@ PRICE = Both("The price: {names}.", "代价：{names}。")
 GATES_HOLD = Both("All gates hold ({number}).", "门槛全部达到（{number} 道）。")
 GATES_FAIL = Both("Gates that fail: {failing} of {number}.", "未达到的门槛：{number} 道中有 {failing} 道。")
 NO_GATES = Both("No gate is set.", "没有设置门槛。")
-TOO_FEW = Both("Too few test conversations to tell whether it is better", "测试对话太少，无法判断是否更好")
-NOT_MEASURED = Both("Not measured whether it is better", "没有测出是否更好")
+UNDECIDABLE = {
+    "too_few": Both("Too few test conversations to tell whether it is better", "测试对话太少，无法判断是否更好"),
+    "not_measured": Both("Not measured whether it is better", "没有测出是否更好"),
+}
 SIZE = Both(
     "It rests on {conversations} test conversations in {groups} groups; conversations of a group count as one voice.",
     "依据是 {conversations} 段测试对话，分成 {groups} 组；同一组的对话合起来只算一份证据。",
@@ -46,10 +52,6 @@ FOREIGN = Both(
     "投给别的运行的回复、因此不计入的票：{number} 票。",
 )
 UNDECIDED = Both("Undecided: {names}; the claims above say why.", "未能判断：{names}；原因见上面的结论。")
-SEEDS = Both(
-    "Seed noise is not in the intervals: another train.seed moves these figures too.",
-    "区间里不含随机种子的影响：换一个 train.seed，这些数字也会变。",
-)
 KIND = Both(
     "It speaks for other conversations of this kind: what is not in test was not tested.",
     "结论只针对同类的对话：测试集里没有的，就没有测过。",
@@ -76,11 +78,12 @@ def tone_of(claim: Claim) -> Tone:
     return "good" if (claim["verdict"] == "less") == lower_is_better else "bad"
 
 
-def tell(claim: Claim) -> ToldClaim:
+def tell(claim: Claim, other: str | None = None) -> ToldClaim:
+    """`other`: the model that tuned is compared with; None for base."""
     tone = tone_of(claim)
     undecided = {"unclear": "can't tell", "too_few": "too few to tell", "not_measured": "not measured"}
     word = {"good": "better", "bad": "worse", "open": undecided.get(claim["verdict"], "changed")}[tone]
-    return ToldClaim(tone, VERDICTS[word], Both(sentence(claim), sentence(claim, "zh")))
+    return ToldClaim(tone, VERDICTS[word], Both(sentence(claim, other=other), sentence(claim, "zh", other)))
 
 
 def judge(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> Verdict:
@@ -94,11 +97,13 @@ def judge(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> Verdict:
         lines.append(Both(PRICE.en.format(names=english), PRICE.zh.format(names=chinese)))
     elif tone_of(first) == "good":
         lines.append(NO_PRICE)
+    unbeaten = [claim for claim in claims if claim["name"] == "majority" and tone_of(claim) == "open"]
+    lines += [_head(claim) for claim in unbeaten]
     if not outcomes:
         lines.append(NO_GATES)
     else:
         lines.append((GATES_FAIL if failing else GATES_HOLD).filled(failing=failing, number=len(outcomes)))
-    tone = "bad" if failing else tone_of(first)
+    tone = "bad" if failing else "open" if unbeaten else tone_of(first)
     return Verdict(tone, _head(first), lines)
 
 
@@ -109,14 +114,12 @@ def _direction(claim: Claim) -> int:
 
 
 def _head(claim: Claim) -> Both:
-    if claim["verdict"] == "too_few":
-        return TOO_FEW
-    if claim["verdict"] == "not_measured":
-        return NOT_MEASURED
+    if claim["name"] == "better" and claim["verdict"] in UNDECIDABLE:
+        return UNDECIDABLE[claim["verdict"]]
     return Both(*(HEADS[language][claim["name"]][_direction(claim)] for language in LANGUAGES))
 
 
-def limits(evaluation: Evaluation) -> list[Both]:
+def limits(evaluation: Evaluation, seed_noise: Both) -> list[Both]:
     """What these figures leave open."""
     comparison, tuned = evaluation["comparison"], evaluation["contenders"]["tuned"]
     lines = [SIZE.filled(conversations=_whole(comparison["conversations"]), groups=_whole(comparison["groups"]))]
@@ -132,7 +135,7 @@ def limits(evaluation: Evaluation) -> list[Both]:
     if undecided:
         english, chinese = ([NAMES[language][claim["name"]] for claim in undecided] for language in LANGUAGES)
         lines.append(Both(UNDECIDED.en.format(names=", ".join(english)), UNDECIDED.zh.format(names="、".join(chinese))))
-    return [*lines, SEEDS, KIND]
+    return [*lines, Both(*(text.replace("`", "") for text in seed_noise)), KIND]
 
 
 def _whole(value: float | None) -> str:
