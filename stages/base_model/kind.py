@@ -91,7 +91,7 @@ def _check_quantised(folder: Path, described: dict[str, Any]) -> None:
     for part in (described, described.get("text_config") or {}):
         if settings := part.get("quantization_config") or part.get("compression_config"):
             method = settings.get("quant_method", "in a way it does not name")
-            if method == FOUR_BITS:
+            if method == FOUR_BITS and described.get("model_type") == "gpt_oss":
                 continue
             raise ReprotuneError(
                 f"base_model: {folder} holds quantised weights ({method}); take the model they were made from, or dequantise "

@@ -73,7 +73,7 @@ def make_dense(shapes: dict[str, list[int]]) -> dict[str, list[int]]:
     >>> make_dense({"up_blocks": [8, 96, 2, 16], "up_scales": [8, 96, 2], "up_bias": [8, 96]})
     {'up_bias': [8, 96], 'up': [8, 64, 96]}
     """
-    packed = [name.removesuffix("_blocks") for name in shapes if name.endswith("_blocks")]
+    packed = [name.removesuffix("_blocks") for name, shape in shapes.items() if name.endswith("_blocks") and len(shape) == 4]
     packed = [name for name in packed if f"{name}_scales" in shapes]
     dense = shapes.copy()
     for name in packed:

@@ -80,7 +80,8 @@ def generate(
 ) -> None:
     """Reply to the questions in order, `batch_size` at once."""
     cache, causal = row_wise_cache(model), causal_lm(model)
-    alone = rows_change_each_other(causal) or (cache is None and reads_padding(model, questions[0].prompt, pad))
+    padded = cache is None and min(batch_size, len(questions)) > 1
+    alone = rows_change_each_other(causal) or (padded and reads_padding(model, questions[0].prompt, pad))
     at_once = 1 if alone else len(questions) if cache is not None and can_grow(cache) else batch_size
     for start in range(0, len(questions), at_once):
         some = questions[start : start + at_once]

@@ -220,7 +220,7 @@ REFUSED = {
 } | {
     method: (lambda f, method=method: change_config(f, quantization_config={"quant_method": method}),
              rf"holds quantised weights \({method}\); take the model they were made from")
-    for method in ("gptq", "awq", "bitsandbytes", "fp8", "compressed-tensors")
+    for method in ("gptq", "awq", "bitsandbytes", "fp8", "mxfp4", "compressed-tensors")
 }  # fmt: skip
 
 

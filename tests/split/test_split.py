@@ -178,6 +178,19 @@ def test_strata_too_small_for_a_row_in_each_split_are_pooled(folder: Path) -> No
     assert pool_small_strata(["s", "t", "s", "u"], smallest=2) == ["s", "(small strata)", "s", "(small strata)"]
 
 
+def test_a_stratum_is_small_where_the_smaller_of_the_held_out_splits_would_have_no_row_of_it(folder: Path) -> None:
+    rows = [conversation(number, label) for number, label in enumerate(["a"] * 80 + ["b"] * 19 + ["c"] * 20)]
+    for shares in ({"train": 0.75, "validation": 0.2, "test": 0.05}, {"train": 0.75, "validation": 0.05, "test": 0.2}):
+        strata = Counter(row["stratum"].partition(" / ")[0] for row in run(folder, rows, **shares).values())
+        assert strata == {"a": 80, "(small strata)": 19, "c": 20}
+
+
+def test_with_a_locked_test_the_rest_is_shared_as_train_and_validation_are_to_each_other() -> None:
+    params = split.SplitParams.model_validate(PARAMS | {"train": 0.5, "validation": 0.25, "test": 0.25})
+    assert split.quotas_of(90, 10, params) == {"validation": 30}
+    assert split.quotas_of(90, 0, params) == {"validation": 22, "test": 22}
+
+
 @pytest.mark.parametrize(
     ("stratify_by", "expected"),
     [
