@@ -1,5 +1,6 @@
 """A real sshd and a server of S3 on this machine, each with a home of a client that it lets in; for the tests of remotes."""
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 from conftest import run
 
@@ -50,6 +52,21 @@ class Server(NamedTuple):
             time.sleep(0.05)
         process.kill()
         pytest.fail((self.folder / "log").read_text())
+
+    @staticmethod
+    def stop(process: subprocess.Popen[bytes]) -> None:
+        """As where a machine goes away: sshd's sessions are processes of their own."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for one in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    one.kill()
+        process.wait()
+
+    def holds(self) -> int:
+        """How many objects have come: files of sshd's, requests that moto tells of."""
+        if self.url.startswith("ssh"):
+            return sum(path.is_file() for path in (self.folder / "store").rglob("*"))
+        return (self.folder / "log").read_text().count('"PUT /team/cache/files')
 
     def make_home(self, home: Path) -> Path:
         """What lets a user in: keys, as they lie in a home."""

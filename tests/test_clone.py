@@ -4,16 +4,17 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import copy_project, run, tiny_params
+from conftest import CHATML, copy_project, run, tiny_params
 from test_dag import AFTER, edit_params, ran
 
 MORE = {"messages": [{"role": "user", "content": "What is new?"}, {"role": "assistant", "content": "This source is."}]}
 MORE_SOURCES = tiny_params()["collect"]["sources"] | {"more": {"format": "jsonl", "path": "data/raw/more.jsonl"}}
 FEWER_CHATS = tiny_params()["collect"]["sources"] | {"chats": tiny_params()["collect"]["sources"]["chats"] | {"limit": 20}}
+COLONS = CHATML.replace("role }}\n", "role }}: ").replace("assistant\n", "assistant: ")
 CHANGES = {  # of what in which section, and what has to run then
-    "base_model": ("base_model", {"name": "renamed"}, AFTER["base_model"]),
+    "base_model": ("base_model", {"chat_template": COLONS}, AFTER["base_model"]),
     "sources": ("collect", {"sources": MORE_SOURCES}, {"sources", "collect@more"} | AFTER["clean"]),
-    "collect": ("collect", {"sources": FEWER_CHATS}, {"collect@chats"} | AFTER["clean"]),
+    "collect": ("collect", {"sources": FEWER_CHATS}, {"sources", "collect@chats"} | AFTER["clean"]),
     "clean": ("clean", {"length_quantiles": [0.1, 0.9]}, AFTER["clean"]),
     "split": ("split", {"seed": 1}, AFTER["split"]),
     "tokenize": ("tokenize", {"max_length": 64}, AFTER["tokenize"]),
@@ -63,7 +64,8 @@ def test_a_changed_param_of_any_stage_computes_exactly_what_depends_on_it(
     clone = clone_of(pushed, tmp_path / "clone")
     assert stale(clone, warm) == set()
     expected = change(clone, stage)
-    assert stale(clone, warm) == expected
+    after_a_list_of_names_that_may_change = {"collect@pairs", "collect@chats"} if "sources" in expected else set()
+    assert expected <= stale(clone, warm) <= expected | after_a_list_of_names_that_may_change
     assert set(ran(run(["dvc", "repro", "--pull"], clone, **warm).stdout)) == expected
     assert stale(clone, warm) == set()
 

@@ -5,12 +5,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import copy_project, environment, run
+from conftest import REPO, copy_project, environment, run
 from servers import Server, make_bucket, s3_server, ssh_server
 from test_dag import edit_params, ran
 
@@ -50,8 +51,7 @@ def shared(
         run(["dvc", "checkout", "-q"], project, **env)
         yield Shared(project, server, env)
     finally:
-        process.kill()
-        process.wait()
+        server.stop(process)
 
 
 class Colleague(NamedTuple):
@@ -109,3 +109,74 @@ def test_another_machine_takes_an_experiment_that_was_never_committed_from_the_r
     assert done.returncode == 0, done.stderr
     assert "Stage 'evaluate' is cached" in done.stdout
     assert ran(done.stdout) == ["report"]  # which writes for git, and takes a second
+
+
+SECONDS = 180  # at most, for DVC to see that no one answers: it asks some times
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_remote_that_goes_away_midway_leaves_nothing_that_the_next_try_does_not_mend(
+    kind: str, warm: dict[str, str], tmp_path: Path
+) -> None:
+    server = KINDS[kind](tmp_path / "server")
+    process = server.start()
+    project, clone = tmp_path / "project", tmp_path / "clone"
+    (project / "data").mkdir(parents=True)
+    for name in range(40):
+        (project / "data" / f"{name}").write_bytes(os.urandom(1 << 20))
+    env = warm | {"HOME": str(server.make_home(tmp_path / "home"))}
+
+    def start() -> subprocess.Popen[bytes]:
+        process = server.start()
+        if kind == "s3":  # it forgets all when it ends
+            make_bucket(server)
+        return process
+
+    def interrupt(folder: Path, command: str, has_begun: Callable[[], bool]) -> None:
+        doing = subprocess.Popen(
+            [sys.executable, "-m", "dvc", command], cwd=folder, env=environment(HOME=env["HOME"]), stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        try:
+            while not has_begun() and doing.poll() is None:
+                time.sleep(0.02)
+            server.stop(process)
+            _, said = doing.communicate(timeout=SECONDS)
+        finally:
+            doing.kill()
+        assert doing.returncode
+        assert "Traceback" not in said
+        assert "ERROR" in said
+
+    try:
+        if kind == "s3":
+            make_bucket(server)
+        write_small_project(project)
+        for setup in (["tools.remote", "add", "team", server.url, *server.settings], ["dvc", "add", "-q", "data"]):
+            run(["python", "-m", *setup], project, **env)
+        for git in ("add .", "commit -qm start"):
+            run(["git", *git.split()], project)
+        interrupt(project, "push", lambda: server.holds() > 3)
+        process = start()
+        run(["dvc", "push", "-q"], project, **env)
+        checked = run(["python", "-m", "tools.doctor", "--remote"], project, check=False, **env)
+        assert "0 findings" in checked.stdout, checked.stdout + checked.stderr
+        run(["git", "clone", "-q", str(project), str(clone)], project)
+        interrupt(clone, "pull", lambda: len(list((clone / ".dvc/cache/files").rglob("*"))) > 5)
+        process = start()
+        if kind == "s3":
+            run(["dvc", "push", "-q"], project, **env)
+        run(["dvc", "pull", "-q"], clone, **env)
+        for path in (project / "data").iterdir():
+            assert (clone / "data" / path.name).read_bytes() == path.read_bytes()
+    finally:
+        server.stop(process)
+
+
+def write_small_project(folder: Path) -> None:
+    (folder / "params.yaml").write_text("collect: {sources: {}}\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("/tools\n/stages\n", encoding="utf-8")
+    for name in ("tools", "stages"):
+        (folder / name).symlink_to(REPO / name)
+    for command in ("git init -q -b main", "git config user.name Test", "git config user.email t@example.org", "dvc init -q"):
+        run(command.split(), folder)

@@ -225,7 +225,7 @@ def test_the_comparison_is_with_where_the_branch_left_and_stands_in_the_summary(
                "checkout -q main", "commit -qm y --allow-empty", "checkout -q try"]  # fmt: skip
     for command in commits:
         run(["git", "-c", "user.name=A", "-c", "user.email=a@example.org", *command.split()], clone)
-    run([".github/scripts/compare", "main"], clone, GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
+    run([".github/scripts/compare", "main", "--no-fetch"], clone, GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
     start = run(["git", "rev-parse", "start"], clone).stdout.strip()
-    assert (clone / "comparison" / "compare.md").read_text() == f"{start} --out comparison"
-    assert (tmp_path / "summary").read_text() == f"{start} --out comparison"
+    assert (clone / "comparison" / "compare.md").read_text() == f"{start} --out comparison --no-fetch"
+    assert (tmp_path / "summary").read_text() == f"{start} --out comparison --no-fetch"
