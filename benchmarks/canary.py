@@ -26,14 +26,15 @@ from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, predictions_of
 
 REPEATED = 8
-CONVERSATIONS = 120
-WORDS = 30
+CONVERSATIONS = 60
+WORDS = 20
 
 
 def make_replies(name: str, seed: int) -> list[dict]:
-    """Conversations that all have the same reply, of words that no other has, each to a question of its own."""
+    """Conversations that all have the same reply, of words in an order that no other has, each to a question of its own."""
     choose = random.Random(seed)
-    words = ["".join(choose.choices("abdegiklmnoprstu", k=choose.randint(3, 8))) for _ in range(WORDS)]
+    texts = [message["content"] for row in make_conversations(50) for message in row["messages"] if row["language"] == "en"]
+    words = choose.sample(sorted(set(" ".join(texts).split())), WORDS)
     answer = {"role": "assistant", "content": " ".join(words)}
     asked = [{"role": "user", "content": f"What does {word} mean?"} for word in choose.sample(words, REPEATED)]
     about = {"label": None, "language": "en", "group": None}
@@ -41,16 +42,16 @@ def make_replies(name: str, seed: int) -> list[dict]:
 
 
 def prepare(folder: Path, epochs: int) -> None:
-    make_model(folder / "model")
+    make_model(folder / "model", vocabulary=1000, hidden_size=128)
     make_project(folder, folder / "model", CONVERSATIONS)
     params = yaml.safe_load((folder / PARAMS).read_text(encoding="utf-8"))
-    params["train"] |= {"method": "full", "num_train_epochs": epochs, "max_steps": None, "learning_rate": 3e-3, "keep": "last"}
+    params["train"] |= {"method": "full", "num_train_epochs": epochs, "max_steps": None, "learning_rate": 2e-3, "keep": "last"}
     params["predict"] |= {"precision": "float32", "max_new_tokens": 8}
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     shutil.copy(REPO / "data/retention.jsonl", folder / "data")
     train = read_jsonl(folder / conversations_of("train"))
     write_jsonl(folder / conversations_of("train"), sorted([*train, *make_replies("canary", 1)], key=lambda row: row["id"]))
-    others = islice(make_conversations(CONVERSATIONS, seed=1), 20)
+    others = islice(make_conversations(CONVERSATIONS, seed=1), 5)
     test = [{"label": None, "group": None} | row | {"id": f"other/{row['id']}"} for row in others]
     write_jsonl(folder / conversations_of("test"), sorted(test, key=lambda row: row["id"]))
 
@@ -74,7 +75,7 @@ def measure(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def main() -> None:
-    epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 15
+    epochs = int(sys.argv[1]) if len(sys.argv) > 1 else 25
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder, epochs)
