@@ -67,7 +67,7 @@ def measure(folder: Path) -> dict[str, dict[str, str]]:
         rows = pd.read_parquet(folder / predictions_of(contender)).query("set == 'repeated'")
         names = rows["id"].str.partition("/")[0]
         found[contender] = {
-            name: f"{row['verbatim']:.0f} of {row['labels'] - 1:.0f} tokens"
+            name: f"{min(row['verbatim'], row['labels'] - 1):.0f} of {row['labels'] - 1:.0f} tokens"
             for name, (_, row) in zip(names, rows.iterrows(), strict=True)
             if name in ("canary", "never")
         }
