@@ -25,7 +25,7 @@ from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, SCHEMA, blank, predictions_of
 from stages.lib.records.scores import SCORES
 
-OTHER = Path("data/hosted.jsonl")
+OTHER, NO_VOTES = Path("data/hosted.jsonl"), Path("data/votes.jsonl")
 
 
 def make_text(choose: random.Random, chinese: bool, times: float = 1) -> str:
@@ -65,7 +65,8 @@ def make_run(folder: Path, number: int) -> None:
     for name, some in rows.items():
         pq.write_table(pa.Table.from_pylist(some, SCHEMA), folder / predictions_of(name))
     params = yaml.load((REPO / PARAMS).read_text(encoding="utf-8"), Loader=Yaml12Loader)
-    params["evaluate"]["contenders"] = str(OTHER)
+    params["evaluate"] |= {"contenders": str(OTHER), "votes": str(NO_VOTES)}
+    (folder / NO_VOTES).write_text("\n", encoding="utf-8")
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     (folder / "requirements").symlink_to(REPO / "requirements")
     (folder / SCORES).parent.mkdir(parents=True)

@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
     )
     write_json(tmp_path / "models/base.json", PIN)
     shutil.copytree(REPO / "requirements", tmp_path / "requirements")
-    shutil.copy(REPO / "data/no_contenders.jsonl", tmp_path / "data")
+    for name in ("no_contenders.jsonl", "votes.jsonl"):
+        shutil.copy(REPO / "data" / name, tmp_path / "data")
     write_params(tmp_path, tiny_params())
     (tmp_path / "data/evaluation").mkdir()
     return tmp_path
