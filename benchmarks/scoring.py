@@ -12,8 +12,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.data_stages import REPO
@@ -22,7 +20,7 @@ from stages.lib.core.files import write_json, write_jsonl
 from stages.lib.core.params import PARAMS, Yaml12Loader
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
-from stages.lib.records.predictions import CONTENDERS, SCHEMA, blank, predictions_of
+from stages.lib.records.predictions import CONTENDERS, Conditions, blank, predictions_of, write_predictions
 from stages.lib.records.scores import SCORES
 
 OTHER, NO_VOTES = Path("data/hosted.jsonl"), Path("data/votes.jsonl")
@@ -61,9 +59,11 @@ def make_run(folder: Path, number: int) -> None:
     write_jsonl(folder / ASSIGNMENT, assignment)
     write_jsonl(folder / OTHER, other)
     write_json(folder / "models/base.json", {"files": {}, "tokenizer": {}})
-    (folder / predictions_of("base")).parent.mkdir(parents=True)
+    conditions = Conditions(
+        environment={}, decoding="greedy", batch_size=1, max_new_tokens=200, task="dialogue", task_reason="made up", labels=[]
+    )
     for name, some in rows.items():
-        pq.write_table(pa.Table.from_pylist(some, SCHEMA), folder / predictions_of(name))
+        write_predictions(folder / predictions_of(name), some, conditions)
     params = yaml.load((REPO / PARAMS).read_text(encoding="utf-8"), Loader=Yaml12Loader)
     params["evaluate"] |= {"contenders": str(OTHER), "votes": str(NO_VOTES)}
     (folder / NO_VOTES).write_text("\n", encoding="utf-8")
