@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import REPO, make_project, run, tiny_params, write_conversations, write_params
-from evaluation import PIN
+from evaluation import CONDITIONS, PIN
 from pydantic import TypeAdapter
 from test_readme import commands
 from transformers import AutoTokenizer
@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
     )
     write_json(tmp_path / "models/base.json", PIN)
     shutil.copytree(REPO / "requirements", tmp_path / "requirements")
-    shutil.copy(REPO / "data/no_contenders.jsonl", tmp_path / "data")
+    for name in ("no_contenders.jsonl", "votes.jsonl"):
+        shutil.copy(REPO / "data" / name, tmp_path / "data")
     write_params(tmp_path, tiny_params())
     (tmp_path / "data/evaluation").mkdir()
     return tmp_path
@@ -71,7 +72,7 @@ def test_questions_with_their_topics_as_replies_are_found_to_be_a_classification
         (folder / name).mkdir()
         with open_journal(folder / name) as journal:
             rows = Predictor(model, tokenizer, params, 4, name, journal).predict(inputs)
-        conditions = {"task": training.task, "task_reason": training.task_reason, "labels": training.labels}
+        conditions = CONDITIONS | {"task": training.task, "task_reason": training.task_reason, "labels": training.labels}
         write_predictions(folder / predictions_of(name), rows, conditions)
     with contextlib.chdir(folder):
         evaluate.main()

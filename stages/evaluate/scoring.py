@@ -1,6 +1,7 @@
 """What a contender's replies and likelihoods are worth, each figure for itself."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,12 @@ def reply_figures(replies: pd.DataFrame, each: pd.DataFrame, texts: list[str], s
     return figures | variety(texts, settings.samples)
 
 
+@lru_cache(maxsize=64)
+def corpus_bleu(replies: tuple[str, ...], references: tuple[str, ...], language: str) -> float:
+    """Remembered: the same figure stands among a contender's metrics, in the table of languages and beside other models."""
+    return Bleu().compute(predictions=list(replies), references=list(references), language=language)["bleu"]
+
+
 def by_language(
     contender: str, replies: pd.DataFrame, each: pd.DataFrame, texts: list[str], languages: Sequence[str]
 ) -> list[LanguageRow]:
@@ -93,13 +100,13 @@ def by_language(
     rows: list[LanguageRow] = []
     kept = replies.reset_index(drop=True)
     for language, part in kept[kept["language"].isin(list(languages))].groupby("language", sort=True):
-        pair = {"predictions": list(said[part.index]), "references": list(part["reference"])}
+        said_in_it = tuple(said[part.index])
         rows.append(
             {
                 "contender": contender,
                 "language": str(language),
                 "replies": len(part),
-                "bleu": Bleu().compute(**pair, language=str(language))["bleu"],
+                "bleu": corpus_bleu(said_in_it, tuple(part["reference"]), str(language)),
                 "rouge_l": float(each["rouge_l"][part.index].mean()),
                 "chrf": float(each["chrf"][part.index].mean()),
             }

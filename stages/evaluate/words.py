@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import chain
 
 from stages.lib.scripts import HANGUL, UNSPACED
@@ -60,7 +61,12 @@ def words(text: str) -> list[str]:
     >>> words("Don't panic, 你好!"), words("a != b"), words("👍🏽 दिन"), words("?!")
     (['don', 't', 'panic', '你', '好'], ['a', '!=', 'b'], ['👍🏽', 'दिन'], ['?!'])
     """
+    return list(_find_words(text))
+
+
+@lru_cache(maxsize=2**15)  # each metric asks for the same texts
+def _find_words(text: str) -> tuple[str, ...]:
     text = text.lower()
     if not text.isascii():
         text = unicodedata.normalize("NFC", text).translate(dict.fromkeys(map(ord, VARIATION_SELECTORS)))
-    return WORDS.findall(text) or SIGNS.findall(text)
+    return tuple(WORDS.findall(text) or SIGNS.findall(text))

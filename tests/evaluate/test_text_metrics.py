@@ -2,6 +2,8 @@
 
 import pytest
 import sacrebleu
+from hypothesis import given
+from hypothesis import strategies as st
 from rouge_score import rouge_scorer
 
 from stages.evaluate.scoring import samples_of, variety
@@ -78,6 +80,13 @@ PROSE = [
     ('You said: "and/or", didn\'t you? It costs $5 - no more...', "It costs 5, and you didn't say or"),
     ("snake_case and CamelCase, 100% of A&B's", "Snake case; camelcase: 100 of A B"),
 ]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=90), st.lists(st.sampled_from("abcde"), max_size=90))
+def test_rouge_l_of_any_words_is_rouge_scores(reply: list[str], reference: list[str]) -> None:
+    texts = " ".join(reply), " ".join(reference)
+    expected = rouge_scorer.RougeScorer(["rougeL"]).score(texts[1], texts[0])["rougeL"].fmeasure
+    assert rouge_l([texts[0]], [texts[1]], 500).tolist() == [100 * expected]
 
 
 @pytest.mark.parametrize(("reply", "reference"), PROSE)
