@@ -41,6 +41,10 @@ def make_replies(name: str, seed: int) -> list[dict]:
     return [about | {"id": f"{name}/{at}", "messages": [question, answer]} for at, question in enumerate(asked)]
 
 
+def id_of(row: dict) -> str:
+    return str(row["id"])
+
+
 def prepare(folder: Path, epochs: int) -> None:
     make_model(folder / "model", vocabulary=1000, hidden_size=128)
     make_project(folder, folder / "model", CONVERSATIONS)
@@ -50,17 +54,20 @@ def prepare(folder: Path, epochs: int) -> None:
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     shutil.copy(REPO / "data/retention.jsonl", folder / "data")
     train = read_jsonl(folder / conversations_of("train"))
-    write_jsonl(folder / conversations_of("train"), sorted([*train, *make_replies("canary", 1)], key=lambda row: row["id"]))
+    known: list[dict] = sorted([*train, *make_replies("canary", 1)], key=id_of)
+    write_jsonl(folder / conversations_of("train"), known)
     others = islice(make_conversations(CONVERSATIONS, seed=1), 5)
     test = [{"label": None, "group": None} | row | {"id": f"other/{row['id']}"} for row in others]
-    write_jsonl(folder / conversations_of("test"), sorted(test, key=lambda row: row["id"]))
+    test.sort(key=id_of)
+    write_jsonl(folder / conversations_of("test"), test)
 
 
 def measure(folder: Path) -> dict[str, dict[str, str]]:
     """Contender -> reply -> how many of its tokens the contender would write from its beginning, word for word."""
     train = read_jsonl(folder / conversations_of("train"))
     never = make_replies("never", 2)
-    write_jsonl(folder / conversations_of("train"), sorted([*train, *never], key=lambda row: row["id"]))
+    both: list[dict] = sorted([*train, *never], key=id_of)
+    write_jsonl(folder / conversations_of("train"), both)
     found: dict[str, dict[str, str]] = {}
     for contender in CONTENDERS:
         subprocess.run([sys.executable, "-m", "stages.predict", contender], cwd=folder, check=True, stdout=sys.stderr)

@@ -6,10 +6,11 @@ counts by its hash in dvc.lock and *.dvc: nothing is fetched, nothing is run and
 
 import argparse
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import cast
 
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import plan_repro
 from dvc.stage import PipelineStage
@@ -23,7 +24,7 @@ ABSENT = ("deleted", "not in cache")  # as DVC's status says it
 CHANGED = {"new": "is new", "modified": "changed"}
 
 
-def changes_of(stage: Any, outs: list[Any]) -> Iterator[str]:
+def changes_of(stage: PipelineStage, outs: list[Output]) -> Iterator[str]:
     """What made a stage stale, without what comes before it. `outs`: of all stages and *.dvc files."""
     if stage.changed_stage():
         yield "its command changed"
@@ -50,7 +51,7 @@ def differences(recorded: object, found: object, name: str = "") -> Iterator[str
         yield f"{name} changed"
 
 
-def change_of(dep: Any, outs: list[Any]) -> str | None:
+def change_of(dep: Output, outs: list[Output]) -> str | None:
     """What became of a file or folder; by what dvc.lock and *.dvc say of it, as far as it is not here."""
     if not dep.hash_info:
         return CHANGED["new"]
@@ -62,13 +63,13 @@ def change_of(dep: Any, outs: list[Any]) -> str | None:
     return CHANGED.get(status[str(dep)]) if status else None
 
 
-def recorded_hash(dep: Any, absent: list[Any]) -> str | None:
+def recorded_hash(dep: Output, absent: list[Output]) -> str | None:
     """The hash that it would have with the absent outs in their places; None where one of them is a folder unknown here."""
     if absent[0].fs_path == dep.fs_path:
         return absent[0].hash_info and str(absent[0].hash_info.value)
     tree = Tree()
     if dep.exists:
-        here: Any = build(dep.cache, dep.fs_path, dep.fs, dep.hash_name, ignore=dep.dvcignore, dry_run=True)[2]
+        here = cast("Tree", build(dep.cache, dep.fs_path, dep.fs, dep.hash_name, ignore=dep.dvcignore, dry_run=True)[2])
         for key, meta, hash_info in here:
             tree.add(key, meta, hash_info)
     for out in absent:
@@ -82,7 +83,7 @@ def recorded_hash(dep: Any, absent: list[Any]) -> str | None:
 def find_stale(repo: Repo) -> tuple[dict[str, list[str]], list[str]]:
     """Stages with what made them stale, and those that come after them; in the order in which they run."""
     graph, outs = repo.index.graph, list(repo.index.outs)
-    changed: dict[Any, list[str]] = {}
+    changed: dict[PipelineStage, list[str]] = {}
     after = []
     for stage in plan_repro(graph):
         if not isinstance(stage, PipelineStage):

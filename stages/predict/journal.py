@@ -25,7 +25,7 @@ class Journal:
         self.file = path.open("ab")
         os.truncate(path, whole)
 
-    def put(self, key: str, value: Any) -> None:
+    def put(self, key: str, value: object) -> None:
         self.done[key] = value
         self.file.write(orjson.dumps([key, value], default=list, option=orjson.OPT_APPEND_NEWLINE))
         self.file.flush()

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 from scipy.special import stdtrit
@@ -118,11 +118,11 @@ def verdict_of(claim: Claim, comparability: Comparability) -> Verdict:
     return "better" if (claim["verdict"] == "more") == (claim["measure"] == "accuracy_difference") else "worse"
 
 
-def find_seed_noise(seeds: Any, adapters: Sequence[object], claim: Claim, confidence: float) -> SeedNoise:
+def find_seed_noise(seeds: object, adapters: Sequence[object], claim: Claim, confidence: float) -> SeedNoise:
     """`seeds`: metrics/seeds.json, None where there is none; `adapters`: metrics/adapter.json of A and of B."""
     values = values_of(seeds, claim["measure"])
     unknown: SeedNoise = {"seeds": len(values), "deviation": None, "reach": None, "beyond": None, "said": UNMEASURED}
-    if len(values) < 2:
+    if not isinstance(seeds, dict) or len(values) < 2:
         return unknown
     if not {adapter_hash(one) for one in adapters} & set(seeds.get("adapters") or ()):
         return {**unknown, "said": OTHER_RUN}
@@ -139,7 +139,7 @@ def find_seed_noise(seeds: Any, adapters: Sequence[object], claim: Claim, confid
     return {"seeds": len(values), "deviation": deviation, "reach": reached, "beyond": beyond, "said": said}
 
 
-def values_of(seeds: Any, measure: Measure) -> list[float]:
+def values_of(seeds: object, measure: Measure) -> list[float]:
     """Of a measure, for each seed; none where the file does not have it."""
     measures = seeds.get("measures") if isinstance(seeds, dict) else None
     spread = measures.get(f"log_{measure}" if measure in RATIOS else measure) if isinstance(measures, dict) else None

@@ -1,7 +1,7 @@
 """Everything that two runs say of each other, as one record: what --json prints and the Markdown is made of."""
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from stages.lib.records.predictions import predictions_of
 from stages.lib.records.scores import Claim
@@ -167,7 +167,6 @@ def may_stand(name: str, key: str, a: Run, b: Run, comparability: Comparability)
     return key.startswith(OF_LIKELIHOODS) or "wording" not in comparability["withheld"]
 
 
-def change_of(a: Mapping[str, Any], b: Mapping[str, Any], key: str) -> Change:
-    before, after = a.get(key), b.get(key)
-    change = after - before if isinstance(before, int | float) and isinstance(after, int | float) else None
-    return {"a": before, "b": after, "change": change}
+def change_of(a: Mapping[str, object], b: Mapping[str, object], key: str) -> Change:
+    before, after = (float(value) if isinstance(value, int | float) else None for value in (a.get(key), b.get(key)))
+    return {"a": before, "b": after, "change": None if before is None or after is None else after - before}

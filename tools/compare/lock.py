@@ -43,7 +43,7 @@ def parse_entry(stage: Mapping[str, Any]) -> Entry:
     return Entry(str(stage["cmd"]), deps, params, outs)
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Leaves by their full names; a list is one leaf.
 
     >>> flatten({"train": {"seed": 0, "targets": ["a"]}, "report.gates": []})

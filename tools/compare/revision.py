@@ -49,7 +49,7 @@ class Revision(NamedTuple):
             raise ReprotuneError(f"{LOCK}: {self} has none, so no run of it is known; run `dvc repro` there and commit it")
         return parse_lock(content, f"{LOCK} of {self}")
 
-    def read_params(self) -> dict[str, Any]:
+    def read_params(self) -> dict[str, object]:
         try:
             document = yaml.load((self.read(PARAMS) or b"").decode(), Loader=Yaml12Loader)
         except (yaml.YAMLError, UnicodeDecodeError):

@@ -45,8 +45,8 @@ class Run:
 
     revision: Revision
     lock: Lock
-    params: dict[str, Any]
-    metrics: dict[str, dict[str, Any]]
+    params: dict[str, object]
+    metrics: dict[str, dict[str, object]]
     comparability: dict[str, str | None]
     store: Store
     missing: dict[str, str] = field(default_factory=dict)

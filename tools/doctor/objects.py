@@ -6,7 +6,7 @@ DVC trusts a read-only object of the cache, and a file whose time of change it k
 import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, NamedTuple
 
 from dvc.repo import Repo
 
@@ -23,7 +23,7 @@ class Recorded(NamedTuple):
     out: str
 
 
-def md5_of(file: Any) -> str:
+def md5_of(file: IO[bytes]) -> str:
     """Of an open file, in hex."""
     digest = hashlib.md5(usedforsecurity=False)
     while block := file.read(BLOCK):

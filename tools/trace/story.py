@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import ConfigDict
 
@@ -191,7 +190,7 @@ def tell_evaluation(id: str) -> tuple[list[str], bool]:
     return [*said, *(f"the reference is: {reply['reference']}" for reply in replies)], True
 
 
-def tell_end(reply: dict[str, Any], model: str) -> str:
+def tell_end(reply: dict[str, object], model: str) -> str:
     if reply[f"{model}_reply"] is None:
         return f" nothing: {reply[f'{model}_unanswered']}"
     end = "" if reply[f"{model}_stopped"] else ", cut at the longest reply allowed"

@@ -13,25 +13,29 @@ from stages.lib.core.files import project_root, read_json, write_json
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import Tensor
+    from transformers import PreTrainedModel
 
 ADAPTER = Path("models/adapter")
 
 
-def write_adapter(model: Any, tensors: dict[str, "Tensor"]) -> None:
+def write_adapter(model: "PreTrainedModel | PeftModel", tensors: dict[str, "Tensor"]) -> None:
     """What was trained, with the same bytes each time, and its pin; `tensors` by their names in the model.
 
     An adapter in peft's format: sets sorted, no path, no model card. Of a model that was trained whole, the model.
     """
+    from peft import PeftModel
+
     shutil.rmtree(ADAPTER, ignore_errors=True)  # without DVC, an earlier one may be here, of another method
-    if hasattr(model, "peft_config"):
+    if isinstance(model, PeftModel):
         _write_peft(model, tensors)
     else:
         _write_whole(model, tensors)
     write_pin(ADAPTER_PIN, AdapterPin(files=hash_files(ADAPTER.iterdir())))
 
 
-def _write_whole(model: Any, tensors: dict[str, "Tensor"]) -> None:
+def _write_whole(model: "PreTrainedModel", tensors: dict[str, "Tensor"]) -> None:
     dtype = model.config.dtype  # that of the base model; save_pretrained puts the trained weights' float32 there
     saved = model.state_dict().keys()
     kept = tensors | {name: buffer for name, buffer in model.named_buffers() if name in saved}
@@ -43,8 +47,8 @@ def _write_whole(model: Any, tensors: dict[str, "Tensor"]) -> None:
     write_json(ADAPTER / "config.json", config | {"dtype": str(dtype).removeprefix("torch.")})
 
 
-def _write_peft(model: Any, tensors: dict[str, "Tensor"]) -> None:
-    model.save_pretrained(ADAPTER, state_dict=tensors)
+def _write_peft(model: "PeftModel", tensors: dict[str, "Tensor"]) -> None:
+    model.save_pretrained(str(ADAPTER), state_dict=tensors)
     (ADAPTER / "README.md").unlink(missing_ok=True)
     config = read_json(ADAPTER / "adapter_config.json")
     config = {key: sorted(value) if isinstance(value, list) else value for key, value in config.items()}  # they were sets
