@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import bdtr, betaincinv, ndtri, stdtr, stdtrit
+from scipy.special import bdtr, betainc, betaincinv, ndtri, stdtr, stdtrit
 
 FEWEST_GROUPS = 20  # below that no claim is made
 DETECTABLE = 2.8  # standard errors: 1.96 for a test at 5%, and 0.84 to find the effect four times in five
@@ -102,6 +102,18 @@ def clopper_pearson(successes: float, number: float, confidence: float) -> tuple
     low = float(betaincinv(successes, failures + 1, tail)) if successes > 0 else 0.0
     high = float(betaincinv(successes + 1, failures, 1 - tail)) if failures > 0 else 1.0
     return low, high
+
+
+def half_test(successes: float, number: float) -> float:
+    """Exact two-sided p that the share is a half: below 1 - confidence where Clopper and Pearson's interval leaves it out.
+
+    >>> round(half_test(8, 10), 4), half_test(5, 10), half_test(0, 2)
+    (0.1094, 1.0, 0.5)
+    """
+    failures = number - successes
+    above = float(betainc(successes, failures + 1, 0.5)) if successes > 0 else 1.0
+    below = float(betainc(failures, successes + 1, 0.5)) if failures > 0 else 1.0
+    return min(1.0, 2 * min(above, below))
 
 
 def share_interval(hits: np.ndarray, groups: Sequence[str] | np.ndarray, confidence: float) -> tuple[float, float]:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError
 
 from stages.evaluate.claims import Question
 from stages.evaluate.figures import Figures, interval_figures
-from stages.evaluate.intervals import Estimate, clopper_pearson, effective_groups, group_sums, sign_test
+from stages.evaluate.intervals import Estimate, clopper_pearson, effective_groups, group_sums, half_test
 from stages.lib.core.errors import ReprotuneError, raise_first
 from stages.lib.core.files import read_lines
 from stages.lib.core.params import Section
@@ -106,8 +106,8 @@ def estimate_win_rate(ballot: Ballot, confidence: float) -> Estimate:
     number = effective_groups(sizes)
     rate = float(ballot.won.mean())
     low, high = clopper_pearson(rate * number, number, confidence)
-    p = sign_test(ballot.won - 0.5, ballot.groups)
-    return Estimate(rate - 0.5, 0.5 / float(np.sqrt(number)), low - 0.5, high - 0.5, p, len(sizes), None)
+    error = 0.5 / float(np.sqrt(number))
+    return Estimate(rate - 0.5, error, low - 0.5, high - 0.5, half_test(rate * number, number), len(sizes), None)
 
 
 def vote_figures(ballot: Ballot, confidence: float) -> Figures:

@@ -56,7 +56,17 @@ def test_ties_and_pairs_of_bad_replies_are_split() -> None:
     ballot = count_votes(vote_on(table, ["tie"] * 10 + ["bad"] * 10 + ["tuned"] * 15 + ["base"] * 5), table)
     estimate = estimate_win_rate(ballot, 0.95)
     assert estimate.value == pytest.approx(25 / 40 - 0.5)
-    assert estimate.p == pytest.approx(binomtest(5, 20).pvalue)
+    assert estimate.p == pytest.approx(binomtest(25, 40).pvalue)
+
+
+@pytest.mark.parametrize("ties", [0, 5, 20, 41])
+@pytest.mark.parametrize("per_group", [1, 3])
+def test_a_preference_is_claimed_only_where_the_interval_leaves_a_half_out(ties: int, per_group: int) -> None:
+    table = replies(63, per_group)
+    for wins in range(0, 64 - ties, 3):
+        winners = ["tuned"] * wins + ["tie"] * ties + ["base"] * (63 - ties - wins)
+        estimate = estimate_win_rate(count_votes(vote_on(table, winners), table), 0.95)
+        assert (estimate.p < 0.05) == (estimate.low > 0 or estimate.high < 0)
 
 
 def test_many_votes_on_one_group_make_nothing_surer() -> None:

@@ -267,7 +267,9 @@ def test_shorter_is_neither_better_nor_worse_and_a_lost_vote_is_worse() -> None:
     assert tone_of(claim("preferred", "win_rate", "more")) == "good"
 
 
-CLASSIFIED = {"task": "classification", "claims": [RIGHT, claim("majority", "majority_difference", "more")], "strata": [
+CONFUSED = [("travel", "billing")] * 2 + [("travel", "travel")] * 5 + [("billing", "")] * 3 + [("<b>", "travel")]
+MAJORITY = claim("majority", "majority_difference", "more")
+CLASSIFIED = {"task": "classification", "confusion": CONFUSED, "claims": [RIGHT, MAJORITY], "strata": [
     STRATUM | {"measure": "accuracy_difference", "estimate": 0.0, "low": -0.1, "high": 0.1, "verdict": "unclear"},
     STRATUM | {"measure": "accuracy_difference", "value": None, "estimate": None, "low": None, "high": None},
 ]}  # fmt: skip
@@ -287,6 +289,9 @@ def test_a_classifier_is_shown_by_its_right_replies() -> None:
     [strata] = [one for one in tree.all("section") if one.attributes["id"] == "strata"]
     assert "difference of accuracy" in strata.text()
     assert "can't tell" in strata.text()
+    [mistakes] = [one for one in tree.all("section") if one.attributes["id"] == "mistakes"]
+    rows = [[cell.text() for cell in row.all("th", "td")] for row in mistakes.all("tr")]
+    assert rows[1:] == [["billing", "(no label)（不是标签）", "3"], ["travel", "billing", "2"], ["‹b›", "travel", "1"]]
     [limits] = [one for one in tree.all("section") if one.attributes["id"] == "limits"]
     assert "perplexity" not in limits.text()
 

@@ -78,6 +78,7 @@ def render_page(content: Content) -> str:
         comparability=tables.comparability_rows(comparability),
         scores=tables.score_table(evaluation),
         others=tables.other_models(evaluation),
+        mistakes=tables.mistake_rows(evaluation["confusion"]),
         strata=strata,
         neutral=neutral,
         losses=draw_losses(content.history),

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from stages.lib.records.predictions import CONTENDERS
 from stages.lib.records.scores import Evaluation, Scores, Stratum
 from stages.report.evaluation import TABLE, VERDICTS, cell, other_name, strata_table
 from stages.report.gates import WORDS, Outcome
-from stages.report.names import shown_name
+from stages.report.names import shown_label, shown_name
 from stages.report.page import names
 from stages.report.page.charts import scale_over
 from stages.report.page.names import named
@@ -26,6 +27,8 @@ PART = Both(
     "It has {replies} of {wanted} replies, and {foreign} to other messages; what follows is about the {replies} alone.",
     "{wanted} 条回复中它有 {replies} 条，另有 {foreign} 条针对别的消息；以下只比较这 {replies} 条。",
 )
+NO_LABEL = Both("(no label)", "（不是标签）")
+MISTAKES = 10  # rows, of many more that there may be
 SHORT = 60  # characters, beyond which a value is shown as a hash
 
 
@@ -115,6 +118,16 @@ def strata_rows(strata: Sequence[Stratum]) -> tuple[list[StratumRow], float | No
             )
         )  # fmt: skip
     return rows, scale.place(neutral) if scale else None
+
+
+def mistake_rows(confusion: Sequence[Sequence[str]]) -> list[tuple[str, Both, int]]:
+    """(label, what tuned replied to it, how often), the most frequent first."""
+    counts = Counter((actual, replied) for actual, replied in confusion if actual != replied)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MISTAKES]
+    return [
+        (shown_label(actual), same(shown_label(replied)) if replied else NO_LABEL, number)
+        for (actual, replied), number in ordered
+    ]
 
 
 class LabelRow(NamedTuple):

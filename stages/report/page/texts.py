@@ -53,6 +53,11 @@ PAGE = {
         "底线不用模型：重复提示、训练集中最常见的回复、随机一条训练回复。得分要看高出底线多少。",
     ),
     "others": Both("Against other models", "与其他模型比较"),
+    "mistakes": Both("Most frequent mistakes", "最常见的错误"),
+    "mistakes_how": Both(
+        "Of the tuned model's replies; dvc plots show has the whole confusion matrix.",
+        "微调模型的回复；完整的混淆矩阵见 dvc plots show。",
+    ),
     "strata": Both("Where it helped and where not", "哪些部分变好，哪些没有"),
     "strata_how": Both(
         "Change: tuned perplexity over base's, below 1 is better. Drawn: the interval, and the line of no change.",
@@ -103,6 +108,8 @@ COLUMNS = {
     "interval": Both("interval", "区间"),
     "verdict": Both("verdict", "结论"),
     "label": Both("label", "标签"),
+    "replied": Both("replied", "回复成"),
+    "times": Both("times", "次数"),
     "fate": Both("fate", "去向"),
     "what": Both("what", "项目"),
     "value": Both("value", "值"),
