@@ -48,8 +48,16 @@ def open_tokenizer(folder: Path, trust_remote_code: bool, stops_of: Path | None 
     except (OSError, ValueError) as error:
         trust = " (base_model.trust_remote_code lets it run)" if "custom code" in str(error) and not trust_remote_code else ""
         raise ReprotuneError(f"{folder}: no tokenizer can be loaded: {str(error).splitlines()[0]}{trust}") from None
+    if tokenizer.clean_up_tokenization_spaces and is_byte_pair(tokenizer):
+        tokenizer.clean_up_tokenization_spaces = False  # which transformers ignores, and says so in each stage
     note_stops(tokenizer, read_stops(stops_of or folder))
     return tokenizer
+
+
+def is_byte_pair(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether its tokens keep their spaces, so that none is put in for "cleaning" to take out."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return type(getattr(backend, "model", None)).__name__ == "BPE"
 
 
 def read_stops(folder: Path) -> list[int]:

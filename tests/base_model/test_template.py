@@ -75,6 +75,19 @@ def test_where_nothing_is_asked_for_the_template_and_the_files_are_the_models_ow
     assert {path.name for path in TOKENIZER.iterdir()} == {"chat_template.jinja", "tokenizer.json", "tokenizer_config.json"}
 
 
+def test_a_tokenizer_that_is_told_to_clean_up_spaces_keeps_them_without_a_word(
+    model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = model / "tokenizer_config.json"
+    write_json(path, read_json(path) | {"clean_up_tokenization_spaces": True})
+    write(model)
+    tokenizer = open_tokenizer(TOKENIZER, trust_remote_code=False)
+    text = "So , now we do n't ."
+    assert tokenizer.decode(tokenizer.encode(text, add_special_tokens=False)) == text
+    assert "clean_up" not in capsys.readouterr().err
+    assert read_json(TOKENIZER / "tokenizer_config.json")["clean_up_tokenization_spaces"] is False
+
+
 # A date that stands still
 
 
