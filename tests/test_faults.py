@@ -3,6 +3,7 @@
 With the real DVC and a pipeline of two stages; the second one waits as long as there is a file `hold`.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from conftest import REPO, copy_project, environment, run
@@ -147,6 +149,31 @@ def test_after_a_killed_experiment_the_doctors_remedies_leave_nothing(
     assert run(["git", "rev-parse", "main"], project).stdout == head
     assert not list((project / ".dvc/tmp/exps").rglob("params.yaml"))
     run(["dvc", "exp", "run", *where, "-q", "-S", "collect.limit=3"], project, **warm)
+    assert "Running" not in run(["dvc", "exp", "show", "--csv"], project, **warm).stdout
+    assert findings(project, warm) == ([], [])
+
+
+def test_after_a_killed_queue_the_doctors_remedies_leave_nothing(project: Path, warm: dict[str, str]) -> None:
+    (project / "hold").touch()
+    (project / "started").unlink()
+    run([*DVC, "exp", "run", "-q", "--queue", "-S", "collect.limit=2"], project)
+    run([*DVC, "queue", "start", "-q"], project)
+    exps = project / ".dvc/tmp/exps"
+    end = time.monotonic() + SECONDS
+    while not (project / "started").exists():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    for path in (*exps.glob("celery/*.pid"), *exps.glob("run/*/*.pid")):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process = psutil.Process(int(path.read_text().split()[0]))
+            for one in (process, *process.children(recursive=True)):
+                one.kill()
+    (project / "hold").unlink()
+    found, remedies = findings(project, warm)
+    assert [line.partition(": ")[2] for line in found] == ["was killed, and counts as running"]
+    mend(project, remedies, warm)
+    assert not list(exps.rglob("params.yaml"))
+    assert "Running" not in run(["dvc", "queue", "status"], project, **warm).stdout
     assert "Running" not in run(["dvc", "exp", "show", "--csv"], project, **warm).stdout
     assert findings(project, warm) == ([], [])
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -11,6 +12,7 @@ from tools.doctor.git import git
 
 EXPERIMENTS = Path(".dvc/tmp/exps")
 RECORDS = ("run/*/*.run", "standalone/run/*/*.run")
+QUEUE = "dvc-task"  # the location of what `dvc queue start` runs
 RUNNING, ENDED = 2, 3  # of DVC's TaskStatus; what is above has ended too
 REFS = "refs/exps/exec/"
 # What DVC leaves after a good run too: the experiment that was applied last, and what the last one began with.
@@ -29,9 +31,14 @@ def is_at_work() -> bool:
     return False
 
 
+def name_of(run: dict[str, Any], record: Path) -> str:
+    return str(run.get("name") or record.parent.name)
+
+
 def check_experiments() -> Iterator[Finding]:
     """One finding an experiment: DVC may have two records of it, and a copy of the project that it ran in."""
     left: dict[str, list[Path]] = {}
+    queued = set()
     for record in (path for pattern in RECORDS for path in sorted(EXPERIMENTS.glob(pattern))):
         try:
             run = json.loads(record.read_text(encoding="utf-8"))
@@ -41,11 +48,15 @@ def check_experiments() -> Iterator[Finding]:
         has_copy = copy.is_relative_to(EXPERIMENTS.resolve()) and copy.exists()
         # Where none of it is left, a record that says "preparing" is what a good run leaves.
         if run["status"] == RUNNING or (run["status"] < ENDED and has_copy):
-            folders = left.setdefault(run.get("name") or record.parent.name, [])
+            folders = left.setdefault(name_of(run, record), [])
             copies = [copy.relative_to(Path.cwd().resolve())] if has_copy else []
             folders += [folder for folder in (record.parent, *copies) if folder not in folders]
+            if run.get("location") == QUEUE:
+                queued.add(name_of(run, record))
     for name, folders in left.items():
-        yield Finding(f"experiment {name}", "was killed, and counts as running", f"rm -r {' '.join(map(str, folders))}")
+        # The queue has a record of its own, and without this one's folder `dvc exp show` fails on it.
+        leave = f"dvc queue kill {name}; dvc queue remove {name}; " if name in queued else ""
+        yield Finding(f"experiment {name}", "was killed, and counts as running", f"{leave}rm -r {' '.join(map(str, folders))}")
     for ref in git("for-each-ref", "--format=%(refname)", REFS).split():
         if ref not in LASTING:
             yield Finding("git", f"{ref} is left of a killed experiment", f"git update-ref -d {ref}")
