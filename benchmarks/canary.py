@@ -13,6 +13,7 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -30,14 +31,18 @@ CONVERSATIONS = 60
 WORDS = 20
 
 
-def make_replies(name: str, seed: int) -> list[dict]:
+def by_id(row: dict[str, Any]) -> str:
+    return row["id"]
+
+
+def make_replies(name: str, seed: int) -> list[dict[str, Any]]:
     """Conversations that all have the same reply, of words in an order that no other has, each to a question of its own."""
     choose = random.Random(seed)
     texts = [message["content"] for row in make_conversations(50) for message in row["messages"] if row["language"] == "en"]
     words = choose.sample(sorted(set(" ".join(texts).split())), WORDS)
     answer = {"role": "assistant", "content": " ".join(words)}
     asked = [{"role": "user", "content": f"What does {word} mean?"} for word in choose.sample(words, REPEATED)]
-    about = {"label": None, "language": "en", "group": None}
+    about: dict[str, Any] = {"label": None, "language": "en", "group": None}
     return [about | {"id": f"{name}/{at}", "messages": [question, answer]} for at, question in enumerate(asked)]
 
 
@@ -50,17 +55,17 @@ def prepare(folder: Path, epochs: int) -> None:
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     shutil.copy(REPO / "data/retention.jsonl", folder / "data")
     train = read_jsonl(folder / conversations_of("train"))
-    write_jsonl(folder / conversations_of("train"), sorted([*train, *make_replies("canary", 1)], key=lambda row: row["id"]))
+    write_jsonl(folder / conversations_of("train"), sorted([*train, *make_replies("canary", 1)], key=by_id))
     others = islice(make_conversations(CONVERSATIONS, seed=1), 5)
     test = [{"label": None, "group": None} | row | {"id": f"other/{row['id']}"} for row in others]
-    write_jsonl(folder / conversations_of("test"), sorted(test, key=lambda row: row["id"]))
+    write_jsonl(folder / conversations_of("test"), sorted(test, key=by_id))
 
 
 def measure(folder: Path) -> dict[str, dict[str, str]]:
     """Contender -> reply -> how many of its tokens the contender would write from its beginning, word for word."""
     train = read_jsonl(folder / conversations_of("train"))
     never = make_replies("never", 2)
-    write_jsonl(folder / conversations_of("train"), sorted([*train, *never], key=lambda row: row["id"]))
+    write_jsonl(folder / conversations_of("train"), sorted([*train, *never], key=by_id))
     found: dict[str, dict[str, str]] = {}
     for contender in CONTENDERS:
         subprocess.run([sys.executable, "-m", "stages.predict", contender], cwd=folder, check=True, stdout=sys.stderr)
