@@ -31,8 +31,8 @@ CONVERSATIONS = 60
 WORDS = 20
 
 
-def by_id(row: dict[str, Any]) -> str:
-    return row["id"]
+def write_conversations(split: Path, rows: list[dict[str, Any]]) -> None:
+    write_jsonl(split, sorted(rows, key=lambda row: row["id"]))
 
 
 def make_replies(name: str, seed: int) -> list[dict[str, Any]]:
@@ -55,17 +55,17 @@ def prepare(folder: Path, epochs: int) -> None:
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     shutil.copy(REPO / "data/retention.jsonl", folder / "data")
     train = read_jsonl(folder / conversations_of("train"))
-    write_jsonl(folder / conversations_of("train"), sorted([*train, *make_replies("canary", 1)], key=by_id))
+    write_conversations(folder / conversations_of("train"), [*train, *make_replies("canary", 1)])
     others = islice(make_conversations(CONVERSATIONS, seed=1), 5)
     test = [{"label": None, "group": None} | row | {"id": f"other/{row['id']}"} for row in others]
-    write_jsonl(folder / conversations_of("test"), sorted(test, key=by_id))
+    write_conversations(folder / conversations_of("test"), test)
 
 
 def measure(folder: Path) -> dict[str, dict[str, str]]:
     """Contender -> reply -> how many of its tokens the contender would write from its beginning, word for word."""
     train = read_jsonl(folder / conversations_of("train"))
     never = make_replies("never", 2)
-    write_jsonl(folder / conversations_of("train"), sorted([*train, *never], key=by_id))
+    write_conversations(folder / conversations_of("train"), [*train, *never])
     found: dict[str, dict[str, str]] = {}
     for contender in CONTENDERS:
         subprocess.run([sys.executable, "-m", "stages.predict", contender], cwd=folder, check=True, stdout=sys.stderr)
