@@ -31,8 +31,9 @@ CONVERSATIONS = 60
 WORDS = 20
 
 
-def write_conversations(split: Path, rows: list[dict[str, Any]]) -> None:
-    write_jsonl(split, sorted(rows, key=lambda row: row["id"]))
+def write_conversations(path: Path, rows: list[dict[str, Any]]) -> None:
+    ordered = sorted(rows, key=lambda row: row["id"])
+    write_jsonl(path, ordered)
 
 
 def make_replies(name: str, seed: int) -> list[dict[str, Any]]:
