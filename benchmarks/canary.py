@@ -13,6 +13,7 @@ import sys
 import tempfile
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -30,19 +31,20 @@ CONVERSATIONS = 60
 WORDS = 20
 
 
-def make_replies(name: str, seed: int) -> list[dict]:
+def write_conversations(path: Path, rows: list[dict[str, Any]]) -> None:
+    ordered = sorted(rows, key=lambda row: row["id"])
+    write_jsonl(path, ordered)
+
+
+def make_replies(name: str, seed: int) -> list[dict[str, Any]]:
     """Conversations that all have the same reply, of words in an order that no other has, each to a question of its own."""
     choose = random.Random(seed)
     texts = [message["content"] for row in make_conversations(50) for message in row["messages"] if row["language"] == "en"]
     words = choose.sample(sorted(set(" ".join(texts).split())), WORDS)
     answer = {"role": "assistant", "content": " ".join(words)}
     asked = [{"role": "user", "content": f"What does {word} mean?"} for word in choose.sample(words, REPEATED)]
-    about = {"label": None, "language": "en", "group": None}
+    about: dict[str, Any] = {"label": None, "language": "en", "group": None}
     return [about | {"id": f"{name}/{at}", "messages": [question, answer]} for at, question in enumerate(asked)]
-
-
-def id_of(row: dict) -> str:
-    return str(row["id"])
 
 
 def prepare(folder: Path, epochs: int) -> None:
@@ -54,20 +56,17 @@ def prepare(folder: Path, epochs: int) -> None:
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     shutil.copy(REPO / "data/retention.jsonl", folder / "data")
     train = read_jsonl(folder / conversations_of("train"))
-    known: list[dict] = sorted([*train, *make_replies("canary", 1)], key=id_of)
-    write_jsonl(folder / conversations_of("train"), known)
+    write_conversations(folder / conversations_of("train"), [*train, *make_replies("canary", 1)])
     others = islice(make_conversations(CONVERSATIONS, seed=1), 5)
     test = [{"label": None, "group": None} | row | {"id": f"other/{row['id']}"} for row in others]
-    test.sort(key=id_of)
-    write_jsonl(folder / conversations_of("test"), test)
+    write_conversations(folder / conversations_of("test"), test)
 
 
 def measure(folder: Path) -> dict[str, dict[str, str]]:
     """Contender -> reply -> how many of its tokens the contender would write from its beginning, word for word."""
     train = read_jsonl(folder / conversations_of("train"))
     never = make_replies("never", 2)
-    both: list[dict] = sorted([*train, *never], key=id_of)
-    write_jsonl(folder / conversations_of("train"), both)
+    write_conversations(folder / conversations_of("train"), [*train, *never])
     found: dict[str, dict[str, str]] = {}
     for contender in CONTENDERS:
         subprocess.run([sys.executable, "-m", "stages.predict", contender], cwd=folder, check=True, stdout=sys.stderr)

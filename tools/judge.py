@@ -89,7 +89,7 @@ def ask(path: Path, number: int, model: str) -> None:
     pairs = read_pairs()
     chosen = pairs.loc[pairs["hash"].map(lambda pair: hashlib.sha256(pair.encode()).hexdigest()).sort_values().index[:number]]
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
-    rows = chosen.to_dict("records")
+    rows: list[dict[str, Any]] = [dict(zip(chosen.columns, row, strict=True)) for row in chosen.itertuples(index=False)]
     write_jsonl(path, [request_of(row, messages_of[row["id"]][: row["turn"]], order, model) for order in ORDERS for row in rows])
     print(f"{path}: {plural(len(rows), 'pair')}, each in both orders; it holds the texts of your test conversations")
 
