@@ -74,10 +74,11 @@ def write_run(
     source: str = "pairs",
     references: Reply = reference,
     together: tuple[str, ...] = (),
+    base_says: int = 1,
 ) -> None:
     """What a run leaves in the work tree and in the cache. `dropped`: train conversation -> why clean dropped it.
 
-    `together`: conversations that are one group.
+    `together`: conversations that are one group. `base_says`: the first token of the base model's replies to general prompts.
     """
     changed = tiny_params()
     for name, value in (params or {}).items():
@@ -91,6 +92,8 @@ def write_run(
         write_json(Path("models/base.json"), pin or PIN)
         said = {**CONDITIONS, **(conditions or {})}
         base = predicted(likely(5, 9), lambda _: "no", train, 25.0, LABELS, source)
+        for row in base:
+            row["reply_ids"] = row["reply_ids"] and [base_says, *row["reply_ids"]]
         write_predictions(predictions_of("base"), base, said)
         write_predictions(predictions_of("tuned"), predicted(nll, replies, train, 15.0, labels, source), said)
         examples_of("validation").parent.mkdir(parents=True)

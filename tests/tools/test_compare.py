@@ -49,11 +49,13 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "nll": likely(-1, 5), "dropped": {"pairs/0100": "refusal"}, "repaired": ("pairs/0101",),
             "params": {"clean.refusals": "drop"},
         },
+        "other_ids": {"nll": likely(-1, 4), "source": "chats"},
         "other_test": {"nll": likely(-1, 4), "questions": "another question"},
         "other_precision": {"nll": likely(-1, 4), "conditions": {"environment": {"precision": "bfloat16", "device": "cpu"}}},
         "other_decoding": {"nll": likely(-1, 4), "conditions": {"decoding": "beam search"}},
         "other_limit": {"nll": likely(-1, 4), "conditions": {"max_new_tokens": 50, "batch_size": 8}},
         "other_tokenizer": {"nll": likely(-1, 4), "labels": 8, "pin": {**PIN, "tokenizer": {"tokenizer.json": {"sha256": "ef"}}}},
+        "other_base_replies": {"nll": likely(-1, 4), "base_says": 7},
         "regrouped": {"nll": likely(-1, 1), "together": ("pairs/0003", "pairs/0004")},
         "labels": {"nll": likely(0), "replies": lambda number: LABELS[number % 3], **CLASSIFICATION},
         "wrong": {"nll": likely(-1, 1), "replies": lambda number: ("no", "no", "of course")[number % 3], **CLASSIFICATION},
@@ -130,11 +132,12 @@ def test_conversations_that_left_or_were_cleaned_differently_are_named_with_the_
 
 
 def test_another_test_set_is_not_comparable_and_no_number(repository: Path) -> None:
-    found = compare(repository, "start", "other_test")
-    assert found["verdict"] == "not comparable"
-    assert "tuned" not in found["metrics"]
-    assert {name for name, claim in found["claims"].items() if claim["estimate"] is not None} == {"forgot"}
-    assert found["replies"] is None
+    for name in ("other_test", "other_ids"):  # other messages under the same ids, and other ids
+        found = compare(repository, "start", name)
+        assert found["verdict"] == "not comparable"
+        assert "tuned" not in found["metrics"]
+        assert {claim for claim, made in found["claims"].items() if made["estimate"] is not None} == {"forgot"}
+        assert (found["replies"], found["notes"]) == (None, [])
 
 
 def test_another_precision_or_decoding_leaves_the_claims_about_likelihoods(repository: Path) -> None:
@@ -159,6 +162,12 @@ def test_across_tokenizers_likelihoods_are_compared_by_the_byte(repository: Path
     assert (claim["base"], claim["tuned"], claim["estimate"]) == pytest.approx((values["a"], values["b"], values["change"]))
     assert "perplexity" not in found["metrics"]["tuned"]
     assert "forgot" in found["comparability"]["withheld"]
+
+
+def test_what_was_forgotten_is_compared_only_of_the_same_replies(repository: Path) -> None:
+    claims = compare(repository, "start", "other_base_replies")["claims"]
+    assert claims["forgot"]["reason"] == "the base models' replies to the general prompts differ"
+    assert claims["better"]["verdict"] == "less"
 
 
 def test_replies_that_changed_stand_side_by_side_where_both_revisions_show_them(repository: Path) -> None:

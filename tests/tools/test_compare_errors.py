@@ -99,6 +99,20 @@ def test_what_was_not_run_since_is_said(copy: Path) -> None:
     assert "metrics/tuned.json of B is not what its dvc.lock records: `dvc repro` is due." in notes
 
 
+def test_a_rate_that_dvc_writes_with_an_exponent_alone_is_the_one_in_params(copy: Path) -> None:
+    for name, found, written in (
+        ("params.yaml", "learning_rate: 0.0004", "0.00005"),
+        ("dvc.lock", "learning_rate: 0.0004", "5e-05"),
+    ):
+        text = (copy / name).read_text(encoding="utf-8")
+        assert found in text
+        (copy / name).write_text(text.replace(found, f"learning_rate: {written}"), encoding="utf-8")
+    with contextlib.chdir(copy):
+        found = compare_two(["HEAD"], fetch=False)
+    assert found["notes"] == []
+    assert found["params"] == [{"name": "train.learning_rate", "a": 4e-4, "b": 5e-05}]
+
+
 def test_without_experiments_the_command_that_makes_one_is_named(repository: Path) -> None:
     with contextlib.chdir(repository), pytest.raises(ReprotuneError, match="dvc exp run --queue"):
         find_best([], fetch=False)

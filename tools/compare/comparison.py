@@ -94,6 +94,7 @@ def compare(a: Run, b: Run) -> Comparison:
     flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
     data = changed_data(a, b)
     metrics = changed_metrics(a, b, comparability)
+    one_test = all(one["name"] != "test" for one in comparability["differences"])
     return {
         "a": {"name": a.revision.name, "commit": a.revision.commit},
         "b": {"name": b.revision.name, "commit": b.revision.commit},
@@ -113,7 +114,7 @@ def compare(a: Run, b: Run) -> Comparison:
             for name, run in (("A", a), ("B", b))
             for path, why in sorted(run.missing.items())
         ],
-        "notes": [*notes_from_git(verdict, metrics), *both.notes, *notes_on(a, "A"), *notes_on(b, "B")],
+        "notes": [*notes_from_git(verdict, metrics), *(both.notes if one_test else []), *notes_on(a, "A"), *notes_on(b, "B")],
     }
 
 

@@ -7,8 +7,27 @@ from typing import Any, NamedTuple
 import yaml
 
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.params import Yaml12Loader
 
 LOCK = Path("dvc.lock")
+
+
+class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML 1.2's scalars, as DVC writes them and params.yaml is read, at libyaml's speed: `5e-05` is a number."""
+
+    yaml_implicit_resolvers = Yaml12Loader.yaml_implicit_resolvers
+
+
+Loader.add_constructor("tag:yaml.org,2002:int", lambda _loader, node: int(node.value))
+Loader.add_constructor("tag:yaml.org,2002:float", lambda _loader, node: float(node.value))
+
+
+def read_yaml(content: bytes) -> Any:
+    """
+    >>> read_yaml(b"{rate: 5e-05, remove: no, md5: '0123'}")
+    {'rate': 5e-05, 'remove': 'no', 'md5': '0123'}
+    """
+    return yaml.load(content, Loader=Loader)
 
 
 class Entry(NamedTuple):
@@ -29,7 +48,7 @@ def parse_lock(content: bytes, where: str) -> Lock:
         ReprotuneError: it is no lock.
     """
     try:
-        document = yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        document = read_yaml(content)
         return {name: parse_entry(stage) for name, stage in document["stages"].items()}
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
         raise ReprotuneError(

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.params import Yaml12Loader
 from tools.compare import git
-from tools.compare.lock import LOCK, Lock, parse_lock
+from tools.compare.lock import LOCK, Lock, parse_lock, read_yaml
 
 WORKSPACE = "workspace"
 PARAMS = Path("params.yaml")
@@ -51,7 +50,7 @@ class Revision(NamedTuple):
 
     def read_params(self) -> dict[str, object]:
         try:
-            document = yaml.load((self.read(PARAMS) or b"").decode(), Loader=Yaml12Loader)
+            document = read_yaml(self.read(PARAMS) or b"")
         except (yaml.YAMLError, UnicodeDecodeError):
             raise ReprotuneError(f"{PARAMS} of {self}: not valid YAML; mend it, or name another revision") from None
         if not isinstance(document, dict):
