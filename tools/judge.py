@@ -11,7 +11,7 @@ import argparse
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,7 +68,7 @@ def first_is_tuned(pair: str, order: str) -> bool:
     return (hashlib.sha256(pair.encode()).digest()[0] % 2 == 1) == (order == ORDERS[0])
 
 
-def request_of(row: Mapping[Hashable, Any], messages: Sequence[Message], order: str, model: str) -> dict[str, object]:
+def request_of(row: dict[str, Any], messages: Sequence[Message], order: str, model: str) -> dict[str, object]:
     """A line of OpenAI's batch format."""
     said = "\n\n".join(f"[{message['role']}]\n{reply_text(message)}" for message in messages)
     replies = [row["tuned_reply"], row["base_reply"]]
