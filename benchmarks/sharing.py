@@ -63,6 +63,8 @@ def measure(servers: Any, kind: str, folder: Path) -> None:
 
 
 def main() -> None:
+    if "up to date" not in run(Path.cwd(), Path.home(), "dvc", "repro", "--dry"):
+        sys.exit("the pipeline is not up to date here: run `dvc repro` and commit before measuring")
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     servers = importlib.import_module("servers")
     for kind in ("ssh", "s3"):
