@@ -154,11 +154,15 @@ def test_after_a_killed_experiment_the_doctors_remedies_leave_nothing(
 
 
 def kill_queue(exps: Path) -> None:
+    """And wait until the system has forgotten them: DVC takes a dead process that nobody has asked after for one that lives."""
+    killed = []
     for path in (*exps.glob("celery/*.pid"), *exps.glob("run/*/*.pid")):
         with contextlib.suppress(psutil.NoSuchProcess):
             process = psutil.Process(int(path.read_text().split()[0]))
             for one in (process, *process.children(recursive=True)):
                 one.kill()
+                killed.append(one)
+    assert not psutil.wait_procs(killed, timeout=SECONDS)[1]
 
 
 def test_after_a_killed_queue_the_doctors_remedies_leave_nothing(project: Path, warm: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ import torch
 from conftest import REPO, make_project, run, tiny_params, write_conversations, write_params
 from evaluation import CONDITIONS, PIN
 from pydantic import TypeAdapter
-from test_readme import commands
+from test_readme import read
 from transformers import AutoTokenizer
 
 from stages.collect.__main__ import assign_ids
@@ -95,7 +95,7 @@ def test_the_command_of_the_page_makes_a_classifier_of_the_packaged_corpus(
     params["collect"]["sources"] = {"chatterbot_english": SOURCE}
     write_params(folder, params)
     run(["git", "commit", "-qam", "the packaged corpus"], folder)
-    [command] = [block for block in commands("docs/evaluation.md") if "reply=label" in block]
+    [command] = [line for line in read("docs/evaluation.md").splitlines() if "reply=label" in line]
     run(["bash", "-c", command], folder, **warm)
     tuned, comparison, claims = (read_json(folder / f"metrics/{name}.json") for name in ("tuned", "comparison", "claims"))
     assert {"accuracy", "macro_f1", "invalid_reply", "log_loss"} <= set(tuned)
