@@ -16,9 +16,6 @@ STAGES = {
 }
 
 
-pytestmark = pytest.mark.slow
-
-
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a remote, all of it whole."""
