@@ -408,7 +408,6 @@ def run_stage(folder: Path, endpoint: str, revision: str) -> subprocess.Complete
     return run_python(folder, endpoint, "-m", "stages.base_model")
 
 
-@pytest.mark.slow
 def test_a_hub_model_is_fetched_at_the_pinned_commit_without_pickles_and_code(folder: Path) -> None:
     with serve(folder / "tiny_model") as (endpoint, asked):
         done = run_stage(folder, endpoint, COMMIT)

@@ -31,7 +31,6 @@ def config_of(folder: Path, name: str = "config") -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-@pytest.mark.slow
 def test_a_folder_is_made_tried_and_checked_and_open_to_its_group_whatever_the_umask(started: Path) -> None:
     """What a second user meets who pushes after the first one; DVC's own objects and its run cache among them."""
     (started / "dvc.yaml").write_text(
@@ -57,7 +56,6 @@ def test_a_folder_is_made_tried_and_checked_and_open_to_its_group_whatever_the_u
         assert setting in config_of(started)
 
 
-@pytest.mark.slow
 def test_an_object_that_was_altered_is_refused_on_its_way_in(started: Path) -> None:
     remote(started, "add", "damaged", "../damaged")
     run(["dvc", "repro", "-q"], started)
