@@ -295,3 +295,13 @@ def write_conversations(path: Path, conversations: list[Conversation]) -> None:
 def messages_key(messages: list[Message]) -> str:
     """What exact duplicates have in common: roles and normalised texts."""
     return json.dumps([[message["role"], normalize(message["content"])] for message in messages])
+
+
+@pytest.fixture(scope="module")
+def pushed(finished_project: Path, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished project with a remote that has everything. Clone it."""
+    folder = copy_project(finished_project, tmp_path_factory.mktemp("pushed") / "project")
+    run(["dvc", "remote", "add", "-d", "-q", "team", str(folder.parent / "remote")], folder, **warm)
+    run(["git", "commit", "-qam", "a remote"], folder)
+    run(["dvc", "push", "-q"], folder, **warm)
+    return folder

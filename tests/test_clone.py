@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import CHATML, copy_project, run, tiny_params
+from conftest import CHATML, run, tiny_params
 from test_dag import AFTER, edit_params, ran
 
 MORE = {"messages": [{"role": "user", "content": "What is new?"}, {"role": "assistant", "content": "This source is."}]}
@@ -23,16 +23,6 @@ CHANGES = {  # of what in which section, and what has to run then
     "evaluate": ("evaluate", {"confidence": 0.9}, AFTER["evaluate"]),
     "report": ("report", {"replies": 2}, AFTER["report"]),
 }
-
-
-@pytest.fixture(scope="module")
-def pushed(finished_project: Path, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished project with a remote that has its results, and nothing else."""
-    folder = copy_project(finished_project, tmp_path_factory.mktemp("pushed") / "project")
-    run(["dvc", "remote", "add", "-d", "-q", "team", str(folder.parent / "remote")], folder, **warm)
-    run(["git", "commit", "-qam", "a remote"], folder)
-    run(["dvc", "push", "-q"], folder, **warm)
-    return folder
 
 
 def clone_of(pushed: Path, folder: Path) -> Path:

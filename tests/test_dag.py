@@ -472,16 +472,6 @@ def test_forced_again_elsewhere_gives_the_same_lock(finished_project: Path, tiny
         assert path.read_bytes() == (folder / path.relative_to(finished_project)).read_bytes()
 
 
-@pytest.fixture(scope="module")
-def pushed(finished_project: Path, warm: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The finished project with a remote that has everything. Clone it."""
-    folder = copy_project(finished_project, tmp_path_factory.mktemp("pushed") / "project")
-    run(["dvc", "remote", "add", "-d", "-q", "team", str(folder.parent / "remote")], folder, **warm)
-    run(["git", "commit", "-qam", "a remote"], folder)
-    run(["dvc", "push", "-q"], folder, **warm)
-    return folder
-
-
 def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(
     pushed: Path, warm: dict[str, str], tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ from stages.lib.records.predictions import predictions_of
 from stages.lib.records.scores import Claim
 from stages.lib.records.tokenized import examples_of
 from stages.report.gates import METRICS
+from stages.report.seeds import SEEDS
 from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
 from tools.compare.claims import SeedNoise, Verdict, confidence_of, find_seed_noise, make, verdict_of
 from tools.compare.data import DataChanges, changed_data
@@ -18,7 +19,6 @@ from tools.compare.pairs import pair_runs
 from tools.compare.run import Run
 from tools.compare.sentences import headline, sentence
 
-SEEDS = METRICS / "seeds.json"
 REPLIES_SHOWN = 5  # of the best, and of the worst
 OF_TOKENS = ("perplexity", "labels")
 OF_LIKELIHOODS = (
