@@ -14,9 +14,9 @@ ACTIVATE := . $(VENV)/bin/activate
 INSTALL := $(VENV)/bin/python requirements/install.py
 TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
 
-# Side by side, a thread each; Python keeps what it compiles. Which code the tests reach is measured where `test-all` is asked for:
-# it takes time. There the properties are tried on more examples too.
-PYTEST := PYTHONDONTWRITEBYTECODE= python -m pytest -n logical --maxprocesses 4 --dist worksteal
+# Side by side, a thread each, and one more than there are cores, since some wait; Python keeps what it compiles. Which code the
+# tests reach is measured where `test-all` is asked for: it takes time. There the properties are tried on more examples too.
+PYTEST := PYTHONDONTWRITEBYTECODE= python -m pytest -n $$(python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))') --dist worksteal
 MEASURED := $(if $(filter test-all,$(MAKECMDGOALS)),--cov --cov-report=)
 
 .PHONY: run env chat test test-all lint hooks bench constraints

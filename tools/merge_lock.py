@@ -10,13 +10,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from stages.lib.core.errors import ReprotuneError
 from tools.console import run_tool
 
 KEEP = "true"  # the command that does nothing and succeeds: the file stays as it is on our branch
-Stages = dict[str, Any]
+Stages = dict[str, object]
 
 
 def merge_stages(base: Stages, ours: Stages, theirs: Stages) -> Stages:

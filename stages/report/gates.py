@@ -3,7 +3,7 @@
 import operator
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Literal, TypedDict
 
 from pydantic import Field, model_validator
 
@@ -52,7 +52,7 @@ class Outcome(TypedDict):
     reason: str | None
 
 
-def check_gate(gate: Gate, values: dict[str, Any] | None, reasons: dict[str, str]) -> Outcome:
+def check_gate(gate: Gate, values: dict[str, object] | None, reasons: dict[str, str]) -> Outcome:
     """A metric that is not there, or null, fails: what was not measured was not kept."""
     [(bound, limit)] = gate.bounds()
     file, *parents, name = gate.metric.split(".")

@@ -88,7 +88,7 @@ def test_seeds_run_once_each_also_after_a_kill_and_the_report_says_their_spread(
     os.killpg(killed.pid, signal.SIGKILL)
     killed.wait()
     assert refs(folder) == ["seed-0"]
-    again = run(command, folder)
+    again = run(command, folder, **warm)
     assert "seed 1:" in again.stderr
     assert "seed 0:" not in again.stderr
     noise = json.loads((folder / "metrics/seeds.json").read_text(encoding="utf-8"))

@@ -144,7 +144,7 @@ def checkpoint_names(folder: Path) -> set[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_process(prepared: Path, tmp_path: Path) -> None:
     def prepared_long(name: str) -> Path:
-        return prepare(prepared, tmp_path / name, max_steps=60, num_train_epochs=99, lora_dropout=0.2)
+        return prepare(prepared, tmp_path / name, max_steps=30, num_train_epochs=99, lora_dropout=0.2)
 
     two = {"REPROTUNE_TRAIN_PROCESSES": "2", "REPROTUNE_CHECKPOINT_SECONDS": "0"}
     command = [sys.executable, "-m", "stages.train"]

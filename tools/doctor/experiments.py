@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -31,7 +30,7 @@ def is_at_work() -> bool:
     return False
 
 
-def name_of(run: dict[str, Any], record: Path) -> str:
+def name_of(run: dict[str, object], record: Path) -> str:
     return str(run.get("name") or record.parent.name)
 
 

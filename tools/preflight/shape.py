@@ -1,7 +1,7 @@
 """A model in numbers, before any weight is read: parameters, and for each token the features that its layers read and write."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -140,7 +140,7 @@ def find_trained(own: Linears, modules: dict[str, torch.nn.Module], method: Meth
     return {name: module for name, module in own.items() if hasattr(modules[name.removesuffix(".base_layer")], "lora_A")}
 
 
-def find_norms(modules: dict[str, Any], queries: int, keys: int) -> dict[str, int]:
+def find_norms(modules: dict[str, torch.nn.Module], queries: int, keys: int) -> dict[str, int]:
     """Each norm's features. One of each head reads all heads, though its weight has one head's features."""
     of_heads = {"q_norm": queries, "k_norm": keys}
     return {
