@@ -15,7 +15,7 @@ from stages.lib.core.errors import ReprotuneError
 from tools.console import run_tool
 
 
-def read_plots(revisions: list[str]) -> dict[str, object]:
+def read_plots(revisions: list[str]) -> dict[str, Any]:
     """Plot name -> complete Vega-Lite specification, from `dvc plots`."""
     command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)

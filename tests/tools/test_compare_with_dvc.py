@@ -20,9 +20,7 @@ def test_a_run_is_the_same_as_itself_and_nothing_is_out_of_reach(
 
 
 @pytest.mark.slow
-def test_an_experiment_is_compared_by_its_name_and_ranked(
-    finished_project: Path, warm: dict[str, str], tmp_path: Path
-) -> None:
+def test_an_experiment_is_compared_by_its_name_and_ranked(finished_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
     project = copy_project(finished_project, tmp_path / "project")
     run(["dvc", "exp", "run", "-q", "-n", "faster", "-S", "train.learning_rate=0.01"], project, **warm)
     found = compare(project, warm, "HEAD", "faster")

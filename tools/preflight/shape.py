@@ -144,9 +144,9 @@ def find_norms(modules: dict[str, torch.nn.Module], queries: int, keys: int) -> 
     """Each norm's features. One of each head reads all heads, though its weight has one head's features."""
     of_heads = {"q_norm": queries, "k_norm": keys}
     return {
-        name: of_heads.get(name.rpartition(".")[2], module.weight.shape[-1])
+        name: of_heads.get(name.rpartition(".")[2], weight.shape[-1])
         for name, module in modules.items()
-        if "Norm" in type(module).__name__ and hasattr(module, "weight")
+        if "Norm" in type(module).__name__ and isinstance(weight := getattr(module, "weight", None), torch.Tensor)
     }
 
 
