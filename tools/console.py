@@ -58,7 +58,7 @@ def names_credential(option: str) -> bool:
 
 
 def remote_errors() -> tuple[type[Exception], ...]:
-    """For an `except`: what a remote, or settings that it can't work with, may raise; a fault of the code itself is not among it."""
+    """For an `except`: what a remote may raise, or settings that it can't work with; a fault of the code is not among it."""
     loaded = ((sys.modules[module], names) for module, names in OF_REMOTES.items() if module in sys.modules)
     return OSError, ValueError, ImportError, *(getattr(module, name) for module, names in loaded for name in names)
 

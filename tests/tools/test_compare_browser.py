@@ -80,7 +80,9 @@ def test_replies_of_both_stand_side_by_side_those_that_lost_most_first_and_are_f
 ) -> None:
     browser.open(pages["both"])
     assert search(browser) == f"{NUMBER} of {NUMBER} replies"
-    sides = browser.run("[...document.querySelector('#rows article').querySelectorAll('.side h4 .en')].map((one) => one.innerText)")
+    sides = browser.run(
+        "[...document.querySelector('#rows article').querySelectorAll('.side h4 .en')].map((one) => one.innerText)"
+    )
     assert sides[:3] == ["Prompt", "Reference", "Base of both"]
     assert {"A, tuned", "B, tuned"} <= set(sides)
     places = "['.base', '.tuned'].map((one) => document.querySelector(`#rows .side${one}`).getBoundingClientRect().top)"
@@ -133,8 +135,10 @@ def test_dark_where_the_system_is_and_the_curves_of_both_differ_in_more_than_col
     for dark in (False, True):
         browser.show_as(1280, dark=dark)
         browser.open(pages["both"])
-        styles = [browser.run(f"(({{stroke, strokeDasharray}}) => [stroke, strokeDasharray])"
-                              f"(getComputedStyle(document.querySelector('.plot .validation_{run}')))") for run in "ab"]  # fmt: skip
+        style = (
+            "(({stroke, strokeDasharray}) => [stroke, strokeDasharray])(getComputedStyle(document.querySelector('.plot .%s')))"
+        )
+        styles = [browser.run(style % f"validation_{run}") for run in "ab"]
         assert styles[0][0] != styles[1][0]
         assert styles[0][1] != styles[1][1] == "none"
         colours.append(browser.run("getComputedStyle(document.body).backgroundColor"))

@@ -72,7 +72,7 @@ def without_params(copy: Path) -> None:
 
 
 def with_metrics_of_another_layout(copy: Path) -> None:
-    (copy / "metrics").mkdir()
+    (copy / "metrics").mkdir(exist_ok=True)
     (copy / "metrics/tuned.json").write_text("[1, 2]\n")
     (copy / "metrics/scores.json").write_text('{"perplexity": 3}\n')
 

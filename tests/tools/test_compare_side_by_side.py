@@ -92,7 +92,14 @@ def test_the_verdict_comes_first_then_what_was_done_for_it(tree: Element) -> Non
     assert "B 比 A 好：困惑度是 A 的 0.9" in verdict
     assert "A: start" in verdict
     changes = section(tree, "changes").text()
-    for said in ("train.learning_rate", "0.0004", "0.0002", "train, now dropped, refusal", "训练集，现在被丢弃（refusal）", "pairs/0100"):
+    for said in (
+        "train.learning_rate",
+        "0.0004",
+        "0.0002",
+        "train, now dropped, refusal",
+        "训练集，现在被丢弃（refusal）",
+        "pairs/0100",
+    ):
         assert said in changes
     rows = {row.all("th")[0].text(): row.text() for row in section(tree, "changes").all("tr")}
     assert "params train.learning_rate" in rows["train"]
@@ -119,7 +126,7 @@ def test_base_models_that_reply_otherwise_are_told_apart(repository: Path) -> No
     assert [one[:2] for one in data["replies"][0][10]] == [["beside_a", "no"], ["beside_b", "base 0"]]
 
 
-def test_texts_of_others_stay_texts(page: str, tree: Element) -> None:
+def test_texts_of_others_stay_texts(tree: Element) -> None:
     assert len(tree.all("script")) == 3
     assert not [one for one in tree.all() if {"src", "style", "onerror"} & set(one.attributes)]
     assert any(HOSTILE in str(row[3]) for row in data_of(tree)["replies"])
@@ -161,14 +168,19 @@ def test_without_the_tables_the_page_says_what_is_missing(repository: Path, tmp_
 
 
 PAIRS = [
-    ("start", "changed"), ("changed", "start"), ("start", "start"), ("empty", "start"), ("start", "hidden"), ("start", "other_test"),
-    ("start", "other_decoding"), ("start", "other_tokenizer"), ("start", "other_base"),
+    ("start", "changed"), ("changed", "start"), ("start", "start"), ("empty", "start"), ("start", "hidden"),
+    ("start", "other_test"), ("start", "other_decoding"), ("start", "other_tokenizer"), ("start", "other_base"),
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def trees(repository: Path) -> dict[tuple[str, str], Element]:
+    return {names: read(page_of(repository, *names)) for names in PAIRS}
+
+
 @pytest.mark.parametrize("names", PAIRS, ids="-".join)
-def test_all_that_the_page_says_stands_in_both_languages(repository: Path, names: tuple[str, str]) -> None:
-    tree = read(page_of(repository, *names))
+def test_all_that_the_page_says_stands_in_both_languages(trees: dict[tuple[str, str], Element], names: tuple[str, str]) -> None:
+    tree = trees[names]
     spans = [one for one in tree.all("span") if one.attributes.get("class") in ("en", "zh")]
     classes = Counter(one.attributes["class"] for one in spans)
     assert classes["en"] == classes["zh"] > 50
@@ -178,9 +190,10 @@ def test_all_that_the_page_says_stands_in_both_languages(repository: Path, names
         assert paragraph.all("span") or not re.search("[a-z]{3} [a-z]{2}", paragraph.text()) or paragraph.attributes.get("dir")
 
 
-def test_every_reference_within_the_page_has_its_one_target_and_every_table_a_caption(repository: Path) -> None:
-    for names in PAIRS:
-        tree = read(page_of(repository, *names))
+def test_every_reference_within_the_page_has_its_one_target_and_every_table_a_caption(
+    trees: dict[tuple[str, str], Element],
+) -> None:
+    for tree in trees.values():
         ids = Counter(one.attributes["id"] for one in tree.all() if "id" in one.attributes)
         assert set(ids.values()) == {1}
         named = {one.attributes["aria-labelledby"] for one in tree.all() if "aria-labelledby" in one.attributes}
@@ -197,7 +210,7 @@ def test_every_reference_within_the_page_has_its_one_target_and_every_table_a_ca
 def test_each_sentence_has_the_same_values_in_both_languages() -> None:
     for english, chinese in [*SENTENCES.items(), *OF_DATA.items()]:
         assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", chinese)), english
-        assert CHINESE.search(chinese), english
+        assert CHINESE.search(chinese) or english == "{one}; {more}", english
     for words in (texts.WORDS, texts.OF_SCRIPTS):
         for key, both in words.items():
             assert sorted(re.findall(r"\{\w+\}", both.en)) == sorted(re.findall(r"\{\w+\}", both.zh)), key

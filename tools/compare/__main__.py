@@ -33,7 +33,9 @@ def parse_arguments() -> argparse.Namespace:
         "--best", action="store_true", help="rank experiments by validation loss, and say whether the best is luck"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.md, compare.html, compare.json and loss.svg there too")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write compare.md, compare.html, compare.json and loss.svg there too"
+    )
     parser.add_argument("--no-fetch", action="store_true", help="ask no remote for what is not in the cache")
     options = parser.parse_args()
     if not options.best and len(options.revisions) > len("AB"):
@@ -46,7 +48,8 @@ def read_two(names: list[str], fetch: bool) -> tuple[Run, Run]:
     a, b = find_revisions(*(*names, None, None)[:2])
     store = Store(fetch)
     runs = read_before(a, store), read_run(b, store)
-    bring(runs)
+    if runs[0].why_none is None:
+        bring(runs)
     return runs
 
 

@@ -20,8 +20,8 @@ class Interval(TypedDict):
 
 
 class Beside(TypedDict):
-    """A tuned model less, or over, another model. `measure`: as in metrics/contenders.json. `same`: whether it is the same replies
-    of the other one.
+    """A tuned model less, or over, another model. `measure`: as in metrics/contenders.json. `same`: whether A and B were held
+    against the same replies of it.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Votes(TypedDict):
 
 
 class Others(TypedDict):
-    """`models`: of those that both runs have; `only_a`, `only_b`: names of the rest. `votes`: None where one of the runs has none."""
+    """`models`: of those that both runs have; `only_a`, `only_b`: names of the rest. `votes`: None where one run has none."""
 
     models: list[Beside]
     only_a: list[str]

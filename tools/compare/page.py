@@ -181,13 +181,14 @@ def others(found: Comparison) -> Section:
         for one in models
     ]  # fmt: skip
     lines = ["", *cut(table(["against", "", "A", "B", ""], rows))] if rows else []
-    alone = [(name, run) for run, key in (("A", "only_a"), ("B", "only_b")) for name in found["others"][key]]  # type: ignore[literal-required]
+    alone = [(name, "A") for name in found["others"]["only_a"]] + [(name, "B") for name in found["others"]["only_b"]]
     lines += ["", *(f"- Only {run} has replies by {code(name)}." for name, run in alone)] if alone else []
     if votes:
         lines += [
             "",
-            f"People preferred A's tuned model to base in {with_interval(votes['a'])} of {plural(votes['votes_a'], 'vote')}, B's in "
-            f"{with_interval(votes['b'])} of {plural(votes['votes_b'], 'vote')} (ties split): {with_interval(votes['change'])}.",
+            f"People preferred A's tuned model to base in {with_interval(votes['a'])} of {plural(votes['votes_a'], 'vote')}, "
+            f"B's in {with_interval(votes['b'])} of {plural(votes['votes_b'], 'vote')} (ties split), a difference of "
+            f"{with_interval(votes['change'])}.",
         ]
     return ["### Other models and votes", *lines] if lines else []
 

@@ -42,7 +42,10 @@ def md5_of(content: bytes) -> str:
 
 @dataclass
 class Run:
-    """`metrics`: a file of metrics/ -> its values. `missing`: an out that could not be read -> why. `why_none`: why there is no run."""
+    """`metrics`: a file of metrics/ -> its values. `missing`: an out that could not be read -> why.
+
+    `why_none`: why there is no run.
+    """
 
     revision: Revision
     lock: Lock
@@ -144,7 +147,9 @@ def read_before(revision: Revision, store: Store) -> Run:
     """What another run is held against, as far as there is one: the first run of a project has none before it."""
     metrics, params = read_metrics(revision), revision.read_params() if revision.read(PARAMS) is not None else {}
     if "tuned" not in metrics:
-        return Run(revision, {}, params, metrics, {}, store, why_none=f"{revision} has no run, so there is nothing to compare with")
+        return Run(
+            revision, {}, params, metrics, {}, store, why_none=f"{revision} has no run, so there is nothing to compare with"
+        )
     lock = revision.read_lock() if revision.read(LOCK) is not None else {}
     return Run(revision, lock, params, metrics, read_comparability(revision), store)
 

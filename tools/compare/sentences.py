@@ -55,7 +55,10 @@ NAMES: dict[Language, dict[ClaimName, str]] = {
         "better": "better", "forgot": "forgot", "broken": "broken replies", "length": "length",
         "wording": "likeness to the references", "memorised": "memorised",
     },
-    "zh": {"better": "更好", "forgot": "遗忘", "broken": "有毛病的回复", "length": "长度", "wording": "与参考的相似", "memorised": "记忆"},
+    "zh": {
+        "better": "更好", "forgot": "遗忘", "broken": "有毛病的回复", "length": "长度", "wording": "与参考的相似",
+        "memorised": "记忆",
+    },
 }  # fmt: skip
 MORE_OF: dict[Language, dict[ClaimName, str]] = {  # what would decide; test conversations where nothing else is named
     "en": {"forgot": "general prompts", "memorised": "training or test conversations"},
@@ -123,7 +126,7 @@ def sentence(claim: Claim, language: Language = "en", reason: str | None = None)
 def figures(claim: Claim, language: Language = "en") -> str:
     measure, interval = claim["measure"], ""
     if claim["low"] is not None:
-        ends = {end: change(claim[end], measure, language) for end in ("low", "high")}  # type: ignore[literal-required]
+        ends = {end: change(claim[end], measure, language) for end in ("low", "high")}
         interval = WORDS[language]["interval"].format(**ends)
     return MEASURES[language][measure].format(
         estimate=change(claim["estimate"], measure, language),

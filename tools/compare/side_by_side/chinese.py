@@ -53,7 +53,8 @@ SENTENCES = {
         "只换随机种子，两次运行最多相差 {far}（{number} 个种子）；这里的变化不比它大",
     "by another seed alone, two runs differ by up to a factor of {far} ({number} seeds)":
         "只换随机种子，两次运行最多相差 {far} 倍（{number} 个种子）",
-    "by another seed alone, two runs differ by up to {far} ({number} seeds)": "只换随机种子，两次运行最多相差 {far}（{number} 个种子）",
+    "by another seed alone, two runs differ by up to {far} ({number} seeds)":
+        "只换随机种子，两次运行最多相差 {far}（{number} 个种子）",
     # Out of reach
     "no remote is set up; `python -m tools.remote add` does it, where someone has pushed them":
         "没有设置远程存储；如果有人推送过，用 `python -m tools.remote add` 设置",

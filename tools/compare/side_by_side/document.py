@@ -68,7 +68,11 @@ def said_of_replies(found: Comparison, replies: PageReplies | str) -> Both | Non
 def render_page(found: Comparison, a: Run, b: Run) -> str:
     replies = find_replies(a, b, found["comparability"]["per_token"])
     said, own, data = said_of_replies(found, replies), found["against_base"], found["data"]
-    shown = None if isinstance(replies, str) or any(one["name"] == "test" for one in found["comparability"]["differences"]) else replies
+    shown = (
+        None
+        if isinstance(replies, str) or any(one["name"] == "test" for one in found["comparability"]["differences"])
+        else replies
+    )
     losses, steps = tables.loss_chart(found)
     unknown = [both(why) for why in data["unknown"]]
     parts = {

@@ -1,6 +1,8 @@
-"""Each reply of both tuned models beside the base model's, as data for the page's script; texts only where both revisions allow."""
+"""Each reply of both tuned models beside the base model's, as data for the page; texts only where both revisions allow."""
 
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -61,16 +63,16 @@ def likelihoods_of(joined: pd.DataFrame, a: Run, b: Run, per_token: bool) -> pd.
     return table
 
 
-def base_replies(row: Mapping[str, object]) -> list[Json]:
+def base_replies(row: Mapping[Any, Any]) -> list[Json]:
     ours, theirs = ([row[f"base_{name}_{run}"] for name in OF_MODEL] for run in "ab")
     if same(ours[0], theirs[0]):
         return [describe("beside", theirs)]
     return [describe("beside_a", ours), describe("beside_b", theirs)]
 
 
-def describe(name: str, values: Sequence[object]) -> Json:
+def describe(name: str, values: Sequence[Any]) -> Json:
     text, chrf, *flags = values
-    score = float(chrf) if isinstance(chrf, int | float) and chrf == chrf else None
+    score = float(chrf) if isinstance(chrf, int | float) and math.isfinite(chrf) else None
     return [name, text if isinstance(text, str) else None, None if score is None else round(score, 1), fault_bits(flags)]
 
 

@@ -65,7 +65,8 @@ def data_rows(found: Comparison) -> list[tuple[Both, Both, str, str]]:
     """(kind, what, how many, some of them)"""
     rows = found["data"]["changes"]
     return [
-        (both(one["kind"], True), both(one["what"], True), f"{one['conversations']:,}", visible(", ".join(one["ids"]))) for one in rows
+        (both(one["kind"], True), both(one["what"], True), f"{one['conversations']:,}", visible(", ".join(one["ids"])))
+        for one in rows
     ]
 
 
@@ -79,7 +80,7 @@ def reason_of(stage: ChangedStage) -> Both:
         return both(f"only {stage['only'].upper()} has it")
     said = []
     for kind in ("params", "data", "code", "packages"):
-        if some := stage[kind]:  # type: ignore[literal-required]
+        if some := stage[kind]:
             listed = few(some)
             said.append(Both(f"{texts.STAGE_PARTS[kind].en} {listed.en}", f"{texts.STAGE_PARTS[kind].zh} {listed.zh}"))
     said += [texts.STAGE_PARTS["command"]] if stage["command"] else []
@@ -138,7 +139,7 @@ def other_lines(found: Comparison) -> list[Both]:
     lines = [texts.WORDS["others_only"].filled(run="A", name=name) for name in others["only_a"]]
     lines += [texts.WORDS["others_only"].filled(run="B", name=name) for name in others["only_b"]]
     if votes:
-        rates = {run: with_interval(votes[run]) for run in ("a", "b", "change")}  # type: ignore[literal-required]
+        rates = {run: with_interval(votes[run]) for run in ("a", "b", "change")}
         lines.append(texts.WORDS["votes_said"].filled(votes_a=votes["votes_a"], votes_b=votes["votes_b"], **rates))
     return lines
 
@@ -156,7 +157,7 @@ def missing_rows(found: Comparison) -> list[tuple[str, str, Both]]:
 def loss_chart(found: Comparison) -> tuple[Chart | None, list[Sides]]:
     """The curves of both, and a row for each step with a validation loss."""
     loss = found["loss"]
-    curves = {f"{split}_{run}": loss[run][split] for split in ("train", "validation") for run in ("a", "b")}  # type: ignore[literal-required]
+    curves = {f"{split}_{run}": loss[run][split] for split in ("train", "validation") for run in ("a", "b")}
     steps = [round(step) for points in curves.values() for step, _ in points]
     losses = {run: dict(loss[run]["validation"]) for run in ("a", "b")}
     rows = [

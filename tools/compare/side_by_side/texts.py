@@ -7,7 +7,7 @@ OF_BOTH_PAGES = (
 )  # fmt: skip
 WORDS = {name: PAGE[name] for name in OF_BOTH_PAGES} | {
     "title": Both("What changed from A to B", "从 A 到 B 改变了什么"),
-    "names": Both("A: {a}. B: {b}.", "A：{a}。B：{b}。"),
+    "names": Both("A: {a}. B: {b}.", "A 是 {a}，B 是 {b}。"),
     "worktree": Both("the work tree", "工作区"),
     "own": Both("B against its base model", "B 与它的基座模型相比"),
     "own_how": Both("As its own report has it, without A.", "出自它自己的报告，与 A 无关。"),
@@ -35,8 +35,8 @@ WORDS = {name: PAGE[name] for name in OF_BOTH_PAGES} | {
     "others_not_same": Both("other replies in B", "B 里是别的回复"),
     "others_only": Both("Only {run} has replies by {name}.", "只有 {run} 有 {name} 的回复。"),
     "votes_said": Both(
-        "People preferred A's tuned model to base in {a} of {votes_a} votes, B's in {b} of {votes_b} (ties split): a difference of "
-        "{change}.",
+        "People preferred A's tuned model to base in {a} of {votes_a} votes, B's in {b} of {votes_b} (ties split), a difference "
+        "of {change}.",
         "A 的微调模型在 {votes_a} 票中赢过基座 {a}，B 的在 {votes_b} 票中赢过 {b}（平局各算一半），相差 {change}。",
     ),
     "replies": Both("All replies on test, side by side", "测试集上的全部回复，并排对照"),
@@ -83,7 +83,9 @@ OF_SCRIPTS = BROWSER | {
         "Text not shown: the source {source} is not in report.show_text of both revisions.",
         "文本未显示：来源 {source} 不在两个版本的 report.show_text 里。",
     ),
-    "likelihood": Both("loss on the references, B less A: {change} nats a token", "参考回复的损失，B 减 A：每 token {change} nat"),
+    "likelihood": Both(
+        "loss on the references, B less A: {change} nats a token", "参考回复的损失，B 减 A：每 token {change} nat"
+    ),
 }
 STAGE_PARTS = {
     "params": Both("params", "参数"), "data": Both("data", "数据"), "code": Both("code", "代码"),
