@@ -12,7 +12,7 @@ WIDTH = 100
 TITLE_WIDTH = 11
 # Options of DVC's configuration, whose keys it reads in any case; not those that only say how one gets at a secret.
 CREDENTIAL = (
-    r"(?!ask_|exclude_)\w*(?:password|passphrase|secret|token(?!_command)|(?<!kms_)key_id|account_key|customer_key"
+    r"(?!ask_|exclude_)\w*(?:password|passphrase|secret|token|(?<!kms_)key_id|account_key|customer_key"
     r"|connection_string|credential)\w*"
 )
 # What each library raises that DVC reaches remotes by; only those that are loaded can have raised something.

@@ -147,7 +147,7 @@ def test_a_shared_cache_is_prepared_like_a_remote(tmp_path: Path, started: Path)
 SECRET = {
     "password", "passphrase", "token", "access_key_id", "secret_access_key", "session_token", "sse_customer_key", "account_key",
     "connection_string", "sas_token", "client_secret", "oss_key_id", "oss_key_secret", "gdrive_client_secret",
-    "credentialpath", "gdrive_user_credentials_file",
+    "credentialpath", "gdrive_user_credentials_file", "bearer_token_command",
 }  # fmt: skip
 
 

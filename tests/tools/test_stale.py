@@ -57,7 +57,9 @@ def without_data(folder: Path) -> None:
 
 
 def with_a_part(folder: Path) -> None:
+    shutil.copytree(folder / "data", folder.parent / "kept")
     without_data(folder)
+    (folder.parent / "kept").rename(folder / "data")
     (folder / "folder").mkdir()
     (folder / "folder" / "a").write_text((folder / "raw" / "a").read_text())
 
