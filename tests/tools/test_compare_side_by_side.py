@@ -156,6 +156,7 @@ def test_other_decoding_shows_replies_and_says_that_their_scores_tell_nothing(re
     tree = read(page_of(repository, "start", "other_decoding"))
     assert "can't be held against each other: replies were decoded in different ways" in section(tree, "replies").text()
     assert len(data_of(tree)["replies"]) == NUMBER
+    assert not [one for one in tree.all("section") if one.attributes["id"] == "worst"]
 
 
 def test_without_the_tables_the_page_says_what_is_missing(repository: Path, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def render_page(found: Comparison, a: Run, b: Run) -> str:
         "others": tables.other_rows(found["others"]["models"]),
         "other_lines": tables.other_lines(found),
         "compared": True,
-        "replies": shown or PageReplies([], [], []),
+        "replies": PageReplies([], [], []) if shown is None else shown._replace(worst=[]) if said else shown,
         "said": said,
         "losses": losses,
         "steps": steps,
