@@ -24,7 +24,7 @@ pytestmark = [
 ]
 UMASK = 0o022
 STAGES = {
-    "make": {"cmd": "mkdir folder && cp params.yaml folder/a && date +%N > folder/b", "params": ["rate"], "outs": ["folder"]},
+    "make": {"cmd": "mkdir folder && cp params.yaml folder/a && date +%N > folder/b", "params": ["train"], "outs": ["folder"]},
     "last": {"cmd": "cp folder/b last", "deps": ["folder"], "outs": ["last"]},
 }
 
@@ -129,7 +129,7 @@ def test_what_one_computes_the_other_has_and_both_write_into_the_same_cache_and_
     for name in ("stages", "tools"):
         shutil.copytree(REPO / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     (project / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
-    (project / "params.yaml").write_text("rate: 1\ncollect: {sources: {}}\n")
+    (project / "params.yaml").write_text("train: {seed: 1}\ncollect: {sources: {}}\n")
     (project / ".gitignore").write_text("/folder\n/last\n")
     subprocess.run(["chown", "-R", f"{ann.name}:", str(project)], check=True)
     ann.types("git init -q; dvc init -q", project)
@@ -157,5 +157,5 @@ def test_what_one_computes_the_other_has_and_both_write_into_the_same_cache_and_
     for place in ("dvc-cache", "team"):
         assert closed_to(ann.team, srv / place) == []
     for user, where in ((ann, project), (bob, clone)):
-        assert ", 0 findings" in user.types("python -m tools.doctor --remote", where, check=False).replace(";", ",")
+        assert "; 0 findings" in user.types("python -m tools.doctor --remote", where, check=False)
     bob.types("git checkout -q .; dvc checkout -q; dvc gc -q --workspace --force", clone)  # of what she made too
