@@ -55,6 +55,7 @@ def teach(folder: Path, prompts: list[dict[str, str]]) -> None:
 
     choose = random.Random(2)
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer.pad_token = tokenizer.eos_token
     torch.manual_seed(0)
     texts = []
     for row in prompts:

@@ -200,7 +200,7 @@ def sentence(claim: Claim, language: Language = "en", other: str | None = None) 
         return said
     these, evidence = evidence_of(claim["name"], language)
     if claim["detectable"] is not None:
-        size = number(claim["detectable"], measure)
+        size = number(claim["detectable"], measure).lstrip("+")
         if measure in RATIOS:
             size = words["ratio"].format(factor=size)
         elif measure in SHARES:

@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binomtest, mannwhitneyu, t
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.claims import draw_pairs, simulate_coverage, simulate_false_alarms, simulate_power
+from benchmarks.claims import draw_pairs, simulate_coverage, simulate_false_alarms, simulate_power, simulate_share_coverage
 from stages.evaluate.claims import Paired, Question, compare_scores, compare_shares, make_claims
 from stages.evaluate.intervals import (
     Estimate,
@@ -189,6 +189,7 @@ def test_a_small_question_takes_no_weight_from_the_others() -> None:
 def test_intervals_cover_and_claims_raise_few_false_alarms_and_find_what_they_say() -> None:
     """With a fixed seed and fewer draws than the benchmark, which has the figures; groups of 1 to 10, heavy-tailed lengths."""
     assert simulate_coverage(90, draws=600, seed=0) >= 0.92
+    assert simulate_share_coverage(90, draws=200, seed=0) >= 0.92
     assert simulate_false_alarms(90, draws=300, seed=0) <= 0.06
     assert 0.7 <= simulate_power(150, draws=300, seed=0) <= 0.92
 
