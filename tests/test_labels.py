@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
     )
     write_json(tmp_path / "models/base.json", PIN)
     shutil.copytree(REPO / "requirements", tmp_path / "requirements")
-    for name in ("no_contenders.jsonl", "votes.jsonl"):
+    for name in ("no_contenders.jsonl", "votes.jsonl", "retention.jsonl"):
         shutil.copy(REPO / "data" / name, tmp_path / "data")
     write_params(tmp_path, tiny_params())
     (tmp_path / "data/evaluation").mkdir()

@@ -1,7 +1,7 @@
 """Claims about two tuned models in plain words. A is base's place in a claim, B tuned's."""
 
 from stages.lib.records.scores import Claim, ClaimName, Measure
-from stages.report.sentences import RATIOS, rounded
+from stages.report.sentences import RATIOS, evidence_of, rounded
 from tools.compare.claims import SeedNoise, Verdict
 from tools.console import plural
 
@@ -84,18 +84,21 @@ def level(value: float | None, measure: Measure) -> str:
         return "?"
     if measure in ("accuracy_difference", "broken_difference"):
         return f"{value:.1%}"
+    if measure == "length_ratio":
+        return f"{value:,.0f}"
     return f"{value:.3f}" if measure == "bits_per_byte_difference" else f"{value:,.2f}"
 
 
 def would_decide(claim: Claim) -> str:
     """What a test set like this would have found, and what would decide."""
     said = f" {claim['reason'][0].upper()}{claim['reason'][1:]}." if claim["reason"] else ""
+    these, evidence = evidence_of(claim["name"], "en")
     if claim["detectable"] is not None:
         size = change(claim["detectable"], claim["measure"]).lstrip("+")
         size = f"a factor of {size}" if claim["measure"] in RATIOS else size
-        said += f" A change smaller than {size} would be missed more than one time in five."
+        said += f" With {these}, a change smaller than {size} would be missed more than one time in five."
     if claim["more_conversations"]:
-        said += f" About {rounded(claim['more_conversations'])} more test conversations would decide an effect of this size."
+        said += f" About {rounded(claim['more_conversations'])} more {evidence} would decide an effect of this size."
     return said
 
 
