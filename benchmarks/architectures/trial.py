@@ -153,16 +153,16 @@ def compare(found: Found, expected: Found) -> Comparison:
 
 
 def compare_errors(found: Found, plain: Found, exact: Found) -> Comparison:
-    """How many times as far from `exact` as `plain` is: labels' losses in the mean, documents' gradients in the geometric one.
+    """How many times as far from `exact` as `plain` is: labels' losses in the mean, documents' gradients in the median.
 
-    Where documents see each other, or a part of the attention lacks, most documents are off, and so this mean is.
+    Where documents see each other, or a part of the attention lacks, most documents are off, and so the median is.
     """
     ours, usual = ((each.losses - exact.losses).abs().mean().item() for each in (found, plain))
     loss = ours / max(usual, FLOOR * exact.losses.mean().item())
     own, others = (sizes(each.gradients - exact.gradients) for each in (found, plain))
     floors = [FLOOR * size for size in sizes(exact.gradients)]
     *single, summed = [max(one, floor) / max(other, floor) for one, other, floor in zip(own, others, floors, strict=True)]
-    return Comparison(loss, statistics.geometric_mean(single), summed)
+    return Comparison(loss, statistics.median(single), summed)
 
 
 def sizes(gradients: torch.Tensor) -> list[float]:

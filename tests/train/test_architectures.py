@@ -10,7 +10,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchmarks.architectures import shapes
-from benchmarks.architectures.trial import Result, make_model, train_once, try_kind, with_adapter
+from benchmarks.architectures.trial import Found, Result, compare_errors, make_model, train_once, try_kind, with_adapter
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
@@ -109,6 +109,16 @@ def test_a_planted_fault_is_seen_in_either_precision(kind, fault, precision, mon
 def test_in_bfloat16_documents_that_see_each_other_are_seen_in_every_kind(kind, monkeypatch):
     monkeypatch.chdir(REPO)
     assert_seen(kind, "bfloat16", join_documents)
+
+
+@pytest.mark.parametrize(("off", "seen"), [([8], False), ([2.5] * 5, True), ([12] * 4, True), ([300], True)], ids=str)
+def test_another_expert_for_some_token_is_no_fault_and_what_changes_most_documents_is(off, seen):
+    generator = torch.Generator().manual_seed(0)
+    exact = Found(torch.ones(8), torch.randn(8, 500, generator=generator))
+    rounding = 0.01 * torch.randn(8, 500, generator=generator)
+    worse = torch.tensor([*off, *[1] * (8 - len(off))])[:, None]
+    plain, found = (Found(exact.losses, exact.gradients + each) for each in (rounding, worse * rounding))
+    assert bool(Result(True, *compare_errors(found, plain, exact)).wrong("bfloat16")) is seen
 
 
 def test_what_is_left_out_is_known_to_transformers():
