@@ -6,12 +6,14 @@ of any of them or of all, leaves the same journal as the kill of a single proces
 
 import multiprocessing
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
@@ -36,6 +38,7 @@ def start_work(name: Contender, hardware: Hardware, batch_size: int) -> Iterator
     if number == 1:
         yield OneModel(load_contender(name, hardware), load_tokenizer(), batch_size)
         return
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore, of which Python complains when a process that has it is killed
     several = Processes()
     try:
         for index in range(number):
@@ -147,6 +150,7 @@ class Processes:
 def serve(connection: Connection, device: int | None, name: Contender, hardware: Hardware, batch_size: int, threads: int) -> None:
     """What each of the processes does: load the model, then one task after the other until there are none."""
     end_with_parent()
+    tqdm.set_lock(threading.RLock())
     torch.set_num_threads(threads)  # their number decides last digits
     if device is not None:
         torch.cuda.set_device(device)
