@@ -5,7 +5,7 @@ from scipy import sparse
 
 from stages.lib.similarity.join import Join
 
-BLOCKS = 8  # rows are searched for among those of their own block and of each earlier one: a block's index takes an eighth of memory
+BLOCKS = 8  # a row is searched for in its own block and the earlier ones, each by itself: an index takes an eighth of the memory
 ALL_AT_ONCE = 1 << 10  # candidates
 
 
