@@ -85,7 +85,7 @@ def read_likelihoods(project: Path) -> pd.DataFrame:
 
 def compare_runs(project: Path, folder: Path) -> Claim:
     """The run in `folder` against that of the project, on the same test conversations."""
-    both = read_likelihoods(project).join(read_likelihoods(folder), how="inner", lsuffix="_a", rsuffix="_b")
+    both = read_likelihoods(project).add_suffix("_a").join(read_likelihoods(folder).add_suffix("_b"), how="inner")
     group_of = {row["id"]: row["group"] for row in read_jsonl(project / ASSIGNMENT)}
     a, b, labels = (both[column].to_numpy(float) for column in ("nll_a", "nll_b", "labels_a"))
     pairs = Paired(a, b, labels, both.index.map(group_of).to_numpy(str))

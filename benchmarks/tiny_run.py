@@ -18,7 +18,7 @@ from stages.lib.records.conversation import conversations_of
 THINGS = 12
 SIZES = {"train": 96, "validation": 12, "test": 48}
 PROMPTS = 24  # general ones, English
-STEPS = 150  # of teaching the base model to answer these
+STEPS = 80  # of teaching the base model to answer these
 GENERAL = 5e-3  # the learning rate there
 
 
@@ -78,7 +78,7 @@ def make_tiny_run(project: Path) -> None:
     for name in ("stages", "requirements"):
         shutil.copytree(REPO / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     prompts = [row for row in read_jsonl(REPO / "data/retention.jsonl") if row["language"] == "en"][:PROMPTS]
-    make_model(project / "model", vocabulary=1000, hidden_size=128)
+    make_model(project / "model", vocabulary=1000, hidden_size=64)
     teach(project / "model", prompts)
     write_params(project)
     write_jsonl(project / "data/retention.jsonl", prompts)
@@ -101,7 +101,7 @@ def write_params(project: Path) -> None:
     params["train"] |= {
         "precision": "float32",
         "pack_length": 128,
-        "num_train_epochs": 4,
+        "num_train_epochs": 3,
         "learning_rate": 4e-3,
         "validations": 1,
     }
