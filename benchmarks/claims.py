@@ -1,7 +1,7 @@
 """Are the evaluation's intervals and claims as sure as they say? Simulated test sets: python -m benchmarks.claims [DRAWS]
 
 Groups of 1 to 10 conversations that resemble each other, lengths with a heavy tail (log-normal, sigma 1.2), likelihoods with
-heavy-tailed noise. Coverage of the 95% interval; all claims together on pairs of models that do not differ; the share of planted
+heavy-tailed noise. Coverage of the 95% intervals; all claims together on pairs of models that do not differ; the share of planted
 effects of the size `detectable` that a claim finds, alone and beside two others.
 """
 
@@ -60,6 +60,20 @@ def simulate_coverage(number: int, draws: int, seed: int) -> float:
     return held / draws
 
 
+def simulate_share_coverage(number: int, draws: int, seed: int) -> float:
+    """The same of a difference of shares near its bound: 95% of the base model's replies are right, 5% of the tuned one's."""
+    random, held, known = np.random.default_rng(seed), 0, 0
+    for _ in range(draws):
+        groups, _, labels = draw_pairs(number, 0.0, random)
+        at = groups.astype(int)
+        chances = [random.beta(8 * share, 8 * (1 - share), at.max() + 1)[at] for share in (0.95, 0.05)]
+        right = [(random.random(number) < chance).astype(float) for chance in chances]
+        found = compare_shares(Paired(right[0], right[1], np.ones_like(labels), groups), CONFIDENCE)
+        if found.low is not None and found.high is not None:
+            known, held = known + 1, held + (found.low <= -0.9 <= found.high)
+    return held / known
+
+
 def simulate_false_alarms(number: int, draws: int, seed: int) -> float:
     """The share of test sets on which any claim finds a difference where there is none."""
     random, alarms = np.random.default_rng(seed), 0
@@ -87,7 +101,11 @@ def main() -> None:
     start = time.perf_counter()
     for number in (90, 200, 500):
         coverage, alarms = simulate_coverage(number, draws, 1), simulate_false_alarms(number, draws, 2)
-        print(f"{number} conversations: the 95% interval covers {coverage:.1%}; a false alarm in {alarms:.1%} of {draws:,} pairs")
+        shares = simulate_share_coverage(number, draws, 4)
+        print(
+            f"{number} conversations: the 95% interval covers {coverage:.1%}, of a difference of shares {shares:.1%}; a false "
+            f"alarm in {alarms:.1%} of {draws:,} pairs"
+        )
     for number in (150, 500):
         alone, beside = (simulate_power(number, draws, 3, beside) for beside in (False, True))
         print(

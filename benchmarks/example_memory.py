@@ -76,10 +76,12 @@ def make_project(folder: Path, model: Path, number: int) -> None:
     run_stage(folder, "base_model")
 
 
-def run_stage(folder: Path, stage: str) -> int:
+def run_stage(folder: Path, stage: str, *arguments: str) -> int:
     """Bytes of the largest resident set."""
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "DVC_ROOT")}
-    process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=environment, stdout=sys.stderr)
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"stages.{stage}", *arguments], cwd=folder, env=environment, stdout=sys.stderr
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

@@ -100,7 +100,7 @@ def write_run(
         examples_of("validation").parent.mkdir(parents=True)
         examples_of("validation").write_bytes(validation)
         EXAMPLES.parent.mkdir(parents=True)
-        for name in ("no_contenders.jsonl", "votes.jsonl"):
+        for name in ("no_contenders.jsonl", "votes.jsonl", "retention.jsonl"):
             shutil.copy(REPO / "data" / name, "data")
         evaluate.main()
         write_json(Path("metrics/seeds.json"), {})

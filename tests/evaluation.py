@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import predictions_of
 from stages.lib.records.scores import EXAMPLES, SCORES
+from stages.report.reasons import in_chinese
 
 SCHEMA = pa.schema(
     {"set": pa.string(), "id": pa.string(), "turn": pa.int64(), "nll": pa.float64(), "labels": pa.int64(),
@@ -42,16 +44,27 @@ def predict(id: str, found: tuple | None, label_nll: dict | None) -> dict:
 
 
 def evaluate_folder(
-    folder: Path, rows: list[dict], conditions: dict | None = None, more: dict | None = None, contenders: str = "none.jsonl"
+    folder: Path,
+    rows: list[dict],
+    conditions: dict | None = None,
+    more: dict | None = None,
+    contenders: str = "none.jsonl",
+    embedding: str | None = None,
+    prompts: Sequence[dict] = (),
 ) -> dict:
-    """Run the stage; `more`: contender -> further rows of its predictions; `contenders`: file or folder of other models."""
+    """Run the stage. `more`: contender -> further rows of its predictions; `contenders`: file or folder of other models;
+    `prompts`: general ones.
+    """
     folder.mkdir(exist_ok=True)
     for name in ("none.jsonl", "votes.jsonl"):
         if not (folder / name).exists():
             (folder / name).write_text("\n", encoding="utf-8")
     params = {
-        "evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500, "contenders": contenders, "votes": "votes.jsonl"}
-    }
+        "evaluate": {"seed": 0, "confidence": 0.95, "rouge_max_words": 500, "contenders": contenders, "votes": "votes.jsonl",
+                     "embedding": embedding},
+        "predict": {"retention": "retention.jsonl"},
+    }  # fmt: skip
+    write_jsonl(folder / "retention.jsonl", prompts)
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     (folder / "requirements").mkdir(exist_ok=True)
     for name in ("core.txt", "data.txt", "evaluation.txt"):
@@ -77,7 +90,16 @@ def evaluate_folder(
     (folder / EXAMPLES).parent.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         evaluate.main()
-    return read_json(folder / SCORES)
+    scores: dict = read_json(folder / SCORES)
+    check_reasons(scores)
+    return scores
+
+
+def check_reasons(scores: dict) -> None:
+    """Whatever the test is about: each reason is one that the page can say in Chinese."""
+    claims = [*scores["claims"], *(claim for other in scores["others"].values() for claim in other["claims"])]
+    for reason in [*scores["reasons"].values(), *filter(None, (claim["reason"] for claim in claims))]:
+        assert in_chinese(reason) != reason, reason
 
 
 def many(number: int, gain: float = 0.4, groups: int = 1) -> list[dict]:

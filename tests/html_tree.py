@@ -1,4 +1,4 @@
-"""A page as a tree of its elements."""
+"""The page as a tree of elements, without a browser."""
 
 from html.parser import HTMLParser
 

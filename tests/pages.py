@@ -4,6 +4,7 @@ import pandas as pd
 
 from stages.report.page.document import Content, render_page
 from stages.report.page.replies import PageReplies, describe_replies
+from stages.report.page.retention import describe_retained
 from stages.report.page.texts import same
 
 LONG = "ungebrochen" * 400
@@ -30,6 +31,10 @@ STRATUM = {
 }  # fmt: skip
 GATE = {"metric": "tuned.runaway", "key": "tuned.runaway_high", "value": 0.05, "bound": "at most 0.1", "passed": True,
         "reason": None}  # fmt: skip
+RETAINED = pd.DataFrame({
+    "id": ["en/1", "zh/1"], "language": ["en", "zh"], "prompt": ["What is rain?", "雨是什么？"],
+    "base_reply": ["Water.", None], "tuned_reply": ["Bread.", "面包。"], "change": [1.5, float("nan")],
+})  # fmt: skip
 FLAGS = ("looping", "runaway", "empty", "wrong_language", "prompt_copy")
 SCORES = {"perplexity": 10.0, "chrf": 20.0, "unscored": 0, "unanswered": 0}
 
@@ -104,7 +109,7 @@ def make_content(replies: PageReplies, **more: object) -> Content:
         "evaluation": evaluation(), "outcomes": [GATE], "replies": replies, "history": history, "data": {"rows_read": 1677},
         "fates": pd.DataFrame({"fate": ["train", "clean: dropped, refusal"], "conversations": [508, 2]}),
         "perplexities": pd.DataFrame(labels), "environment": {"device": "cpu", "packages": {"torch": "2.13.0"}},
-        "seed_noise": same("Seed noise is not measured."),
+        "seed_noise": same("Seed noise is not measured."), "retained": describe_retained(RETAINED, ["pairs"], ["pairs"]),
     }  # fmt: skip
     return Content(**given | more)
 

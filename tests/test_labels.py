@@ -27,6 +27,7 @@ from stages.predict.journal import open_journal
 from stages.predict.params import PredictParams
 from stages.predict.predictions import Inputs, Predictor
 from stages.predict.training_data import read_training_data
+from stages.predict.work import OneModel
 
 TOPICS = ["ai", "emotion", "humor", "literature"]
 SOURCE = {"format": "chatterbot", "path": "requirements/corpora.txt", "language": "en", "topics": TOPICS}
@@ -49,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     )
     write_json(tmp_path / "models/base.json", PIN)
     shutil.copytree(REPO / "requirements", tmp_path / "requirements")
-    for name in ("no_contenders.jsonl", "votes.jsonl"):
+    for name in ("no_contenders.jsonl", "votes.jsonl", "retention.jsonl"):
         shutil.copy(REPO / "data" / name, tmp_path / "data")
     write_params(tmp_path, tiny_params())
     (tmp_path / "data/evaluation").mkdir()
@@ -71,7 +72,7 @@ def test_questions_with_their_topics_as_replies_are_found_to_be_a_classification
                 model.lm_head.weight.mul_(-1)
         (folder / name).mkdir()
         with open_journal(folder / name) as journal:
-            rows = Predictor(model, tokenizer, params, 4, name, journal).predict(inputs)
+            rows = Predictor(tokenizer, params, 4, name, journal).predict(OneModel(model, tokenizer, params.batch_size), inputs)
         conditions = CONDITIONS | {"task": training.task, "task_reason": training.task_reason, "labels": training.labels}
         write_predictions(folder / predictions_of(name), rows, conditions)
     with contextlib.chdir(folder):

@@ -1,5 +1,6 @@
 """What a test shows about tuning: claims with an interval, a p that counts the other claims, and what could have been shown."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,11 +17,15 @@ from stages.evaluate.intervals import (
     mean_difference,
     more_needed,
     sign_test,
+    within,
 )
-from stages.lib.records.scores import Claim, ClaimName, Measure, Verdict
+from stages.lib.records.scores import Claim, ClaimName, Measure, Reason, Verdict, Why
 
-TOO_FEW = "{groups:,} groups of conversations; under {fewest} are too few to tell"
 AS_RATIO: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")  # estimated as logarithms
+BOUNDS: dict[Measure, float] = {  # between minus this and this lies whatever is found
+    "accuracy_difference": 1, "majority_difference": 1, "broken_difference": 1, "chrf_difference": 100, "memorised_auc": 0.5,
+    "win_rate": 0.5,
+}  # fmt: skip
 
 
 class Question(NamedTuple):
@@ -52,7 +57,13 @@ def compare_likelihoods(pairs: Paired, confidence: float) -> Estimate:
 def compare_shares(pairs: Paired, confidence: float) -> Estimate:
     """Difference of two shares, tuned less base; the p is exact, since few rows may differ."""
     differences = pairs.tuned.astype(float) - pairs.base.astype(float)
-    return mean_difference(differences, pairs.weights, pairs.groups, confidence)._replace(p=sign_test(differences, pairs.groups))
+    found = mean_difference(differences, pairs.weights, pairs.groups, confidence)._replace(p=sign_test(differences, pairs.groups))
+    return within(found, BOUNDS["accuracy_difference"])
+
+
+def compare_scores(pairs: Paired, confidence: float, bound: float = BOUNDS["chrf_difference"]) -> Estimate:
+    """Difference of two mean scores that lie between 0 and `bound`, tuned less base; by default of chrF."""
+    return within(mean_difference(pairs.tuned - pairs.base, pairs.weights, pairs.groups, confidence), bound)
 
 
 def compare_lengths(pairs: Paired, confidence: float) -> Estimate:
@@ -60,10 +71,12 @@ def compare_lengths(pairs: Paired, confidence: float) -> Estimate:
     return jackknife_t(np.column_stack([pairs.tuned, pairs.base]), pairs.groups, log_ratio_of_sums, confidence)
 
 
-def verdict_of(estimate: Estimate, p: float | None, confidence: float) -> tuple[Verdict, str | None]:
+def verdict_of(
+    estimate: Estimate, p: float | None, confidence: float, few: Why = Why.FEW_GROUPS
+) -> tuple[Verdict, Reason | None]:
     """The verdict, and why there is none."""
     if estimate.groups < FEWEST_GROUPS:
-        return "too_few", TOO_FEW.format(groups=estimate.groups, fewest=FEWEST_GROUPS)
+        return "too_few", few.said(groups=estimate.groups, fewest=FEWEST_GROUPS)
     if estimate.value is None:
         return "not_measured", estimate.reason
     if p is None or p > 1 - confidence:
@@ -86,12 +99,14 @@ def moved(value: float | None, measure: Measure) -> float | None:
 
 
 def claim(question: Question, p_holm: float | None, confidence: float) -> Claim:
-    estimate, measure = question.estimate or Estimate(None, None, None, None, None, 0, question.reason), question.measure
+    estimate, measure = question.estimate or Estimate(None, None, None, None, None, 0, None), question.measure
     verdict: Verdict = "not_measured"
     reason = question.reason
     if question.estimate:
-        verdict, reason = verdict_of(estimate, p_holm, confidence)
+        few = Why.FEW_PROMPTS if measure == "retention_ratio" else Why.FEW_GROUPS
+        verdict, reason = verdict_of(estimate, p_holm, confidence, few)
     undecided = verdict in ("unclear", "too_few")
+    bound = BOUNDS.get(measure, math.inf)
     return {
         "name": question.name,
         "measure": measure,
@@ -105,7 +120,7 @@ def claim(question: Question, p_holm: float | None, confidence: float) -> Claim:
         "p_holm": p_holm,
         "conversations": question.conversations,
         "groups": estimate.groups,
-        "detectable": shown(None if estimate.error is None else DETECTABLE * estimate.error, measure),
+        "detectable": shown(None if estimate.error is None else min(bound, DETECTABLE * estimate.error), measure),
         "more_conversations": more_needed(estimate, question.conversations) if undecided else None,
         "reason": reason,
     }

@@ -10,10 +10,10 @@ from sklearn.metrics import f1_score, log_loss
 from stages.evaluate.figures import Figures
 from stages.evaluate.intervals import share_interval
 from stages.lib.records.conversation import normalize
+from stages.lib.records.scores import Why
 
 BINS = 10  # of the calibration error
 INVALID = ""  # what a reply that is no label counts as
-NO_LIKELIHOOD = "predict gave no likelihood of each label"
 
 
 class Answers(NamedTuple):
@@ -84,15 +84,15 @@ def classification_figures(answers: Answers, groups: np.ndarray, confidence: flo
 def likelihood_figures(answers: Answers, groups: np.ndarray, confidence: float) -> Figures:
     names = ("likelihood_accuracy", "likelihood_accuracy_low", "likelihood_accuracy_high", "log_loss", "calibration_error")
     if answers.nll is None:
-        return dict.fromkeys(names, NO_LIKELIHOOD)
+        return dict.fromkeys(names, Why.NO_LABEL_LIKELIHOOD.said())
     if np.isnan(answers.nll).any() or not np.isfinite(answers.nll).any(axis=1).all():
-        return dict.fromkeys(names, "the likelihood of a label is no number")
+        return dict.fromkeys(names, Why.LABEL_NO_NUMBER.said())
     shares = probabilities(answers.nll)
     hits = shares.argmax(axis=1) == answers.actual
     low, high = share_interval(hits, groups, confidence)
     unknown = not np.isfinite(answers.nll[np.arange(len(hits)), answers.actual]).all()
     every = list(range(len(answers.labels)))
-    loss = "test has a label that train does not know" if unknown else float(log_loss(answers.actual, shares, labels=every))
+    loss = Why.UNKNOWN_LABEL.said() if unknown else float(log_loss(answers.actual, shares, labels=every))
     return {
         "likelihood_accuracy": float(hits.mean()),
         "likelihood_accuracy_low": low,

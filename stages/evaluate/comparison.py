@@ -5,21 +5,21 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stages.evaluate.claims import Paired, Question, compare_lengths, compare_likelihoods, compare_shares
+from stages.evaluate.claims import Paired, Question, compare_lengths, compare_likelihoods, compare_scores, compare_shares
 from stages.evaluate.figures import Figure, Figures, interval_figures
-from stages.evaluate.intervals import DETECTABLE, auc, mean_difference, sign_test
-from stages.lib.records.scores import perplexity
+from stages.evaluate.intervals import DETECTABLE, auc, sign_test
+from stages.lib.records.scores import Why, perplexity
 
 Task = Literal["dialogue", "classification"]
-NO_RETENTION = "predict gave no likelihoods of general prompts"
-NO_TRAIN = "predict gave no likelihoods of training conversations"
+NO_RETENTION = Why.NO_RETENTION.said()
+NO_TRAIN = Why.NO_TRAIN.said()
 
 
 class Measured(NamedTuple):
     """Rows that both models have. `likelihoods`: NLL, weighed by labels, a row a conversation. Of replies, a row each:
     `lengths` in characters, `chrf`, `broken` (in classification, no label at all), `right` (of classification; else None).
     `over_majority`: right replies of the majority class, in base's place, and of tuned. `retention`: NLL of general texts;
-    `train`: of training conversations; None where predict gave none.
+    `train`: of training conversations; None where predict gave none. `similarity`: None where it is off.
     """
 
     task: Task
@@ -32,6 +32,7 @@ class Measured(NamedTuple):
     over_majority: Paired | None
     retention: Paired | None
     train: Paired | None
+    similarity: Paired | None = None
 
 
 def pair(table: pd.DataFrame, column: str, weights: str | None = None) -> Paired:
@@ -43,7 +44,7 @@ def pair(table: pd.DataFrame, column: str, weights: str | None = None) -> Paired
 def share_more_likely(pairs: Paired) -> Figure:
     """Share of conversations whose references tuned finds more likely; where it makes no difference, half."""
     if not len(pairs.base) or not (np.isfinite(pairs.base).all() and np.isfinite(pairs.tuned).all()):
-        return "the likelihood of a conversation is no number, or there is none"
+        return Why.NO_NUMBER_OR_NONE.said()
     return float(np.mean((pairs.tuned < pairs.base) + (pairs.tuned == pairs.base) / 2))
 
 
@@ -54,14 +55,13 @@ def comparison_figures(measured: Measured, confidence: float) -> Figures:
     figures |= interval_figures("perplexity_ratio", likelihoods, exponential=True)
     error = likelihoods.error
     figures["perplexity_ratio_detectable"] = (
-        float(np.exp(-DETECTABLE * error)) if error is not None else likelihoods.reason or "it cannot be computed"
+        float(np.exp(-DETECTABLE * error)) if error is not None else likelihoods.reason or Why.NOT_COMPUTED.said()
     )
     figures["more_likely_when_tuned"] = share_more_likely(measured.likelihoods)
     figures |= retention_figures(measured.retention, confidence)
     figures |= interval_figures("length_ratio", compare_lengths(measured.lengths, confidence), exponential=True)
-    differences = measured.chrf.tuned - measured.chrf.base
-    chrf = mean_difference(differences, measured.chrf.weights, measured.chrf.groups, confidence)
-    figures |= interval_figures("chrf_difference", chrf)
+    figures |= interval_figures("chrf_difference", compare_scores(measured.chrf, confidence))
+    figures |= similarity_figures(measured.similarity, confidence)
     figures |= interval_figures("broken_difference", compare_shares(measured.broken, confidence))
     shares = {"accuracy": measured.right, "likelihood_accuracy": measured.likely_right, "majority": measured.over_majority}
     for name, pairs in shares.items():
@@ -69,6 +69,14 @@ def comparison_figures(measured: Measured, confidence: float) -> Figures:
             figures |= interval_figures(f"{name}_difference", compare_shares(pairs, confidence))
             figures[f"{name}_mcnemar_p"] = sign_test(pairs.tuned - pairs.base, pairs.groups)
     return figures
+
+
+def similarity_figures(pairs: Paired | None, confidence: float) -> Figures:
+    """Difference of two mean cosines."""
+    name = "embedding_similarity_difference"
+    if pairs is None:
+        return dict.fromkeys([name, f"{name}_low", f"{name}_high"], Why.NO_EMBEDDING.said())
+    return interval_figures(name, compare_scores(pairs, confidence, bound=2))
 
 
 def retention_figures(pairs: Paired | None, confidence: float) -> Figures:

@@ -5,39 +5,31 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from stages.evaluate.answered import Answered, answers_of, classified_pairs, common_rows, score_answers
 from stages.evaluate.claims import Paired, make_claims
-from stages.evaluate.classification import Answers, classification_figures, confusion, read_answers
+from stages.evaluate.classification import Answers, classification_figures, confusion
 from stages.evaluate.comparison import Measured, Task, ask, comparison_figures, pair
+from stages.evaluate.embedding import Embedder
 from stages.evaluate.examples import Examples, read_others
 from stages.evaluate.figures import Figures, reasons_of, without_reasons
-from stages.evaluate.floors import MAJORITY
 from stages.evaluate.memory import verbatim_figures
 from stages.evaluate.others import add_columns, compare_other, describe_others, reasons_of_others
 from stages.evaluate.reply_files import OtherModel
 from stages.evaluate.scoring import (
+    NO_REPLY,
     Settings,
     by_language,
     languages_with_metrics,
     likelihood_figures,
     reply_figures,
     samples_of,
-    score_each,
     variety,
 )
 from stages.evaluate.strata import compare_strata, find_influence
 from stages.evaluate.text_metrics import signatures
 from stages.evaluate.votes import Vote, add_hashes, add_numbers, ask_preferred, count_votes, vote_figures
-from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.predictions import CONTENDERS, FOLDER
-from stages.lib.records.scores import Evaluation, LanguageRow
-
-
-class Answered(NamedTuple):
-    """Replies that both models gave; `texts` of each contender; `each`: the scores of each of these, a row a reply."""
-
-    replies: pd.DataFrame
-    texts: dict[str, list[str]]
-    each: dict[str, pd.DataFrame]
+from stages.lib.records.predictions import CONTENDERS
+from stages.lib.records.scores import Evaluation, LanguageRow, Why
 
 
 class Given(NamedTuple):
@@ -50,37 +42,6 @@ class Given(NamedTuple):
     votes: list[Vote]
 
 
-def common_rows(examples: Examples) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Conversations with a likelihood of both models, and replies that both gave.
-
-    Raises:
-        ReprotuneError: there is neither.
-    """
-    conversations, replies = examples
-    scored = conversations[conversations["base_unscored"].isna() & conversations["tuned_unscored"].isna()]
-    answered = replies[replies["base_reply"].notna() & replies["tuned_reply"].notna()]
-    if scored.empty and answered.empty:
-        columns = [conversations["base_unscored"], conversations["tuned_unscored"]]
-        reasons = "; ".join(sorted(set(pd.concat(columns).dropna()))[:3])
-        raise ReprotuneError(f"{FOLDER}: no test conversation could be scored: {reasons or 'test is empty'}")
-    return scored.reset_index(drop=True), answered.reset_index(drop=True)
-
-
-def score_answers(answered: pd.DataFrame, floors: dict[str, list[str]], max_words: int) -> Answered:
-    texts = {contender: list(answered[f"{contender}_reply"]) for contender in CONTENDERS} | floors
-    stopped: dict[str, list[bool]] = {contender: list(answered[f"{contender}_stopped"].fillna(True)) for contender in CONTENDERS}
-    always = [True] * len(answered)
-    each = {name: score_each(answered, some, stopped.get(name, always), max_words) for name, some in texts.items()}
-    return Answered(answered, texts, each)
-
-
-def answers_of(answers: Answered, name: str, labels: list[str]) -> Answers:
-    replies = answers.replies
-    likelihoods = list(replies[f"{name}_label_nll"]) if name in CONTENDERS else []
-    known = [None if isinstance(one, float) else one for one in likelihoods]
-    return read_answers(list(replies["reference"]), answers.texts[name], known, labels)
-
-
 def contender_figures(name: str, scored: pd.DataFrame, answers: Answered, settings: Settings) -> Figures:
     figures = reply_figures(answers.replies, answers.each[name], answers.texts[name], settings)
     if name not in CONTENDERS:
@@ -88,37 +49,7 @@ def contender_figures(name: str, scored: pd.DataFrame, answers: Answered, settin
     columns = (scored[f"{name}_nll"], scored[f"{name}_labels"], scored["reference_bytes"])
     stopped = answers.replies[f"{name}_stopped"]
     figures |= likelihood_figures(*(column.to_numpy(float) for column in columns)) | verbatim_figures(name)
-    return figures | {"reply_stopped": float(stopped.mean()) if len(stopped) else "no conversation has a reply of both models"}
-
-
-class Classified(NamedTuple):
-    """Both models' replies that are no label, that are right, and whose likeliest label is right, if that is known; and the right
-    replies of the majority class, in base's place, and of tuned.
-    """
-
-    invalid: Paired
-    right: Paired
-    likely_right: Paired | None
-    over_majority: Paired
-
-
-def classified_pairs(answers: Answered, classified: dict[str, Answers]) -> Classified:
-    groups, ones = answers.replies["group"].to_numpy(str), np.ones(len(answers.replies))
-    base, tuned, majority = (classified[name] for name in (*CONTENDERS, MAJORITY))
-
-    def pairs(first: np.ndarray, second: np.ndarray) -> Paired:
-        return Paired(first.astype(float), second.astype(float), ones, groups)
-
-    likely = None
-    if base.nll is not None and tuned.nll is not None and not np.isnan(base.nll).any() and not np.isnan(tuned.nll).any():
-        likely = pairs(base.nll.argmin(axis=1) == base.actual, tuned.nll.argmin(axis=1) == tuned.actual)
-    right = tuned.replied == tuned.actual
-    return Classified(
-        invalid=pairs(base.replied < 0, tuned.replied < 0),
-        right=pairs(base.replied == base.actual, right),
-        likely_right=likely,
-        over_majority=pairs(majority.replied == majority.actual, right),
-    )
+    return figures | {"reply_stopped": float(stopped.mean()) if len(stopped) else NO_REPLY}
 
 
 def other_pairs(name: str, group_of: dict[str, str]) -> Paired | None:
@@ -136,8 +67,9 @@ def measure(scored: pd.DataFrame, answers: Answered, classified: dict[str, Answe
     table = answers.replies[["group"]].copy()
     for contender in CONTENDERS:
         table[f"{contender}_length"] = [len(text) for text in answers.texts[contender]]
-        for column in ("chrf", "broken"):
-            table[f"{contender}_{column}"] = answers.each[contender][column].to_numpy(float)
+        for column in ("chrf", "broken", "similarity"):
+            if column in answers.each[contender]:
+                table[f"{contender}_{column}"] = answers.each[contender][column].to_numpy(float)
     found = classified_pairs(answers, classified) if classified else None
     return Measured(
         task=given.task,
@@ -150,6 +82,7 @@ def measure(scored: pd.DataFrame, answers: Answered, classified: dict[str, Answe
         over_majority=found.over_majority if found else None,
         retention=other_pairs("retention", given.group_of),
         train=other_pairs("train", given.group_of),
+        similarity=pair(table, "similarity") if "base_similarity" in table else None,
     )
 
 
@@ -174,7 +107,7 @@ def figures_of_all(
             groups = answers.replies["group"].to_numpy(str)
             figures[name] |= classification_figures(classified[name], groups, settings.confidence, name in CONTENDERS)
     references = list(answers.replies["reference"])
-    mean = sum(map(len, references)) / len(references) if references else "no conversation has a reply of both models"
+    mean = sum(map(len, references)) / len(references) if references else NO_REPLY
     figures["reference"] = {"replies": len(references), "reply_characters": mean, **variety(references, settings.samples)}
     return figures
 
@@ -186,6 +119,7 @@ def evaluate_all(
     given: Given,
     confidence: float,
     rouge_max_words: int,
+    embedder: Embedder | None,
 ) -> tuple[Evaluation, pd.DataFrame]:
     """The evaluation, and the replies with the scores of each. `floors`: a reply of each floor to each of `examples.replies`;
     `models`: other models, with replies of their own.
@@ -193,20 +127,19 @@ def evaluate_all(
     scored, answered = common_rows(examples)
     kept = examples.replies["base_reply"].notna() & examples.replies["tuned_reply"].notna()
     floors = {name: [text for text, keep in zip(texts, kept, strict=True) if keep] for name, texts in floors.items()}
-    answers = score_answers(answered, floors, rouge_max_words)
+    answers = score_answers(answered, floors, rouge_max_words, embedder)
     languages = languages_with_metrics(examples.conversations)
-    settings = Settings(confidence, rouge_max_words, languages, samples_of(list(examples.replies["reference"])))
+    settings = Settings(confidence, rouge_max_words, languages, samples_of(list(examples.replies["reference"])), embedder)
     is_classification = given.task == "classification"
     classified = {name: answers_of(answers, name, given.labels) for name in answers.texts} if is_classification else {}
     measured = measure(scored, answers, classified, given)
     influence = find_influence(list(scored["id"]), measured.likelihoods)
+    without = influence["perplexity_ratio"]
     figures = figures_of_all(examples, scored, answers, classified, settings)
     replies = add_numbers(add_hashes(with_scores(examples.replies, answers)), given.votes)
     ballot = count_votes(given.votes, replies)
     figures["comparison"] = comparison_figures(measured, confidence) | {
-        "perplexity_ratio_without_3": "it cannot be computed"
-        if influence["perplexity_ratio"] is None
-        else influence["perplexity_ratio"]
+        "perplexity_ratio_without_3": Why.NOT_COMPUTED.said() if without is None else without
     }
     figures["comparison"] |= vote_figures(ballot, confidence)
     labels = given.labels if is_classification else None
@@ -214,7 +147,7 @@ def evaluate_all(
         name: compare_other(model, answers.replies, answers.texts, answers.each, settings, labels)
         for name, model in models.items()
     }
-    reasons = {f"{name}.{key}": why for name, some in figures.items() for key, why in reasons_of(some).items()}
+    reasons: dict[str, str] = {f"{name}.{key}": why for name, some in figures.items() for key, why in reasons_of(some).items()}
     reasons |= reasons_of_others(compared)
     comparison = without_reasons(figures.pop("comparison"))
     if measured.right is not None:
@@ -234,7 +167,8 @@ def evaluate_all(
         "languages": language_rows(answers),
         "confusion": list(confusion(classified["tuned"]).itertuples(index=False, name=None)) if classified else [],
         "reasons": reasons,
-        "signatures": signatures(sorted(set(answered["language"]))),
+        "signatures": signatures(sorted(set(answered["language"])))
+        | ({"embedding_similarity": embedder.pin} if embedder else {}),
         "comparability": {},
     }
     return evaluation, add_columns(replies, models)

@@ -5,33 +5,33 @@ import math
 import numpy as np
 
 from stages.evaluate.intervals import Estimate
-from stages.lib.records.scores import Scores, perplexity
+from stages.lib.records.scores import Reason, Scores, Why, perplexity
 
-Figure = float | str  # the number, or why there is none
+Figure = float | Reason  # the number, or why there is none
 Figures = dict[str, Figure]
 
 
-def finite(value: float, reason: str) -> Figure:
+def finite(value: float, reason: Reason) -> Figure:
     return float(value) if math.isfinite(value) else reason
 
 
 def perplexity_figure(nll: np.ndarray, labels: np.ndarray) -> Figure:
     """exp(sum of NLL / sum of labels), if each conversation has a likelihood and the result is a number."""
     if not len(nll):
-        return "no conversation has a likelihood"
+        return Why.NO_LIKELIHOOD.said()
     if not labels.sum():
-        return "no conversation has a token to score"
+        return Why.NO_TOKEN.said()
     if bad := int((~np.isfinite(nll)).sum()):
-        return f"the likelihood of {bad:,} of {len(nll):,} conversations is no number"
-    return finite(perplexity(nll, labels), "larger than any number: the model finds the references all but impossible")
+        return Why.NO_NUMBERS.said(bad=bad, all=len(nll))
+    return finite(perplexity(nll, labels), Why.IMPOSSIBLE.said())
 
 
 def bits_per_byte_figure(nll: np.ndarray, text_bytes: np.ndarray) -> Figure:
     """NLL in bits over the UTF-8 bytes of the assistant texts: lower is better, and comparable across tokenizers."""
     if bad := int((~np.isfinite(nll)).sum()):
-        return f"the likelihood of {bad:,} of {len(nll):,} conversations is no number"
+        return Why.NO_NUMBERS.said(bad=bad, all=len(nll))
     if not text_bytes.sum():
-        return "no conversation has a byte to score"
+        return Why.NO_BYTE.said()
     return float(nll.sum() / math.log(2) / text_bytes.sum())
 
 
@@ -40,9 +40,9 @@ def interval_figures(name: str, estimate: Estimate, exponential: bool = False) -
     figures: Figures = {}
     for suffix, value in (("", estimate.value), ("_low", estimate.low), ("_high", estimate.high)):
         if value is None:
-            figures[f"{name}{suffix}"] = estimate.reason or "it cannot be computed"
+            figures[f"{name}{suffix}"] = estimate.reason or Why.NOT_COMPUTED.said()
         else:
-            figures[f"{name}{suffix}"] = finite(exponential_of(value) if exponential else value, "larger than any number")
+            figures[f"{name}{suffix}"] = finite(exponential_of(value) if exponential else value, Why.TOO_LARGE.said())
     return figures
 
 
@@ -55,5 +55,5 @@ def without_reasons(figures: Figures) -> Scores:
     return {name: None if isinstance(value, str) else value for name, value in figures.items()}
 
 
-def reasons_of(figures: Figures) -> dict[str, str]:
+def reasons_of(figures: Figures) -> dict[str, Reason]:
     return {name: value for name, value in figures.items() if isinstance(value, str)}

@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import bdtr, betainc, betaincinv, ndtri, stdtr, stdtrit
 
+from stages.lib.records.scores import Reason, Why
+
 FEWEST_GROUPS = 20  # below that no claim is made
 DETECTABLE = 2.8  # standard errors: 1.96 for a test at 5%, and 0.84 to find the effect four times in five
 
@@ -22,7 +24,7 @@ class Estimate(NamedTuple):
     high: float | None
     p: float | None
     groups: int
-    reason: str | None
+    reason: Reason | None
 
 
 def group_sums(rows: np.ndarray, groups: Sequence[str] | np.ndarray) -> np.ndarray:
@@ -53,14 +55,14 @@ def jackknife_t(
         value = float(statistic(total))
         others = statistic(total - sums)
     if not np.isfinite(value):
-        return Estimate(None, None, None, None, None, number, "the figure itself cannot be computed")
+        return Estimate(None, None, None, None, None, number, Why.FIGURE_NOT_COMPUTED.said())
     if number < 2:
-        return Estimate(value, None, None, None, None, number, "one group of conversations alone: no spread to go by")
+        return Estimate(value, None, None, None, None, number, Why.ONE_GROUP.said())
     if not np.isfinite(others).all():
-        return Estimate(value, None, None, None, None, number, "without one of the groups nothing would be left to measure")
+        return Estimate(value, None, None, None, None, number, Why.NOTHING_LEFT.said())
     error = float(np.sqrt((number - 1) / number * np.square(others - others.mean()).sum()))
     if error <= 1e-12 * max(1, abs(value)):
-        return Estimate(value, None, None, None, None, number, "all groups give the same figure: no spread to go by")
+        return Estimate(value, None, None, None, None, number, Why.NO_SPREAD.said())
     freedom = max(1.0, effective_groups(sums[:, -1]) - 1)
     reach = float(stdtrit(freedom, (1 + confidence) / 2)) * error
     p = float(2 * stdtr(freedom, -abs(value) / error))
@@ -81,6 +83,20 @@ def mean_difference(
 ) -> Estimate:
     """Sum of differences over sum of weights, over groups: the log of a perplexity ratio, or a difference of shares."""
     return jackknife_t(np.column_stack([differences, weights]), groups, ratio_of_sums, confidence)
+
+
+def within(estimate: Estimate, bound: float) -> Estimate:
+    """Of a figure that lies between -bound and bound, the interval too: by Fisher's z, as for Somers' D (Newson 2002), of which
+    the difference of two shares and twice an AUC less a half are cases. Far from the bounds it is the interval as it was.
+    """
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return estimate
+    most = 1 - 1 / max(estimate.groups, 2)  # at the bound itself z is infinite
+    inner = min(max(estimate.value / bound, -most), most)
+    middle = float(np.arctanh(inner))
+    below, above = ((end - estimate.value) / bound / (1 - inner**2) for end in (estimate.low, estimate.high))
+    low, high = (bound * float(np.tanh(middle + reach)) for reach in (below, above))
+    return estimate._replace(low=min(low, estimate.value), high=max(high, estimate.value))
 
 
 def wilson(successes: float, number: float, confidence: float) -> tuple[float, float]:
@@ -146,7 +162,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def more_needed(estimate: Estimate, conversations: int) -> int | None:
-    """How many more test conversations would show an effect of the size found, four times in five; None where none would."""
+    """How many more conversations, prompts or votes would show such an effect four times in five; None where none would."""
     if estimate.value is None or estimate.error is None or estimate.value == 0:
         return None
     factor = (DETECTABLE * estimate.error / abs(estimate.value)) ** 2
@@ -163,8 +179,8 @@ def auc(
     """
     number = min(len(np.unique(positive_groups)), len(np.unique(negative_groups)))
     if number < 2 or not (np.isfinite(positive).all() and np.isfinite(negative).all()):
-        reason = "a likelihood is no number" if number >= 2 else "too few groups of conversations"
-        return Estimate(None, None, None, None, None, number, reason)
+        why = Why.NO_NUMBER if number >= 2 else Why.TOO_FEW_GROUPS
+        return Estimate(None, None, None, None, None, number, why.said())
     placements = _shares_below(positive, negative), 1 - _shares_below(negative, positive)
     value = float(placements[0].mean())
     variance = 0.0
@@ -174,7 +190,7 @@ def auc(
     error = max(float(np.sqrt(variance)), 0.5 / number)  # where all stand on one side, no spread is seen
     reach = float(stdtrit(number - 1, (1 + confidence) / 2)) * error
     p = float(2 * stdtr(number - 1, -abs(value - 0.5) / error))
-    return Estimate(value - 0.5, error, value - 0.5 - reach, value - 0.5 + reach, p, number, None)
+    return within(Estimate(value - 0.5, error, value - 0.5 - reach, value - 0.5 + reach, p, number, None), 0.5)
 
 
 def _shares_below(values: np.ndarray, others: np.ndarray) -> np.ndarray:

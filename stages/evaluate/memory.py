@@ -4,10 +4,11 @@ import pandas as pd
 
 from stages.evaluate.figures import Figures
 from stages.lib.records.predictions import Contender, SetName, predictions_of
+from stages.lib.records.scores import Why
 
 LONG = 20  # tokens, without the stop token
 SETS: dict[str, SetName] = {"verbatim": "train", "verbatim_repeated": "repeated"}
-NO_LONG_REPLY = f"no reply of {LONG} tokens or more among them"
+NO_LONG_REPLY = Why.NO_LONG_REPLY.said(tokens=LONG)
 
 
 def verbatim_figures(contender: Contender) -> Figures:

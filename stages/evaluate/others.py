@@ -6,19 +6,20 @@ import numpy as np
 import pandas as pd
 
 from stages.evaluate.behaviour import Behaviour
-from stages.evaluate.claims import Paired, Question, compare_lengths, compare_shares, make_claims
+from stages.evaluate.claims import Paired, Question, compare_lengths, compare_scores, compare_shares, make_claims
 from stages.evaluate.classification import classification_figures, read_answers
-from stages.evaluate.comparison import means
+from stages.evaluate.comparison import means, similarity_figures
+from stages.evaluate.embedding import add_similarity
 from stages.evaluate.figures import Figures, interval_figures, reasons_of, without_reasons
-from stages.evaluate.intervals import mean_difference, sign_test
+from stages.evaluate.intervals import sign_test
 from stages.evaluate.reply_files import OtherModel
 from stages.evaluate.scoring import Settings, reply_figures, samples_of, score_each
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.predictions import CONTENDERS
-from stages.lib.records.scores import Other
+from stages.lib.records.scores import Other, Why
 
 OF_TEXT = [name for name in Behaviour.__annotations__ if name != "runaway"]  # for which one must know that a reply was cut
-UNKNOWN_END = "a file of replies does not say which ended by themselves"
+UNKNOWN_END = Why.UNKNOWN_END.said()
 
 
 class Side(NamedTuple):
@@ -61,9 +62,13 @@ def compare_sides(other: Side, tuned: Side, rows: pd.DataFrame, confidence: floa
 
     wording, broken = pairs(other.each["chrf"], tuned.each["chrf"]), pairs(other.broken, tuned.broken)
     lengths = pairs([len(text) for text in other.texts], [len(text) for text in tuned.texts])
-    nearer = mean_difference(wording.tuned - wording.base, ones, groups, confidence)
-    fewer, longer = compare_shares(broken, confidence), compare_lengths(lengths, confidence)
+    nearer, fewer = compare_scores(wording, confidence), compare_shares(broken, confidence)
+    longer = compare_lengths(lengths, confidence)
     figures = interval_figures("chrf_difference", nearer) | interval_figures("broken_difference", fewer)
+    both = None
+    if "similarity" in other.each:
+        both = pairs(other.each["similarity"], tuned.each["similarity"])
+    figures |= similarity_figures(both, confidence)
     figures |= interval_figures("length_ratio", longer, exponential=True)
     questions = [
         Question("wording", "chrf_difference", nearer, number, *means(wording)),
@@ -99,6 +104,8 @@ def compare_other(
     own = settings._replace(samples=samples_of(list(rows["reference"])))
     said = [model.replies[keys[at]] for at in kept]
     scored = score_each(rows, said, [True] * len(rows), settings.rouge_max_words)
+    if settings.embedder:
+        scored = add_similarity(scored, said, list(rows["reference"]), settings.embedder)
     sides = {"other": measure_side(rows, said, scored, own, labels)}
     for name in CONTENDERS:
         part = each[name].iloc[kept].reset_index(drop=True)

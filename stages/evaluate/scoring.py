@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 
 from stages.evaluate.behaviour import describe_reply
+from stages.evaluate.embedding import Embedder
 from stages.evaluate.figures import Figures, bits_per_byte_figure, perplexity_figure
 from stages.evaluate.intervals import share_interval
 from stages.evaluate.text_metrics import Bleu, ChrF, count_ngrams, distinct_n, rouge_l
-from stages.lib.records.scores import LanguageRow
+from stages.lib.records.scores import LanguageRow, Why
 
 FEWEST_OF_A_LANGUAGE = 100  # test conversations, from which on its BLEU and ROUGE-L are metrics; below, rows of a table
 BEHAVIOURS = ["looping", "runaway", "empty", "wrong_language", "prompt_copy"]
 DIRECTED = ("runaway", "broken")  # with their intervals
-NO_REPLY = "no conversation has a reply of both models"
+NO_EMBEDDING = Why.NO_EMBEDDING.said()
+NO_REPLY = Why.NO_REPLY.said()
 
 
 class Settings(NamedTuple):
@@ -26,6 +28,7 @@ class Settings(NamedTuple):
     rouge_max_words: int
     languages: Sequence[str]
     samples: dict[int, int]
+    embedder: Embedder | None
 
 
 def samples_of(references: list[str]) -> dict[int, int]:
@@ -62,19 +65,29 @@ def variety(texts: list[str], samples: dict[int, int]) -> Figures:
     figures: Figures = {}
     for n, sample in samples.items():
         value = distinct_n(texts, n, sample)
-        figures[f"distinct_{n}"] = f"no reference has {'a word' if n == 1 else 'two words'}" if value is None else value
+        figures[f"distinct_{n}"] = (Why.NO_WORD if n == 1 else Why.NO_WORD_PAIR).said() if value is None else value
     return figures
 
 
 def reply_figures(replies: pd.DataFrame, each: pd.DataFrame, texts: list[str], settings: Settings) -> Figures:
     """Means over all replies; BLEU and ROUGE-L of the languages that have enough of them."""
     if not texts:
-        names = ["chrf", "length_ratio", "reply_characters", "distinct_1", "distinct_2", "broken", *BEHAVIOURS]
+        names = [
+            "chrf",
+            "embedding_similarity",
+            "length_ratio",
+            "reply_characters",
+            "distinct_1",
+            "distinct_2",
+            "broken",
+            *BEHAVIOURS,
+        ]
         return dict.fromkeys(names, NO_REPLY)
     figures: Figures = {"replies": len(texts), "chrf": float(each["chrf"].mean())}
+    figures["embedding_similarity"] = float(each["similarity"].mean()) if "similarity" in each else NO_EMBEDDING
     characters, expected = sum(map(len, texts)), sum(map(len, replies["reference"]))
     figures["reply_characters"] = characters / len(texts)
-    figures["length_ratio"] = characters / expected if expected else "the references are empty"
+    figures["length_ratio"] = characters / expected if expected else Why.EMPTY_REFERENCES.said()
     figures |= {name: float(each[name].mean()) for name in ["broken", *BEHAVIOURS]}
     for name in DIRECTED:
         low, high = share_interval(each[name].to_numpy(), replies["group"].to_numpy(), settings.confidence)

@@ -17,6 +17,7 @@ from stages.evaluate.intervals import Estimate, clopper_pearson, effective_group
 from stages.lib.core.errors import ReprotuneError, raise_first
 from stages.lib.core.files import read_lines
 from stages.lib.core.params import Section
+from stages.lib.records.scores import Why
 
 WON = {"tuned": 1.0, "tie": 0.5, "bad": 0.5, "base": 0.0}  # what a vote counts for the tuned model
 
@@ -100,8 +101,8 @@ def estimate_win_rate(ballot: Ballot, confidence: float) -> Estimate:
     As if all votes on a group agreed, so several people's votes on one pair make nothing surer.
     """
     if not len(ballot.won):
-        given = f"all {ballot.foreign:,} votes are for other replies" if ballot.foreign else "nobody has voted"
-        return Estimate(None, None, None, None, None, 0, f"{given}; vote in metrics/report.html")
+        reason = Why.FOREIGN_VOTES.said(votes=ballot.foreign) if ballot.foreign else Why.NO_VOTE.said()
+        return Estimate(None, None, None, None, None, 0, reason)
     sizes = group_sums(np.ones((len(ballot.won), 1)), ballot.groups)[:, 0]
     number = effective_groups(sizes)
     rate = float(ballot.won.mean())

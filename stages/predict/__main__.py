@@ -18,12 +18,13 @@ from stages.lib.records.pins import ADAPTER_PIN
 from stages.lib.records.predictions import CONTENDERS, Conditions, Contender, Prediction, predictions_of, write_predictions
 from stages.lib.scratch import hold_folder, take_fingerprint
 from stages.lib.tokenizer import load_tokenizer
-from stages.predict.contender import load_contender
 from stages.predict.journal import open_journal
 from stages.predict.params import PredictParams
 from stages.predict.predictions import Inputs, Predictor
 from stages.predict.retention import read_base_replies, read_prompts
 from stages.predict.training_data import read_training_data
+from stages.predict.vllm_engine import describe_decoding, find_engine, start_vllm
+from stages.predict.workers import start_work
 
 ROOM = Path(__file__).parent
 
@@ -40,11 +41,12 @@ def predict(name: Contender, params: PredictParams) -> None:
     hardware, tokenizer, retention = find_hardware(params.precision), load_tokenizer(), Path(params.retention)
     test, train = conversations_of("test"), conversations_of("train")
     training = read_training_data(train, tokenizer, params.seed, params.task)
-    base_replies = None if name == "base" else read_base_replies()
+    decoding = describe_decoding(engine := find_engine(hardware))
+    base_replies = None if name == "base" else read_base_replies(decoding)
     inputs = Inputs(read_conversations(test), training, read_prompts(retention), base_replies)
     conditions = Conditions(
-        environment=describe_environment(hardware),
-        decoding="greedy",
+        environment=describe_environment(hardware) | {"device_count": 1},  # each result is one device's, however many there are
+        decoding=decoding,
         batch_size=params.batch_size,
         max_new_tokens=params.max_new_tokens or training.longest,
         task=training.task,
@@ -53,11 +55,15 @@ def predict(name: Contender, params: PredictParams) -> None:
     )
     files = [PIN, test, train, retention, *([] if name == "base" else [ADAPTER_PIN, predictions_of("base")])]
     with hold_folder(f"predict_{name}", take_fingerprint(ROOM, [params.model_dump(), conditions], files)) as folder:
-        model = load_contender(name, hardware)
         with open_journal(folder) as journal:
             if journal.done:
                 print(f"predict {name}: goes on after {len(journal.done):,} results", file=sys.stderr, flush=True)
-            rows = Predictor(model, tokenizer, params, conditions["max_new_tokens"], name, journal).predict(inputs)
+            predictor = Predictor(tokenizer, params, conditions["max_new_tokens"], name, journal)
+            if engine:
+                with start_vllm(name, hardware, tokenizer) as worker:
+                    predictor.reply_ahead(worker, inputs)
+            with start_work(name, hardware, params.batch_size) as worker:
+                rows = predictor.predict(worker, inputs)
         write_predictions(predictions_of(name), rows, conditions)
     print(describe(name, rows, conditions))
 

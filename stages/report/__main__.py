@@ -20,7 +20,7 @@ from stages.lib.records.conversation import SPLITS, conversations_of, read_conve
 from stages.lib.records.loss_history import ENVIRONMENT, LOSS_HISTORY, HistoryRow
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, read_pin
 from stages.lib.records.predictions import CONTENDERS
-from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES, Evaluation, perplexity
+from stages.lib.records.scores import EXAMPLES, REPLIES, RETENTION, SCORES, Evaluation, perplexity
 from stages.report import accounts
 from stages.report.evaluation import apart_from, confusion_table, languages_table, report_evaluation, strata_table
 from stages.report.excerpts import render_examples, render_replies
@@ -29,6 +29,7 @@ from stages.report.gates import Gate as ShippingGate
 from stages.report.names import shown_label
 from stages.report.page.document import Content, render_page
 from stages.report.page.replies import describe_replies
+from stages.report.page.retention import describe_retained
 from stages.report.page.texts import Both
 from stages.report.page.verdict import LANGUAGES
 from stages.report.seeds import adapter_hash, describe_seed_noise, read_seed_noise
@@ -148,6 +149,7 @@ def report_page(params: ReportParams, history: Sequence[HistoryRow]) -> None:
             perplexities=read_table(PLOTS / "perplexity.csv"),
             environment=read_json(ENVIRONMENT),
             seed_noise=Both(*told),
+            retained=describe_retained(pd.read_parquet(RETENTION), read_json(cleaned.SOURCES), params.show_text),
         )
     )
     PAGE.write_text(page, encoding="utf-8", newline="\n")

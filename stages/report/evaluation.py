@@ -6,7 +6,7 @@ import pandas as pd
 
 from stages.lib.core.files import write_json
 from stages.lib.records.pins import AdapterPin
-from stages.lib.records.scores import Evaluation, Other, Stratum
+from stages.lib.records.scores import Evaluation, Other, Scores, Stratum
 from stages.report.gates import GATES, METRICS, Gate, Outcome, check_gates, describe
 from stages.report.names import shown_label, shown_name
 from stages.report.seeds import adapter_hash, describe_seed_noise, read_seed_noise
@@ -16,7 +16,10 @@ FILES = {"claims": METRICS / "claims.json", "reasons": METRICS / "reasons.json",
 SUMMARY = METRICS / "report.md"
 GOOD = {"less": "better", "more": "worse", "unclear": "can't tell", "too_few": "too few to tell", "not_measured": "not measured"}
 VERDICTS = {"perplexity_ratio": GOOD, "accuracy_difference": GOOD | {"less": "worse", "more": "better"}}
-TABLE = ["perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_reply", "chrf", "length_ratio", "distinct_2", "broken"]
+TABLE = [
+    "perplexity", "bits_per_byte", "accuracy", "macro_f1", "invalid_reply", "chrf", "embedding_similarity", "length_ratio",
+    "distinct_2", "broken",
+]  # fmt: skip
 
 
 def name_languages(values: Mapping[str, object]) -> dict[str, object]:
@@ -63,6 +66,11 @@ def confusion_table(evaluation: Evaluation) -> pd.DataFrame:
 def markdown_table(rows: Sequence[Sequence[object]]) -> list[str]:
     head, *rest = [[str(cell).replace("|", "\\|") for cell in row] for row in rows]
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rest)]
+
+
+def columns_of(contenders: Mapping[str, Scores]) -> list[str]:
+    """The metrics of TABLE that any of them has."""
+    return [key for key in TABLE if any(scores.get(key) is not None for scores in contenders.values())]
 
 
 def cell(value: float | None) -> str:
@@ -127,7 +135,7 @@ def summarise(evaluation: Evaluation, gates: Sequence[Outcome], seed_noise: str)
         "## Beside models and floors",
         "",
     ]
-    keys = [key for key in TABLE if any(key in scores for scores in contenders.values())]
+    keys = columns_of(contenders)
     rows = [[name.replace("_", " "), *(cell(contenders[name].get(key)) for key in keys)] for name in contenders]
     rows += [
         [other_name(name, one), *(cell(one["scores"].get(key)) for key in keys)] for name, one in evaluation["others"].items()

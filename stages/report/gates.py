@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from stages.lib.core.files import read_json
 from stages.lib.core.params import Section
+from stages.report.reasons import MISSING, NULL
 
 METRICS = Path("metrics")
 GATES = METRICS / "gates.json"
@@ -66,8 +67,8 @@ def check_gate(gate: Gate, values: dict[str, object] | None, reasons: dict[str, 
     value = float(found) if isinstance(found, int | float) else None
     reason = None
     if value is None:
-        missing = f"{METRICS}/{file}.json has no {'.'.join([*parents, name])}"
-        reason = reasons.get(whole_key, missing if values is None or key not in values else "it is null")
+        missing = MISSING.format(file=METRICS / f"{file}.json", key=".".join([*parents, name]))
+        reason = reasons.get(whole_key, missing if values is None or key not in values else NULL)
     return {
         "metric": gate.metric,
         "key": whole_key,

@@ -25,6 +25,10 @@ MEASURED: dict[Language, str] = {
     "zh": "随机种子带来的波动：用 {number} 个种子，{name} 在 {least:.3g} 到 {most:.3g} 之间，标准差 {spread:.2g}"
     "（`metrics/seeds.json`）。",
 }
+NAMES: dict[Language, dict[Measure, str]] = {  # of the first claim's measure
+    "en": {"perplexity_ratio": "log perplexity ratio", "accuracy_difference": "accuracy difference"},
+    "zh": {"perplexity_ratio": "困惑度比值的对数", "accuracy_difference": "正确率之差"},
+}
 LOGARITHMS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
 
 
@@ -72,12 +76,12 @@ def describe_seed_noise(
         return NOT_MEASURED[language]
     if adapter not in noise["adapters"] or comparability != noise["comparability"]:
         return OTHER_RUN[language]
-    name = name_of(claims[0])
-    spread = noise["measures"].get(name)
+    measure = claims[0]["measure"]
+    spread = noise["measures"].get(name_of(claims[0]))
     if spread is None or spread["standard_deviation"] is None:
         return NOT_MEASURED[language]
     numbers = [value for value in spread["values"] if value is not None]
     return MEASURED[language].format(
-        number=len(noise["seeds"]), name=name.replace("_", " "), least=min(numbers), most=max(numbers),
+        number=len(noise["seeds"]), name=NAMES[language][measure], least=min(numbers), most=max(numbers),
         spread=spread["standard_deviation"],
     )  # fmt: skip

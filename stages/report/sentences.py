@@ -3,6 +3,7 @@
 from typing import Literal
 
 from stages.lib.records.scores import Claim, ClaimName, Measure, Verdict
+from stages.report.reasons import in_chinese
 
 Language = Literal["en", "zh"]
 RATIOS: tuple[Measure, ...] = ("perplexity_ratio", "length_ratio", "retention_ratio")
@@ -88,9 +89,8 @@ WORDS: dict[Language, dict[str, str]] = {
         "too_few": "Too few to tell ({name}): {reason}.",
         "not_measured": "Not measured ({name}): {reason}.",
         "interval": " ({low} to {high})",
-        "detectable": " With this test set, a change smaller than {detectable} would be missed more than one time in five.",
-        "more": " About {more} more test conversations would decide an effect of this size.",
-        "more_votes": " About {more} more votes, on other replies, would decide an effect of this size.",
+        "detectable": " With {these}, a change smaller than {detectable} would be missed more than one time in five.",
+        "more": " About {more} more {evidence} would decide an effect of this size.",
         "ratio": "a factor of {factor}",
         "points": "{size} points",
         "base": "base",
@@ -101,14 +101,26 @@ WORDS: dict[Language, dict[str, str]] = {
         "too_few": "样本太少，无法判断（{name}）：{reason}。",
         "not_measured": "未测量（{name}）：{reason}。",
         "interval": "（{low} 到 {high}）",
-        "detectable": "以现有的测试集，小于 {detectable} 的变化有超过五分之一的可能被漏掉。",
-        "more": "要判定这样大小的效应，大约还需要 {more} 段测试对话。",
-        "more_votes": "要判定这样大小的效应，大约还需要对其他回复投 {more} 票。",
+        "detectable": "以{these}，小于 {detectable} 的变化有超过五分之一的可能被漏掉。",
+        "more": "要判定这样大小的效应，大约还需要 {more} {evidence}。",
         "ratio": "{factor} 倍",
         "points": "{size} 个百分点",
         "base": "基座",
         "stop": "。",
         "colon": "：",
+    },
+}
+TEST: dict[Language, tuple[str, str]] = {"en": ("this test set", "test conversations"), "zh": ("现有的测试集", "段测试对话")}
+EVIDENCE: dict[Language, dict[ClaimName, tuple[str, str]]] = {  # of what is no matter of test alone: what there is, what to add
+    "en": {
+        "forgot": ("these general prompts", "general prompts (predict.retention)"),
+        "memorised": ("these conversations", "conversations, training and test together,"),
+        "preferred": ("these votes", "votes, on other replies,"),
+    },
+    "zh": {
+        "forgot": ("现有的通用提示", "条通用提示（predict.retention）"),
+        "memorised": ("现有的对话", "段对话（训练和测试合计）"),
+        "preferred": ("现有的票", "张投给其他回复的票"),
     },
 }
 NAMES: dict[Language, dict[ClaimName, str]] = {
@@ -142,6 +154,20 @@ def number(value: float | None, measure: Measure, signed: bool = False) -> str:
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 
+def level(value: float | None, measure: Measure) -> str:
+    """One model's own value; of lengths, characters, which are whole ones.
+
+    >>> level(28.62, "length_ratio"), level(19.8414, "perplexity_ratio")
+    ('29', '19.84')
+    """
+    return number(value, measure) if value is None or measure != "length_ratio" else f"{value:,.0f}"
+
+
+def evidence_of(name: ClaimName, language: Language) -> tuple[str, str]:
+    """What a claim rests on, and what more of would decide it."""
+    return EVIDENCE[language].get(name, TEST[language])
+
+
 def rounded(conversations: int) -> str:
     """Two digits of it are more than can be known."""
     digits = max(0, len(str(conversations)) - 2)
@@ -155,14 +181,15 @@ def sentence(claim: Claim, language: Language = "en", other: str | None = None) 
     """
     words, measure, verdict = WORDS[language], claim["measure"], claim["verdict"]
     if verdict in ("too_few", "not_measured"):
-        return words[verdict].format(name=NAMES[language][claim["name"]], reason=claim["reason"])
+        reason = claim["reason"] if language == "en" else in_chinese(claim["reason"] or "")
+        return words[verdict].format(name=NAMES[language][claim["name"]], reason=reason)
     ends = {end: number(claim[end], measure, signed=True) for end in ("low", "high")}
     interval = "" if claim["low"] is None else words["interval"].format(**ends)
     figures = MEASURES[language][measure].format(
         estimate=number(claim["estimate"], measure, signed=True),
         interval=interval,
-        base=number(claim["base"], measure),
-        tuned=number(claim["tuned"], measure),
+        base=level(claim["base"], measure),
+        tuned=level(claim["tuned"], measure),
         other=other or WORDS[language]["base"],
     )
     less, more, unclear = HEADS[language][claim["name"]]
@@ -171,13 +198,14 @@ def sentence(claim: Claim, language: Language = "en", other: str | None = None) 
     said = f"{dict(zip(VERDICTS, (less, more, unclear), strict=True))[verdict]}{words['colon']}{figures}{words['stop']}"
     if verdict != "unclear":
         return said
+    these, evidence = evidence_of(claim["name"], language)
     if claim["detectable"] is not None:
-        size = number(claim["detectable"], measure)
+        size = number(claim["detectable"], measure).lstrip("+")
         if measure in RATIOS:
             size = words["ratio"].format(factor=size)
         elif measure in SHARES:
             size = words["points"].format(size=f"{100 * claim['detectable']:.0f}")
-        said += words["detectable"].format(detectable=size)
+        said += words["detectable"].format(these=these, detectable=size)
     if claim["more_conversations"]:
-        said += words["more_votes" if measure == "win_rate" else "more"].format(more=rounded(claim["more_conversations"]))
+        said += words["more"].format(more=rounded(claim["more_conversations"]), evidence=evidence)
     return said

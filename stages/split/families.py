@@ -5,7 +5,7 @@ from scipy import sparse
 
 from stages.lib.similarity.join import Join
 
-BLOCKS = 8  # rows are searched for among those of their own block and of each earlier one: a block's index takes an eighth of memory
+BLOCKS = 8  # rows are searched for among the rows of their own block and earlier ones
 ALL_AT_ONCE = 1 << 10  # candidates
 
 
@@ -14,11 +14,11 @@ def connect_similar(join: Join) -> np.ndarray:
     are alike."""
     rows = np.arange(len(join.sizes))
     family = rows.copy()
-    blocks = np.array_split(rows, BLOCKS)
-    for number, block in enumerate(blocks):
-        for others in blocks[: number + 1]:
-            for candidates in join.candidates(block, others):
-                family = _join_families(join, candidates[candidates[:, 0] > candidates[:, 1]], family)
+    last = 0
+    for block in np.array_split(rows, BLOCKS):
+        last += len(block)
+        for candidates in join.candidates(block, rows[:last]):
+            family = _join_families(join, candidates[candidates[:, 0] > candidates[:, 1]], family)
     return np.column_stack([rows, family])[family != rows]
 
 

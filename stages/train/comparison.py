@@ -25,7 +25,7 @@ from stages.train.likelihood import LabelNll, packed_nll, separate_nll
 if TYPE_CHECKING:
     from stages.train.methods import Model
 
-DOCUMENTS_COMPARED = 4  # and the longest one
+DOCUMENTS_COMPARED = 2  # and the longest one: each costs a pass through all weights, whatever its length
 LABELS_COMPARED = 32  # of a document, about
 # Nats a label in float32, mean and single. Right ways are some 1e-7 apart, of large models 1e-5.
 LARGEST_MEAN, LARGEST = 3e-5, 1e-3

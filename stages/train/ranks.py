@@ -1,10 +1,8 @@
 """Several processes that train together, one a GPU: starting them, and the little that they tell each other."""
 
-import ctypes
 import logging
 import math
 import os
-import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.model import processes
 
 PROCESSES = "REPROTUNE_TRAIN_PROCESSES"
 SHARD = "REPROTUNE_SHARD"
@@ -40,10 +39,7 @@ def processes_wanted() -> int:
     """
     if "RANK" in os.environ:
         return 1
-    wanted = os.environ.get(PROCESSES, str(max(1, torch.cuda.device_count())))
-    if not wanted.isdecimal() or int(wanted) < 1:
-        raise ReprotuneError(f"{PROCESSES}={wanted}: expected a positive integer")
-    return int(wanted)
+    return processes.processes_wanted(PROCESSES, torch.cuda.device_count())
 
 
 def start_processes(number: int, module: str) -> None:
@@ -93,20 +89,13 @@ def shards_wanted(model: torch.nn.Module, ranks: Ranks) -> bool:
     return trained or weights > 0.5 * room
 
 
-def _end_with_parent() -> None:
-    """On Linux, be killed when the launcher is: processes that wait for each other would wait on."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
-
-
 @contextmanager
 def join() -> Iterator[Ranks]:
     """Join the processes that torchrun started, if it did. An error that all of them see is told by the first one alone."""
     if "RANK" not in os.environ:
         yield Ranks()
         return
-    _end_with_parent()
+    processes.end_with_parent()
     ranks = Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"]))
     if torch.cuda.is_available():
         torch.cuda.set_device(ranks.local)

@@ -60,7 +60,7 @@ def check_targets(model: "PreTrainedModel", modules: str | list[str], parameters
     expressions = [modules] if isinstance(modules, str) else []
     for target in [] if modules == ALL_LINEAR else expressions or modules:
         if not any(_is_target(name, target if expressions else [target], named) for name in named):
-            linear = sorted({_last(name) for name, module in named.items() if is_linear(module)})
+            linear = sorted({_end(name) for name, module in named.items() if is_linear(module)})
             what = (
                 f"no layer's whole name matches the regular expression {target!r} (for layers by their last name: [{target}])"
                 if expressions
@@ -99,12 +99,15 @@ def tell_unadapted(model: "PreTrainedModel | PeftModel", modules: str | list[str
     parts = []
     if modules == ALL_LINEAR:
         head = base.get_output_embeddings()
-        left = {
-            _last(name) if _reads_text(name, base) else "those for pictures or sound"
+        left = [
+            name
             for name, module in named.items()
             if is_linear(module) and module is not head and not any(_is_in(name, each) for each in wrapped)
-        }
-        parts += [f"linear layers without an adapter: {', '.join(sorted(left))}"] if left else []
+        ]
+        adapted_places = {_place(name) for name in wrapped}
+        places = {_place(name) if _place(name) not in adapted_places else name for name in left if _reads_text(name, base)}
+        said = [*sorted(places), *["those for pictures or sound"] * any(not _reads_text(name, base) for name in left)]
+        parts += [f"linear layers without an adapter: {', '.join(said)}"] if said else []
     adapted = {name for name, module in named.items() if isinstance(module, ParamWrapper)}
     if (experts := find_experts(base)) and not any("expert" in name.lower() for name in adapted):
         parts.append(f"the experts are not adapted (train.target_parameters: [{', '.join(experts)}] adapts them)")
@@ -140,5 +143,20 @@ def _is_in(name: str, outer: str) -> bool:
     return name == outer or name.startswith(f"{outer}.")
 
 
-def _last(name: str) -> str:
-    return name.rpartition(".")[2]
+def _end(name: str) -> str:
+    """The shortest end that a list of targets finds the layer by: numbers alone would name layers of other kinds too.
+
+    >>> _end("model.layers.0.mlp.up_proj"), _end("model.layers.0.feed_forward.adapters.1.0")
+    ('up_proj', 'adapters.1.0')
+    """
+    found = re.search(r"[^.]*(\.\d+)*$", name)
+    return found[0] if found else name
+
+
+def _place(name: str) -> str:
+    """The whole name, for all layers at once.
+
+    >>> _place("model.layers.12.mlp.up_proj")
+    'model.layers.*.mlp.up_proj'
+    """
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)

@@ -14,6 +14,8 @@ import pytest
 from stages.lib.core.errors import ReprotuneError, describe_os_error, raise_first, run_stage
 from stages.lib.core.files import read_json, read_jsonl, write_json, write_jsonl
 from stages.lib.core.requirements import check_installed
+from stages.lib.records.predictions import Conditions, blank, write_predictions
+from stages.lib.records.tokenized import Example, write_examples
 
 NUMPY = metadata.version("numpy")
 
@@ -146,19 +148,29 @@ def write_table(path: Path) -> None:
     pq.write_table(pa.table({"a": list(range(100_000))}), path)
 
 
+def write_rows(path: Path) -> None:
+    rows = [blank("test", "a", 1)]
+    conditions = Conditions(
+        environment={}, decoding="", batch_size=1, max_new_tokens=1, task="dialogue", task_reason="", labels=[]
+    )
+    write_predictions(path, rows, conditions)
+
+
 @pytest.mark.parametrize(
     "write",
     [
         lambda path: write_jsonl(path, ({"a": number} for number in range(10_000))),
         lambda path: write_json(path, list(range(10_000))),
-        write_table,
+        lambda path: write_examples(path, [("a", Example([1], [1]))]),
+        write_rows,
     ],
-    ids=["jsonl", "json", "parquet"],
+    ids=["jsonl", "json", "examples", "predictions"],
 )
-def test_a_full_disk_is_one_message_whatever_is_written(write: Callable[[Path], None]) -> None:
+def test_a_full_disk_is_one_message_that_names_the_file_whatever_is_written(write: Callable[[Path], None]) -> None:
     Path("out").symlink_to("/dev/full")
     message = message_of(lambda: write(Path("out")))
-    assert "no space left; free some and run it again (`du -sh .dvc/cache` shows what results take)" in message
+    remedy = "free some and run it again (`du -sh .dvc/cache` shows what results take)"
+    assert message.startswith(f"error: out: no space left; {remedy}\n")
     assert len(message.splitlines()) == 2
 
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import binomtest, mannwhitneyu, t
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.claims import draw_pairs, simulate_coverage, simulate_false_alarms, simulate_power
-from stages.evaluate.claims import Question, make_claims
+from benchmarks.claims import draw_pairs, simulate_coverage, simulate_false_alarms, simulate_power, simulate_share_coverage
+from stages.evaluate.claims import Paired, Question, compare_scores, compare_shares, make_claims
 from stages.evaluate.intervals import (
     Estimate,
     auc,
@@ -76,6 +76,54 @@ def test_an_interval_is_never_of_width_zero_but_none_with_its_reason(values: lis
     assert reason in found.reason
 
 
+def shares(base: list[float], tuned: list[float]) -> Paired:
+    return Paired(np.array(base), np.array(tuned), np.ones(len(base)), ids(len(base)))
+
+
+@pytest.mark.parametrize("gained", range(1, 30))
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_interval_of_a_difference_of_shares_holds_it_and_only_what_is_possible(gained: int, sign: int) -> None:
+    right = [1.0] * gained + [0.0] * (30 - gained)
+    sides = ([0.0] * 30, right)[::sign]
+    found = compare_shares(shares(*sides), 0.95)
+    assert -1 <= found.low < found.value < found.high <= 1
+    assert found.value == pytest.approx(sign * gained / 30)
+    mirrored = compare_shares(shares(*sides[::-1]), 0.95)
+    assert (found.low, found.high) == pytest.approx((-mirrored.high, -mirrored.low))
+
+
+def test_far_from_its_bounds_an_interval_is_students_t_and_near_them_longer_where_there_is_room() -> None:
+    scores = Paired(RANDOM.uniform(10, 20, 60), RANDOM.uniform(12, 22, 60), np.ones(60), ids(60))
+    plain = mean_difference(scores.tuned - scores.base, scores.weights, scores.groups, 0.95)
+    assert compare_scores(scores, 0.95)[2:4] == pytest.approx(plain[2:4], rel=0.01)
+    most = compare_shares(shares([0.0] * 30, [1.0] * 29 + [0.0]), 0.95)
+    assert most.value - most.low > 3 * (most.high - most.value)
+
+
+@pytest.mark.parametrize("number", [2, 5, 30])
+def test_the_interval_of_an_auc_stays_between_none_and_all(number: int) -> None:
+    values = np.arange(number, dtype=float)
+    for one, other, value in ((values + 100, values, 0.5), (values, values + 100, -0.5)):
+        found = auc(one, other, ids(number), np.array([f"other{at}" for at in range(number)]), 0.95)
+        assert found.value == value
+        assert -0.5 <= found.low < found.high <= 0.5
+
+
+def test_no_change_larger_than_possible_is_called_detectable() -> None:
+    few = compare_shares(shares([0.0, 0.0, 1.0], [1.0, 1.0, 0.0]), 0.95)
+    [claim] = make_claims([Question("broken", "broken_difference", few, 3)], 0.95)
+    assert claim["detectable"] == 1
+
+
+@pytest.mark.parametrize(
+    ("measure", "says"), [("retention_ratio", "12 general prompts"), ("win_rate", "12 groups of conversations")]
+)
+def test_too_few_are_named_as_what_they_are(measure: str, says: str) -> None:
+    estimate = Estimate(0.5, 0.1, 0.3, 0.7, 0.01, 12, None)
+    [claim] = make_claims([Question("forgot", measure, estimate, 12)], 0.95)
+    assert claim["reason"].startswith(says)
+
+
 def test_a_ratio_of_lengths_without_anything_to_compare_with_has_a_reason() -> None:
     rows = np.array([[5.0, 0.0], [3.0, 0.0]])
     assert jackknife_t(rows, ids(2), log_ratio_of_sums, 0.95).value is None
@@ -141,6 +189,7 @@ def test_a_small_question_takes_no_weight_from_the_others() -> None:
 def test_intervals_cover_and_claims_raise_few_false_alarms_and_find_what_they_say() -> None:
     """With a fixed seed and fewer draws than the benchmark, which has the figures; groups of 1 to 10, heavy-tailed lengths."""
     assert simulate_coverage(90, draws=600, seed=0) >= 0.92
+    assert simulate_share_coverage(90, draws=200, seed=0) >= 0.92
     assert simulate_false_alarms(90, draws=300, seed=0) <= 0.06
     assert 0.7 <= simulate_power(150, draws=300, seed=0) <= 0.92
 

@@ -14,6 +14,7 @@ from stages.predict.journal import open_journal
 from stages.predict.params import PredictParams
 from stages.predict.predictions import Inputs, Predictor
 from stages.predict.training_data import TrainingData
+from stages.predict.work import OneModel
 
 Predict = Callable[..., list[Prediction]]
 NO_TRAINING = TrainingData([], [], 8, "dialogue", "", [])
@@ -63,14 +64,22 @@ def conversations() -> list[dict]:
 
 @pytest.fixture
 def predict(model: Any, tokenizer: Any, tmp_path: Path) -> Predict:
-    """Predictions of the model on test, or on what is given besides; a second call goes on from the first one's journal."""
+    """Predictions of the model on test, or on what is given besides; a second call goes on from the first one's journal.
 
-    def predict(test: list[dict], name: str = "base", room: int = 8, **given: Any) -> list[Prediction]:
-        changes = given.pop("params", {})
+    `processes`, so many share the work; here it is one that does all the parts. `ahead`, another engine, which replies.
+    """
+
+    def predict(test: list[dict], name: str = "base", room: int = 8, processes: int = 1, **given: Any) -> list[Prediction]:
+        params, ahead = predict_params(**given.pop("params", {})), given.pop("ahead", None)
+        worker = OneModel(model, tokenizer, params.batch_size)
+        worker.number = processes
         inputs = Inputs(**{"test": test, "training": NO_TRAINING, "retention": [], "base_replies": None} | given)
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
         with open_journal(folder) as journal:
-            return Predictor(model, tokenizer, predict_params(**changes), room, name, journal).predict(inputs)
+            predictor = Predictor(tokenizer, params, room, name, journal)
+            if ahead:
+                predictor.reply_ahead(ahead, inputs)
+            return predictor.predict(worker, inputs)
 
     return predict

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,13 @@ from conftest import REPO, make_conversations
 from torch.nn import functional
 
 from stages.lib.chat_template import tokenize_conversation, tokenize_prompt, what_is_said
+from stages.lib.core.errors import describe_os_error
 from stages.lib.records.conversation import trained_positions
 from stages.lib.records.predictions import SCHEMA
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict import likelihood
 from stages.predict.generation import generate_replies
-from stages.predict.journal import Journal
+from stages.predict.journal import Journal, open_journal
 from stages.predict.questions import Question, choose_turns
 from stages.predict.retention import RetentionPrompt
 
@@ -253,7 +255,43 @@ def test_a_killed_run_goes_on_with_what_it_had_not_done(model, predict, monkeypa
     monkeypatch.undo()
     asked = []
     generate = generate_replies
-    monkeypatch.setattr("stages.predict.predictions.generate_replies", lambda *given: asked.extend(given[2]) or generate(*given))
+    monkeypatch.setattr("stages.predict.work.generate_replies", lambda *given: asked.extend(given[2]) or generate(*given))
     assert predict(test, name="killed", retention=PROMPTS, params=params) == expected
     done = max(0, results - len(test))
     assert len(asked) == wanted - (done if dtype is torch.float32 else done // 8 * 8)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_results_are_the_same_however_many_processes_share_the_work_before_a_kill_and_after(
+    model, predict, stop_after, monkeypatch, dtype
+):
+    model.to(dtype)
+    given = {"retention": PROMPTS, "params": {"batch_size": 2}}
+    test = make_conversations(9, seed=6)
+    expected = predict(test, **given)
+    stop_after(15)
+    with pytest.raises(Killed):
+        predict(test, name="killed", processes=3, **given)
+    monkeypatch.undo()
+    assert predict(test, name="killed", processes=2, **given) == expected
+
+
+def test_a_full_disk_is_told_with_the_journal_s_name_and_what_was_done_is_used(predict, monkeypatch, tmp_path):
+    test = make_conversations(8, seed=6)
+    expected = predict(test, name="whole")
+    put = Journal.put
+
+    def put_five(journal: Journal, key: str, value: Any) -> None:
+        if len(journal.done) == 5:
+            journal.file.write(b'["reply te')  # what there was room for
+            journal.file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
+        put(journal, key, value)
+
+    monkeypatch.setattr(Journal, "put", put_five)
+    with pytest.raises(OSError, match="No space left") as caught:
+        predict(test, name="full")
+    assert describe_os_error(caught.value).startswith(f"{tmp_path}/full/done.jsonl: no space left; free some and run it again")
+    monkeypatch.undo()
+    with open_journal(tmp_path / "full") as journal:
+        assert len(journal.done) == 5
+    assert predict(test, name="full") == expected

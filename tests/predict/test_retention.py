@@ -9,6 +9,7 @@ from conftest import REPO
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
+from stages.lib.records.predictions import Conditions, blank, predictions_of, write_predictions
 from stages.predict.retention import read_base_replies, read_prompts
 
 
@@ -51,4 +52,15 @@ def test_a_line_that_is_no_prompt_is_named(tmp_path: Path, line: str, message: s
 
 def test_without_the_base_model_s_predictions_the_remedy_is_named(tmp_path: Path):
     with contextlib.chdir(tmp_path), pytest.raises(ReprotuneError, match="dvc repro predict@base"):
-        read_base_replies()
+        read_base_replies("greedy")
+
+
+def test_replies_of_another_engine_are_not_compared(tmp_path: Path):
+    conditions = Conditions(
+        environment={}, decoding="greedy/vllm-1.0", batch_size=1, max_new_tokens=1, task="dialogue", task_reason="", labels=[]
+    )
+    with contextlib.chdir(tmp_path):
+        write_predictions(predictions_of("base"), [blank("retention", "a", 1) | {"reply_ids": [1, 2]}], conditions)
+        assert read_base_replies("greedy/vllm-1.0") == {"a": [1, 2]}
+        with pytest.raises(ReprotuneError, match=r"its decoding is greedy/vllm-1\.0, and here it is greedy; .*--force"):
+            read_base_replies("greedy")

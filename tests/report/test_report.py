@@ -140,6 +140,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_json(SEEDS, {})
         Path("data").mkdir()
         Path("data/no_contenders.jsonl").write_text("\n", encoding="utf-8")
+        Path("data/retention.jsonl").write_text("\n", encoding="utf-8")
         write_ledgers()
         write_jsonl(report.LOSS_HISTORY, HISTORY)
         write_json(ENVIRONMENT, {"device": "cpu", "packages": {"torch": "2.13.0"}})
@@ -385,7 +386,7 @@ def test_ids_and_labels_are_shown_whatever_the_source(folder: Path, tmp_path: Pa
 def rename(folder: Path, ids: dict[str, str], labels: dict[str | None, str]) -> None:
     """Give the conversations of what the stages wrote other ids and labels."""
     for path in (folder / "data").rglob("*.jsonl"):
-        if path.name == "no_contenders.jsonl":
+        if path.name in ("no_contenders.jsonl", "retention.jsonl"):
             continue
         rows = read_jsonl(path)
         for row in rows:

@@ -35,6 +35,32 @@ def test_where_nothing_is_decided_the_sentence_says_what_could_have_been_shown_a
     assert "1,200 段测试对话" in chinese
 
 
+REMEDIES = {
+    "better": ("test conversations", "段测试对话"),
+    "broken": ("test conversations", "段测试对话"),
+    "forgot": ("general prompts", "条通用提示"),
+    "memorised": ("conversations, training and test together,", "段对话（训练和测试合计）"),
+    "preferred": ("votes", "张投给其他回复的票"),
+}
+
+
+@pytest.mark.parametrize("name", REMEDIES)
+def test_what_would_decide_is_more_of_what_the_claim_rests_on(name: str) -> None:
+    claim = CLAIM | {"name": name, "measure": MEASURES.get(name, "win_rate"), "verdict": "unclear", "more_conversations": 40}
+    english, chinese = REMEDIES[name]
+    assert f"About 40 more {english}" in sentence(claim)
+    assert f"大约还需要 40 {chinese}" in sentence(claim, "zh")
+    assert ("this test set" in sentence(claim)) == (english == "test conversations")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_characters_are_whole_ones(language: str) -> None:
+    said = sentence(CLAIM | {"name": "length", "measure": "length_ratio", "base": 1128.62, "tuned": 28.62}, language)
+    assert "1,129" in said
+    assert "29" in said
+    assert ".62" not in said
+
+
 @pytest.mark.parametrize("verdict", ["too_few", "not_measured"])
 def test_without_a_verdict_the_reason_stands(verdict: str) -> None:
     empty = dict.fromkeys(["base", "tuned", "estimate", "low", "high", "p", "p_holm", "detectable"])

@@ -1,5 +1,6 @@
 """Adapters stand where params.yaml says and peft can: the rest is said or refused in one line. What is saved, any tool loads."""
 
+import fnmatch
 import hashlib
 import json
 import subprocess
@@ -20,6 +21,7 @@ from stages.lib.base_model.pin import PIN, BasePin
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, name_for_others, write_adapter
 from stages.lib.records.pins import write_pin
+from stages.train import targets
 from stages.train.likelihood import separate_nll
 from stages.train.quick_layers import quicken
 from stages.train.targets import find_experts, find_targets, tell_unadapted
@@ -109,15 +111,61 @@ def test_experts_train_where_they_are_asked_for_are_saved_and_plain_peft_loads_a
 
 @pytest.mark.parametrize(
     ("kind", "left"),
-    [("llama4_text", "router"), ("phimoe", "router"), ("mamba", "dt_proj, out_proj"), ("falcon_h1", "out_proj"),
-     ("deepseek_v3", "down_proj, gate_proj, up_proj")],
-)  # fmt: skip
-def test_all_linear_leaves_out_what_peft_cannot_adapt_and_says_so(kind: str, left: str) -> None:
+    [
+        ("llama4_text", ["model.layers.*.feed_forward.router"]),
+        ("phimoe", ["model.layers.*.mlp.router"]),
+        ("mamba", ["backbone.layers.*.mixer.dt_proj", "backbone.layers.*.mixer.out_proj"]),
+        ("falcon_h1", ["model.layers.*.mamba.out_proj"]),
+        (
+            "deepseek_v3",
+            [f"model.layers.*.mlp.{part}{side}_proj" for part in ("", "shared_experts.") for side in ("down", "gate", "up")],
+        ),
+    ],
+)
+def test_all_linear_leaves_out_what_peft_cannot_adapt_and_says_so(kind: str, left: list[str]) -> None:
     model = with_new_adapter(make(kind))
-    assert f"; linear layers without an adapter: {left}" in tell_unadapted(model, "all-linear")
-    assert adapted(model).isdisjoint(left.split(", "))
+    assert said_without_adapter(model) == sorted(left)
+    assert adapted(model).isdisjoint(name.rpartition(".")[2] for name in left)
     with pytest.raises(ReprotuneError, match=r"^params\.yaml: train\.target_modules: \S+ .*peft.*; take it out of the list$"):
-        with_new_adapter(make(kind), target_modules=[left.split(", ", maxsplit=1)[0]])
+        with_new_adapter(make(kind), target_modules=[left[0].rpartition(".")[2]])
+
+
+def said_without_adapter(model: Any) -> list[str]:
+    said = tell_unadapted(model, "all-linear").partition("; linear layers without an adapter: ")[2]
+    return said.partition(";")[0].split(", ")
+
+
+@pytest.mark.parametrize("kind", ["zamba2", "longcat_flash", "laguna"])
+def test_layers_without_an_adapter_are_said_by_names_that_find_them_in_the_model(kind: str) -> None:
+    torch.manual_seed(0)
+    model = with_new_adapter(transformers.AutoModelForCausalLM.from_config(make_config(kind)))
+    base = model.get_base_model()
+    linear = {
+        name.removesuffix(".base_layer"): name.endswith(".base_layer")
+        for name, module in base.named_modules()
+        if isinstance(module, torch.nn.Linear) and ".lora_" not in name and module is not base.get_output_embeddings()
+    }
+    said = said_without_adapter(model)
+    for name, has_adapter in linear.items():
+        assert any(fnmatch.fnmatchcase(name, each) for each in said) is not has_adapter, name
+    assert all(fnmatch.filter(linear, each) for each in said)
+
+
+def test_where_one_layer_alone_has_no_adapter_it_is_said_with_its_number() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(targets, "find_unfit", lambda *_: {"model.layers.1.mlp.up_proj": "is read past the layer"})
+        assert said_without_adapter(with_new_adapter(make("llama"))) == ["model.layers.1.mlp.up_proj"]
+
+
+def test_a_wrong_target_is_answered_with_names_that_find_layers_of_one_kind() -> None:
+    torch.manual_seed(0)
+    model = transformers.AutoModelForCausalLM.from_config(make_config("zamba2"))
+    with pytest.raises(ReprotuneError, match=r"no layer 'query'; its linear layers: ") as error:
+        find_targets(model, ["query"], [])
+    for name in str(error.value).rpartition(": ")[2].split(", "):
+        found = [module for full, module in model.named_modules() if full == name or full.endswith(f".{name}")]
+        assert found, name
+        assert all(isinstance(module, torch.nn.Linear) for module in found), name
 
 
 def share_a_weight(model: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Literal, TypedDict
 import numpy as np
 from scipy.special import stdtrit
 
-from stages.evaluate.claims import Paired, Question, make_claims
+from stages.evaluate.claims import Paired, Question, compare_scores, make_claims
 from stages.evaluate.comparison import Measured, ask_better, ask_broken, ask_forgot, ask_length, ask_memorised, means
 from stages.evaluate.intervals import mean_difference
 from stages.lib.records.scores import Claim, ClaimName, Measure
@@ -64,8 +64,7 @@ def make(both: Both, comparability: Comparability, classification: bool, confide
 def ask(name: ClaimName, both: Both, measured: Measured, confidence: float) -> Question:
     if name == "wording":
         pairs = measured.chrf
-        estimate = mean_difference(pairs.tuned - pairs.base, pairs.weights, pairs.groups, confidence)
-        return Question("wording", "chrf_difference", estimate, len(pairs.base), *means(pairs))
+        return Question("wording", "chrf_difference", compare_scores(pairs, confidence), len(pairs.base), *means(pairs))
     if name == "better" and measured.right is None and isinstance(both.likelihoods, str) and isinstance(both.per_byte, Paired):
         return ask_per_byte(both.per_byte, confidence)
     known = {

@@ -1,7 +1,7 @@
 """Claims about two tuned models in plain words, English and Chinese. A is base's place in a claim, B tuned's."""
 
 from stages.lib.records.scores import Claim, ClaimName, Measure
-from stages.report.sentences import RATIOS, Language, rounded
+from stages.report.sentences import RATIOS, Language, evidence_of, rounded
 from tools.compare.claims import SeedNoise, Verdict
 
 HEADS: dict[Language, dict[ClaimName, tuple[str, str, str]]] = {  # less, more, can't tell
@@ -60,11 +60,6 @@ NAMES: dict[Language, dict[ClaimName, str]] = {
         "memorised": "记忆",
     },
 }  # fmt: skip
-MORE_OF: dict[Language, dict[ClaimName, str]] = {  # what would decide; test conversations where nothing else is named
-    "en": {"forgot": "general prompts", "memorised": "training or test conversations"},
-    "zh": {"forgot": "条通用提示", "memorised": "段训练或测试对话"},
-}
-TEST: dict[Language, str] = {"en": "test conversations", "zh": "段测试对话"}
 WORDS: dict[Language, dict[str, str]] = {
     "en": {
         "too_few": "Too few to tell ({name}): {reason}.",
@@ -74,7 +69,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "points": "{value} points",
         "reason": " {reason}.",
         "factor": "a factor of {value}",
-        "missed": " A change smaller than {size} would be missed more than one time in five.",
+        "missed": " With {these}, a change smaller than {size} would be missed more than one time in five.",
         "decide": " About {number} more {what} would decide an effect of this size.",
         "the same": "The tuned models of A and of B predict the same, to the byte.",
         "better": "B is better than A{doubt}: {figures}, over {number} test {conversations}.",
@@ -94,7 +89,7 @@ WORDS: dict[Language, dict[str, str]] = {
         "points": "{value} 个百分点",
         "reason": "{reason}。",
         "factor": "{value} 倍",
-        "missed": "小于 {size} 的变化有超过五分之一的可能被漏掉。",
+        "missed": "以{these}，小于 {size} 的变化有超过五分之一的可能被漏掉。",
         "decide": "要判定这样大小的效应，大约还需要 {number} {what}。",
         "the same": "A 和 B 的微调模型预测完全相同，逐字节一致。",
         "better": "B 比 A 好{doubt}：{figures}，依据 {number} 段测试对话。",
@@ -161,20 +156,22 @@ def level(value: float | None, measure: Measure) -> str:
         return "?"
     if measure in ("accuracy_difference", "broken_difference"):
         return f"{value:.1%}"
+    if measure == "length_ratio":
+        return f"{value:,.0f}"
     return f"{value:.3f}" if measure == "bits_per_byte_difference" else f"{value:,.2f}"
 
 
 def would_decide(claim: Claim, language: Language = "en", reason: str | None = None) -> str:
     """What a test set like this would have found, and what would decide."""
-    words, name, reason = WORDS[language], claim["name"], reason or claim["reason"]
+    words, reason = WORDS[language], reason or claim["reason"]
+    these, evidence = evidence_of(claim["name"], language)
     said = words["reason"].format(reason=f"{reason[0].upper()}{reason[1:]}") if reason else ""
     if claim["detectable"] is not None:
         size = change(claim["detectable"], claim["measure"], language).lstrip("+")
         size = words["factor"].format(value=size) if claim["measure"] in RATIOS else size
-        said += words["missed"].format(size=size)
+        said += words["missed"].format(these=these, size=size)
     if claim["more_conversations"]:
-        what = MORE_OF[language].get(name, TEST[language])
-        said += words["decide"].format(number=rounded(claim["more_conversations"]), what=what)
+        said += words["decide"].format(number=rounded(claim["more_conversations"]), what=evidence)
     return said
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.errors import ReprotuneError, writing
 
 
 def project_root() -> Path:
@@ -19,7 +19,8 @@ def project_root() -> Path:
 def write_json(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    with writing(path):
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
@@ -32,7 +33,7 @@ def read_json(path: Path) -> Any:
 def write_lines(path: Path, lines: Iterable[bytes]) -> None:
     """Write rows that are serialised already, each with its line feed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
+    with writing(path), path.open("wb") as file:
         file.writelines(lines)
 
 

@@ -11,7 +11,7 @@ from typing import Literal, TypedDict
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.errors import ReprotuneError, writing
 
 FOLDER = Path("data/predictions")
 Contender = Literal["base", "tuned"]
@@ -104,7 +104,9 @@ def blank(set: SetName, id: str, turn: int) -> Prediction:
 def write_predictions(path: Path, rows: list[Prediction], conditions: Conditions) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     described = json.dumps(conditions, sort_keys=True, ensure_ascii=False).encode()
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata({CONDITIONS: described})), path, compression="zstd")
+    table = pa.Table.from_pylist(rows, SCHEMA.with_metadata({CONDITIONS: described}))
+    with writing(path):
+        pq.write_table(table, path, compression="zstd")
 
 
 def read_conditions(path: Path) -> Conditions:

@@ -1,7 +1,8 @@
 """What evaluate writes and report shows: scores and claims, a table of the test conversations and one of the replies to them."""
 
+from enum import Enum
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NewType, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -9,14 +10,54 @@ from numpy.typing import ArrayLike
 SCORES = Path("data/evaluation/scores.json")
 EXAMPLES = Path("data/evaluation/examples.parquet")  # a row a test conversation
 REPLIES = Path("data/evaluation/replies.parquet")  # a row a reply, with its scores
+RETENTION = Path("data/evaluation/retention.parquet")  # a row a general prompt
 
 Scores = dict[str, float | None]  # metric -> value, None where `Evaluation.reasons` says why
+Reason = NewType("Reason", str)  # one of those that `Why` has
 ClaimName = Literal["better", "majority", "wording", "forgot", "broken", "length", "memorised", "preferred"]
 Verdict = Literal["less", "more", "unclear", "too_few", "not_measured"]
 Measure = Literal[
     "perplexity_ratio", "bits_per_byte_difference", "accuracy_difference", "majority_difference", "chrf_difference",
     "broken_difference", "length_ratio", "retention_ratio", "memorised_auc", "win_rate",
 ]  # fmt: skip
+
+
+class Why(Enum):
+    """Each reason that evaluate can give for a null or for no verdict, as metrics/ has it. stages/report has the Chinese."""
+
+    NOT_COMPUTED = "it cannot be computed"
+    FIGURE_NOT_COMPUTED = "the figure itself cannot be computed"
+    ONE_GROUP = "one group of conversations alone: no spread to go by"
+    NOTHING_LEFT = "without one of the groups nothing would be left to measure"
+    NO_SPREAD = "all groups give the same figure: no spread to go by"
+    TOO_FEW_GROUPS = "too few groups of conversations"
+    FEW_GROUPS = "{groups} groups of conversations; under {fewest} are too few to tell"
+    FEW_PROMPTS = "{groups} general prompts; under {fewest} are too few to tell"
+    NO_LIKELIHOOD = "no conversation has a likelihood"
+    NO_TOKEN = "no conversation has a token to score"
+    NO_BYTE = "no conversation has a byte to score"
+    NO_NUMBERS = "the likelihood of {bad} of {all} conversations is no number"
+    NO_NUMBER = "a likelihood is no number"
+    NO_NUMBER_OR_NONE = "the likelihood of a conversation is no number, or there is none"
+    TOO_LARGE = "larger than any number"
+    IMPOSSIBLE = "larger than any number: the model finds the references all but impossible"
+    NO_RETENTION = "predict gave no likelihoods of general prompts"
+    NO_TRAIN = "predict gave no likelihoods of training conversations"
+    NO_LABEL_LIKELIHOOD = "predict gave no likelihood of each label"
+    LABEL_NO_NUMBER = "the likelihood of a label is no number"
+    UNKNOWN_LABEL = "test has a label that train does not know"
+    NO_REPLY = "no conversation has a reply of both models"
+    NO_LONG_REPLY = "no reply of {tokens} tokens or more among them"
+    NO_WORD = "no reference has a word"
+    NO_WORD_PAIR = "no reference has two words"
+    EMPTY_REFERENCES = "the references are empty"
+    UNKNOWN_END = "a file of replies does not say which ended by themselves"
+    NO_VOTE = "nobody has voted; vote in metrics/report.html"
+    FOREIGN_VOTES = "all {votes} votes are for other replies; vote in metrics/report.html"
+    NO_EMBEDDING = "evaluate.embedding is null"
+
+    def said(self, **values: int) -> Reason:
+        return Reason(self.value.format(**{name: f"{value:,}" for name, value in values.items()}))
 
 
 class Claim(TypedDict):

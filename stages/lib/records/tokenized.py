@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.lib.core.errors import writing
+
 TokenizedSplit = Literal["train", "validation"]
 TOKENIZED_SPLITS: tuple[TokenizedSplit, ...] = ("train", "validation")
 SCHEMA = pa.schema({"id": pa.string(), "input_ids": pa.list_(pa.int32()), "labels": pa.list_(pa.int32())})
@@ -79,7 +81,8 @@ def write_examples(path: Path, pairs: Iterable[tuple[str, Example]]) -> None:
     borders = pa.array(np.frombuffer(examples.borders, np.int64)).cast(pa.int32())
     tokens = (pa.array(np.frombuffer(column, np.int32)) for column in (examples.input_ids, examples.labels))
     arrays = [pa.array(examples.ids, pa.string()), *(pa.ListArray.from_arrays(borders, values) for values in tokens)]
-    pq.write_table(pa.table(arrays, SCHEMA), path, compression="zstd")
+    with writing(path):
+        pq.write_table(pa.table(arrays, SCHEMA), path, compression="zstd")
 
 
 def read_examples(path: Path) -> Examples:

@@ -19,6 +19,7 @@ from stages.report.gates import Outcome
 from stages.report.page import tables, texts
 from stages.report.page.charts import draw_losses
 from stages.report.page.replies import BEHAVIOURS, PageReplies
+from stages.report.page.retention import Retained
 from stages.report.page.texts import Both
 from stages.report.page.verdict import judge, limits, tell
 
@@ -41,6 +42,7 @@ class Content(NamedTuple):
     perplexities: pd.DataFrame
     environment: Mapping[str, object]
     seed_noise: Both
+    retained: Retained
 
 
 def embed(value: object) -> str:
@@ -106,6 +108,7 @@ def render_page(content: Content) -> str:
         "counts": tables.count_rows(content.data),
         "known": [tell(claim) for claim in evaluation["claims"] if claim["name"] in ("forgot", "memorised")],
         "by_heart": tables.known_rows(evaluation),
+        "retained": content.retained,
         "environment": tables.environment_rows(content.environment, comparability),
     }
     data = {"conversations": content.replies.conversations, "replies": content.replies.replies}

@@ -9,6 +9,7 @@ METRICS = {
     "macro_f1": Both("macro-F1", "宏平均 F1"),
     "invalid_reply": Both("no label", "不是标签"),
     "chrf": same("chrF"),
+    "embedding_similarity": Both("similarity in meaning", "语义相似度"),
     "length_ratio": Both("length ratio", "长度比"),
     "distinct_2": same("distinct-2"),
     "broken": Both("broken", "有毛病"),
@@ -70,10 +71,33 @@ FATES = {
     "collect: rows left out": Both("collect: rows left out", "collect：来源自带的排除"),
     "clean: dropped, exact duplicate": Both("clean: exact duplicate", "clean：完全重复"),
     "clean: dropped, near duplicate": Both("clean: near duplicate", "clean：近似重复"),
+    "clean: dropped, boilerplate": Both("clean: automatic message", "clean：自动消息"),
+    "clean: dropped, empty": Both("clean: empty", "clean：空白"),
+    "clean: dropped, language": Both("clean: another language", "clean：其他语言"),
+    "clean: dropped, length": Both("clean: too short or too long", "clean：太短或太长"),
+    "clean: dropped, no assistant message": Both("clean: no reply of the assistant", "clean：没有助手的回复"),
+    "clean: dropped, no reply": Both("clean: no reply left", "clean：没有剩下回复"),
+    "clean: dropped, no user message": Both("clean: nothing from the user", "clean：没有用户的消息"),
+    "clean: dropped, refusal": Both("clean: refusal", "clean：拒绝回答"),
+    "clean: dropped, repetition": Both("clean: reply stuck in a loop", "clean：回复陷入循环"),
+    "clean: dropped, tool messages": Both("clean: nothing left without calls of tools", "clean：去掉工具调用后没有剩下内容"),
+    "tokenize: cut": Both("tokenize: cut", "tokenize：截短"),
     "tokenize: too long": Both("tokenize: too long", "tokenize：太长"),
     "tokenize: template misfit": Both("tokenize: template misfit", "tokenize：与对话模板不合"),
     "tokenize: identical replies": Both("tokenize: identical replies", "tokenize：回复相同的太多"),
     "tokenize: no labels": Both("tokenize: nothing to learn", "tokenize：没有可学的内容"),
+}
+POOLED = {"other": "其他", "none": "无"}  # of strata and labels: what has too few conversations, what has no value
+ENVIRONMENT = {
+    "cpu capability": Both("CPU instructions", "CPU 指令集"),
+    "cpu threads": Both("CPU threads", "CPU 线程数"),
+    "deterministic algorithms": Both("deterministic algorithms", "确定性算法"),
+    "device": Both("device", "设备"),
+    "device count": Both("devices", "设备数"),
+    "device name": Both("name of the device", "设备名称"),
+    "packed documents": Both("conversations computed in packs", "对话打包计算"),
+    "precision": Both("precision", "精度"),
+    "processes": Both("processes", "进程数"),
 }
 COMPARABILITY = {
     "test": Both("test conversations and their groups", "测试对话及其分组"),
@@ -90,6 +114,16 @@ COMPARABILITY = {
     "base_versions": Both("versions and hardware, base", "版本与硬件（基座模型）"),
     "tuned_versions": Both("versions and hardware, tuned", "版本与硬件（微调后）"),
 }
+
+
+def pooled(name: str) -> Both:
+    """`(other)` and `(none)`, in whatever brackets keep them apart from people's own.
+
+    >>> pooled("((other))").zh
+    '((其他))'
+    """
+    word = name.strip("()")
+    return Both(name, name.replace(word, POOLED[word]))
 
 
 def named(names: dict[str, Both], key: str) -> Both:

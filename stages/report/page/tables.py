@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,8 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from stages.lib.records.predictions import CONTENDERS
-from stages.lib.records.scores import Evaluation, Scores, Stratum
-from stages.report.evaluation import TABLE, VERDICTS, cell, other_name, strata_table
+from stages.lib.records.scores import Evaluation, Other, Scores, Stratum
+from stages.report.evaluation import VERDICTS, cell, columns_of, other_name, strata_table
 from stages.report.gates import WORDS, Outcome
 from stages.report.names import shown_label, shown_name
 from stages.report.page import names
@@ -18,6 +19,7 @@ from stages.report.page.charts import scale_over
 from stages.report.page.names import named
 from stages.report.page.texts import Both, same
 from stages.report.page.verdict import ToldClaim, tell
+from stages.report.reasons import in_chinese
 
 BOUNDS = dict(zip(WORDS.values(), ("低于", "至多", "高于", "至少"), strict=True))
 PASSED = Both("holds", "达到")
@@ -29,6 +31,7 @@ PART = Both(
 )
 NO_LABEL = Both("(no label)", "（不是标签）")
 MISTAKES = 10  # rows, of many more that there may be
+POOLED = re.compile(r"\(+(other|none)\)+")
 SHORT = 60  # characters, beyond which a value is shown as a hash
 
 
@@ -39,11 +42,18 @@ class ScoreTable(NamedTuple):
 
 def score_table(evaluation: Evaluation) -> ScoreTable:
     contenders = evaluation["contenders"]
-    keys = [key for key in TABLE if any(key in scores for scores in contenders.values())]
+    keys = columns_of(contenders)
     rows = [(names.CONTENDERS[name], contenders[name]) for name in names.ORDER if name in contenders]
-    rows += [(same(other_name(name, other)), other["scores"]) for name, other in evaluation["others"].items()]
+    rows += [(of_replies(name, other), other["scores"]) for name, other in evaluation["others"].items()]
     cells = [(name, [cell(scores.get(key)) for key in keys]) for name, scores in rows]
     return ScoreTable([named(names.METRICS, key) for key in keys], cells)
+
+
+def of_replies(name: str, other: Other) -> Both:
+    """With the number of its replies where some are missing: a part is not the whole."""
+    wanted = other["replies"] + other["missing"]
+    chinese = f"{shown_name(name)}（{wanted:,} 条回复中的 {other['replies']:,} 条）" if other["missing"] else shown_name(name)
+    return Both(other_name(name, other), chinese)
 
 
 class OtherModel(NamedTuple):
@@ -82,7 +92,7 @@ class StratumRow(NamedTuple):
     """`low`, `estimate`, `high`: places of the interval's drawing, from the left; None where there is none."""
 
     kind: Both
-    name: str
+    name: Both
     conversations: int
     base: str
     tuned: str
@@ -111,9 +121,10 @@ def strata_rows(strata: Sequence[Stratum]) -> tuple[list[StratumRow], float | No
             for value in (one["low"], one["estimate"], one["high"])
         ]
         interval = "" if one["low"] is None or one["high"] is None else f"{cell(one['low'])} – {cell(one['high'])}"
+        shown = names.pooled(name) if one["value"] is None else same(name)
         rows.append(
             StratumRow(
-                named(names.STRATA, one["stratum"]), name, one["conversations"], cell(one["base"]), cell(one["tuned"]),
+                named(names.STRATA, one["stratum"]), shown, one["conversations"], cell(one["base"]), cell(one["tuned"]),
                 cell(one["estimate"]), interval, names.TONES.get(word, "open"), names.VERDICTS[word], *places,
             )
         )  # fmt: skip
@@ -131,7 +142,7 @@ def mistake_rows(confusion: Sequence[Sequence[str]]) -> list[tuple[str, Both, in
 
 
 class LabelRow(NamedTuple):
-    label: str
+    label: Both
     conversations: int
     base: str
     tuned: str
@@ -147,7 +158,14 @@ def label_rows(perplexities: pd.DataFrame) -> list[LabelRow]:
     if scale is None:
         return []
     return [
-        LabelRow(str(label), int(number), cell(base), cell(tuned), scale.place(base), scale.place(tuned))
+        LabelRow(
+            names.pooled(str(label)) if POOLED.fullmatch(str(label)) else same(str(label)),
+            int(number),
+            cell(base),
+            cell(tuned),
+            scale.place(base),
+            scale.place(tuned),
+        )
         for label, number, base, tuned in zip(
             table["label"], table["conversations_x"], table["perplexity_x"], table["perplexity_y"], strict=True
         )
@@ -183,7 +201,9 @@ def gate_rows(outcomes: Sequence[Outcome]) -> list[GateRow]:
     rows = []
     for outcome in outcomes:
         value = outcome["value"]
-        found = NOT_COMPUTED.filled(reason=outcome["reason"]) if value is None else same(f"{value:.4g}")
+        reason = outcome["reason"] or ""
+        unknown = Both(NOT_COMPUTED.en.format(reason=reason), NOT_COMPUTED.zh.format(reason=in_chinese(reason)))
+        found = unknown if value is None else same(f"{value:.4g}")
         words, _, limit = outcome["bound"].rpartition(" ")
         bound = Both(outcome["bound"], f"{BOUNDS[words]} {limit}")
         passed = outcome["passed"]
@@ -204,7 +224,7 @@ def short(value: str | None) -> str:
     return "?" if value is None else fingerprint(value) if len(value) > SHORT else value
 
 
-def environment_rows(training: Mapping[str, object], parts: Mapping[str, str | None]) -> list[tuple[str, list[str]]]:
+def environment_rows(training: Mapping[str, object], parts: Mapping[str, str | None]) -> list[tuple[Both, list[str]]]:
     """(what, of train, of predict for base and for tuned); packages by their names."""
     columns = [_flat(training)]
     for contender in CONTENDERS:
@@ -212,7 +232,7 @@ def environment_rows(training: Mapping[str, object], parts: Mapping[str, str | N
         versions |= {name: parts.get(f"{contender}_{name}") for name in ("device", "precision")}
         columns.append(_flat(versions))
     keys = dict.fromkeys(key for column in columns for key in sorted(column))
-    return [(key, [column.get(key, "") for column in columns]) for key in sorted(keys)]
+    return [(named(names.ENVIRONMENT, key), [column.get(key, "") for column in columns]) for key in sorted(keys)]
 
 
 def _flat(values: Mapping[str, object]) -> dict[str, str]:

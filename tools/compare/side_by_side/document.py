@@ -8,6 +8,7 @@ from stages.report.page.replies import PageReplies
 from stages.report.page.tables import gate_rows
 from stages.report.page.texts import Both
 from stages.report.page.verdict import ToldClaim, Tone, Verdict, tell, tell_as
+from stages.report.reasons import in_chinese
 from tools.compare.claims import Verdict as Word
 from tools.compare.comparison import Comparison
 from tools.compare.run import Run
@@ -26,7 +27,10 @@ def tell_claim(claim: Claim) -> ToldClaim:
 
 def reason_of(claim: Claim) -> str | None:
     """In Chinese."""
-    return None if claim["reason"] is None else both(claim["reason"]).zh
+    if claim["reason"] is None:
+        return None
+    said = both(claim["reason"])
+    return in_chinese(said.en) if said.en == said.zh else said.zh
 
 
 def verdict_of(found: Comparison) -> Verdict:
