@@ -75,6 +75,7 @@ def write_run(
     references: Reply = reference,
     together: tuple[str, ...] = (),
     base_says: int = 1,
+    base_replies: Reply = lambda _: "no",
 ) -> None:
     """What a run leaves in the work tree and in the cache. `dropped`: train conversation -> why clean dropped it.
 
@@ -91,7 +92,7 @@ def write_run(
         train = write_data(dropped or {}, repaired, questions, source, references, together)
         write_json(Path("models/base.json"), pin or PIN)
         said = {**CONDITIONS, **(conditions or {})}
-        base = predicted(likely(5, 9), lambda _: "no", train, 25.0, LABELS, source)
+        base = predicted(likely(5, 9), base_replies, train, 25.0, LABELS, source)
         for row in base:
             row["reply_ids"] = row["reply_ids"] and [base_says, *row["reply_ids"]]
         write_predictions(predictions_of("base"), base, said)

@@ -8,6 +8,8 @@ import pytest
 import yaml
 from conftest import REPO, run
 
+from tools.console import CREDENTIAL
+
 # What, as which file, is refused by which hook. Put together here, or this file would be refused itself; no key opens anything.
 PLANTED = {
     "a private key": (
@@ -148,3 +150,9 @@ def test_every_hook_comes_with_the_requirements() -> None:
     config = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
     assert [repo["repo"] for repo in config["repos"]] == ["local"]
     assert {hook["language"] for repo in config["repos"] for hook in repo["hooks"]} == {"system", "pygrep"}
+
+
+def test_the_hook_knows_keys_of_remotes_by_the_pattern_of_the_tools() -> None:
+    config = yaml.safe_load((REPO / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    [entry] = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"] if hook["id"] == "keys-of-remotes"]
+    assert entry == rf"(?i)^\s*{CREDENTIAL}\s*="

@@ -1,6 +1,7 @@
-"""What the tools share: how they end, and words that are safe to show."""
+"""What the tools share: how they end, words that are safe to show, what holds a secret, and errors of remotes."""
 
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,23 @@ from stages.lib.core.errors import ReprotuneError, describe_os_error
 
 WIDTH = 100
 TITLE_WIDTH = 11
+# Options of DVC's configuration, whose keys it reads in any case; not those that only say how one gets at a secret.
+CREDENTIAL = (
+    r"(?!ask_|exclude_)\w*(?:password|passphrase|secret|token|(?<!kms_)key_id|account_key|customer_key"
+    r"|connection_string|credential)\w*"
+)
+# What each library raises that DVC reaches remotes by; only those that are loaded can have raised something.
+OF_REMOTES = {
+    "dvc.exceptions": ("DvcException",),
+    "dvc_objects.fs.errors": ("AuthError", "ConfigError", "RemoteMissingDepsError"),
+    "asyncssh": ("Error",),
+    "botocore.exceptions": ("BotoCoreError", "ClientError"),
+    "aiohttp": ("ClientError",),
+    "google.auth.exceptions": ("GoogleAuthError",),
+    "gcsfs.retry": ("HttpError",),
+    "azure.core.exceptions": ("AzureError",),
+    "oss2.exceptions": ("OssError",),
+}
 INTERRUPTED = 130  # as a shell has it: 128 and the signal's number
 
 
@@ -29,6 +47,20 @@ def run_tool(main: Callable[[], int | None]) -> None:
         sys.exit(f"error: {visible(describe_os_error(error))}")
     if status:
         sys.exit(status)
+
+
+def names_credential(option: str) -> bool:
+    """
+    >>> [names_credential(name) for name in ("secret_access_key", "Password", "ask_password", "sse_kms_key_id", "region")]
+    [True, True, False, False, False]
+    """
+    return re.fullmatch(CREDENTIAL, option, re.IGNORECASE) is not None
+
+
+def remote_errors() -> tuple[type[Exception], ...]:
+    """For an `except`: what a remote may raise, or settings that it can't work with; a fault of the code is not among it."""
+    loaded = ((sys.modules[module], names) for module, names in OF_REMOTES.items() if module in sys.modules)
+    return OSError, ValueError, ImportError, *(getattr(module, name) for module, names in loaded for name in names)
 
 
 def print_all(lines: Iterable[str]) -> None:

@@ -18,8 +18,10 @@ from dvc_data.hashfile.build import build
 from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.errors import ReprotuneError
+from stages.sources.__main__ import CHECKED
 from tools.console import run_tool
 
+ALWAYS_THE_SAME = (CHECKED.as_posix(),)  # what holds the same bytes whatever its stage is run on, so that nothing runs for it
 ABSENT = ("deleted", "not in cache")  # as DVC's status says it
 CHANGED = {"new": "is new", "modified": "changed"}
 
@@ -80,6 +82,17 @@ def recorded_hash(dep: Output, absent: list[Output]) -> str | None:
     return str(tree.oid)
 
 
+def may_change(before: PipelineStage, stage: PipelineStage) -> bool:
+    """Whether a stage that is run again may give another one other bytes to read."""
+    outs = [out for out in before.outs if out.def_path not in ALWAYS_THE_SAME]
+    return any(
+        dep.fs.isin_or_eq(out.fs_path, dep.fs_path) or dep.fs.isin_or_eq(dep.fs_path, out.fs_path)
+        for dep in stage.deps
+        if not isinstance(dep, ParamsDependency)
+        for out in outs
+    )
+
+
 def find_stale(repo: Repo) -> tuple[dict[str, list[str]], list[str]]:
     """Stages with what made them stale, and those that come after them; in the order in which they run."""
     graph, outs = repo.index.graph, list(repo.index.outs)
@@ -90,7 +103,7 @@ def find_stale(repo: Repo) -> tuple[dict[str, list[str]], list[str]]:
             continue
         if changes := list(changes_of(stage, outs)):
             changed[stage] = changes
-        elif any(before in changed or before in after for before in graph.successors(stage)):
+        elif any(before in changed or before in after for before in graph.successors(stage) if may_change(before, stage)):
             after.append(stage)
     return {stage.addressing: changes for stage, changes in changed.items()}, [stage.addressing for stage in after]
 

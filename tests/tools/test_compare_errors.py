@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,12 @@ from compare_project import commit, likely, make_repository, write_run
 from conftest import run
 
 from stages.lib.core.errors import ReprotuneError
-from tools.compare.__main__ import compare_two
+from tools.compare.__main__ import compare_two, read_two
 from tools.compare.best import find_best
+from tools.compare.comparison import Comparison, compare
+from tools.compare.page import render
 from tools.compare.revision import find_revisions
+from tools.compare.side_by_side.document import render_page
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +54,64 @@ def test_a_folder_outside_git_is_no_project(tmp_path: Path) -> None:
 def test_a_revision_without_a_run_says_what_makes_one(repository: Path) -> None:
     commit_of_empty = run(["git", "rev-parse", "--short=7", "empty"], repository).stdout.strip()
     expected = f"metrics/tuned.json: empty ({commit_of_empty}) has none, so no run of it is known; `dvc repro` makes it"
-    assert refused(repository, "empty") == expected
+    assert refused(repository, "main", "empty") == expected
+
+
+def compared(folder: Path, *names: str) -> Comparison:
+    """With its Markdown and its page made too."""
+    with contextlib.chdir(folder):
+        runs = read_two(list(names), fetch=False)
+        found = compare(*runs)
+        assert render(found).startswith(f"## {found['verdict'].capitalize()}")
+        assert found["headline"] in render_page(found, *runs).replace("&#39;", "'")
+    return found
+
+
+def without_params(copy: Path) -> None:
+    run(["git", "rm", "-q", "params.yaml"], copy)
+
+
+def with_metrics_of_another_layout(copy: Path) -> None:
+    (copy / "metrics").mkdir(exist_ok=True)
+    (copy / "metrics/tuned.json").write_text("[1, 2]\n")
+    (copy / "metrics/scores.json").write_text('{"perplexity": 3}\n')
+
+
+def with_a_damaged_lock(copy: Path) -> None:
+    (copy / "dvc.lock").write_text("stages: [1]\n")
+
+
+@pytest.mark.parametrize("change", [None, without_params, with_metrics_of_another_layout, with_a_damaged_lock])
+def test_a_first_run_is_told_by_itself(copy: Path, change: Callable[[Path], None] | None) -> None:
+    run(["git", "checkout", "-qb", "start", "empty"], copy)
+    if change:
+        change(copy)
+        commit(copy, "changed")
+    start = run(["git", "rev-parse", "--short=7", "HEAD"], copy).stdout.strip()
+    found = compared(copy, "start", "main")
+    assert found["verdict"] == "first run"
+    assert found["headline"] == f"B is the first run here: start ({start}) has no run, so there is nothing to compare with."
+    assert {one["verdict"] for one in found["claims"].values()} == {"not_measured"}
+    assert "perplexity" in found["against_base"]["claims"]["better"]["sentence"]
+    assert (found["missing"], found["stages"], found["replies"], found["data"]["changes"]) == ([], [], None, [])
+    assert found["loss"]["b"]["validation"]
+    assert ("train.learning_rate" in {one["name"] for one in found["params"]}) == (change is without_params)
+    text = render(found)
+    assert "### B's tuned model against its base" in text
+    assert found["against_base"]["claims"]["forgot"]["sentence"][:20] in text
+    assert "### Claims" not in text
+
+
+def test_a_run_before_whose_lock_is_gone_is_compared_by_what_git_has(copy: Path) -> None:
+    run(["git", "rm", "-q", "dvc.lock"], copy)
+    commit(copy, "no lock")
+    run(["git", "checkout", "-q", "HEAD~1"], copy)
+    write_run(copy, likely(-1, 1))
+    found = compared(copy, "main", "workspace")
+    assert found["verdict"] == "not measured"
+    assert found["metrics"]["tuned"]["perplexity"]["change"] < 0
+    assert "dvc.lock does not record it" in {one["why"] for one in found["missing"]}
+    assert found["stages"] == []
 
 
 def test_a_revision_without_a_lock_says_so(copy: Path) -> None:

@@ -133,6 +133,7 @@ def test_the_files_are_those_that_a_workflow_takes(
     assert json.loads((tmp_path / "compare.json").read_text()) == record
     assert set(record) == set(Comparison.__annotations__)
     assert (tmp_path / "compare.md").read_text(encoding="utf-8") == render(record)
+    assert (tmp_path / "compare.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert ElementTree.parse(tmp_path / "loss.svg").getroot().tag.endswith("svg")
 
 

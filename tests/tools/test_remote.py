@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 from conftest import REPO, run
+from dvc.config_schema import REMOTE_SCHEMAS
 
 from stages.lib.core.errors import ReprotuneError
+from tools.console import names_credential
+from tools.doctor.settings import CREDENTIAL_LINE
 from tools.remote.settings import PLUGINS, read_options, read_remote
 
 
@@ -139,3 +142,18 @@ def test_a_shared_cache_is_prepared_like_a_remote(tmp_path: Path, started: Path)
     assert "may write into it" in said
     (tmp_path / "cache" / "sub").mkdir(mode=0o755)
     assert (tmp_path / "cache").stat().st_mode & 0o2070 == 0o2070
+
+
+SECRET = {
+    "password", "passphrase", "token", "access_key_id", "secret_access_key", "session_token", "sse_customer_key", "account_key",
+    "connection_string", "sas_token", "client_secret", "oss_key_id", "oss_key_secret", "gdrive_client_secret",
+    "credentialpath", "gdrive_user_credentials_file", "bearer_token_command",
+}  # fmt: skip
+
+
+def test_of_all_settings_of_dvcs_those_that_hold_a_secret_or_lead_to_one_are_known() -> None:
+    names = {str(name) for schema in REMOTE_SCHEMAS.values() for name in schema}
+    assert len(names) > 50
+    assert {name for name in names if names_credential(name)} == SECRET
+    for name in names:
+        assert bool(CREDENTIAL_LINE.findall(f"    {name} = x\n    {name.title()} = x\n")) == (name in SECRET)

@@ -12,11 +12,20 @@ from dvc.repo import Repo
 from tools.stale import find_stale
 
 STAGES = {
+    "names": {
+        "cmd": "mkdir -p data && echo checked > data/sources.txt && cp params.yaml data/names",
+        "params": ["names"],
+        "outs": ["data/sources.txt", "data/names"],
+    },
     "make": {
         "foreach": {"a": {}, "b": {}},
-        "do": {"cmd": "mkdir -p folder && cp raw/${key} folder/${key}", "deps": ["raw/${key}"], "outs": ["folder/${key}"]},
+        "do": {
+            "cmd": "mkdir -p folder && cp raw/${key} folder/${key}",
+            "deps": ["raw/${key}", "data/sources.txt"],
+            "outs": ["folder/${key}"],
+        },
     },
-    "join": {"cmd": "cat folder/* > joined", "deps": ["folder"], "params": ["join"], "outs": ["joined"]},
+    "join": {"cmd": "cat folder/* > joined", "deps": ["folder", "data/names"], "params": ["join"], "outs": ["joined"]},
     "last": {"cmd": "cp joined last", "deps": ["joined"], "outs": ["last"]},
 }
 
@@ -30,8 +39,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stale") / "project"
     (folder / "raw").mkdir(parents=True)
     write_pipeline(folder, STAGES)
-    (folder / "params.yaml").write_text("join: {deep: {x: 1}, y: 1}\n", encoding="utf-8")
-    (folder / ".gitignore").write_text("/folder/\n/joined\n/last\n", encoding="utf-8")
+    (folder / "params.yaml").write_text("join: {deep: {x: 1}, y: 1}\nnames: 1\n", encoding="utf-8")
+    (folder / ".gitignore").write_text("/data/\n/folder/\n/joined\n/last\n", encoding="utf-8")
     for name in "ab":
         (folder / "raw" / name).write_text(f"{name}\n", encoding="utf-8")
     for command in (["git", "init", "-q"], ["dvc", "init", "-q"], ["dvc", "repro", "-q"]):
@@ -40,6 +49,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def without_data(folder: Path) -> None:
+    shutil.rmtree(folder / "data")
     shutil.rmtree(folder / "folder")
     shutil.rmtree(folder / ".dvc" / "cache")
     (folder / "joined").unlink()
@@ -47,7 +57,9 @@ def without_data(folder: Path) -> None:
 
 
 def with_a_part(folder: Path) -> None:
+    shutil.copytree(folder / "data", folder.parent / "kept")
     without_data(folder)
+    (folder.parent / "kept").rename(folder / "data")
     (folder / "folder").mkdir()
     (folder / "folder" / "a").write_text((folder / "raw" / "a").read_text())
 
@@ -77,8 +89,13 @@ def test_after_a_run_nothing_is_stale() -> None:
 
 
 def test_a_param_is_told_by_its_full_name(project: Path) -> None:
-    (project / "params.yaml").write_text("join: {deep: {x: 2}, y: 1}\n", encoding="utf-8")
+    (project / "params.yaml").write_text("join: {deep: {x: 2}, y: 1}\nnames: 1\n", encoding="utf-8")
     assert stale() == ({"join": ["join.deep.x changed"]}, ["last"])
+
+
+def test_what_reads_only_what_is_always_the_same_does_not_come_after(project: Path) -> None:
+    (project / "params.yaml").write_text("join: {deep: {x: 1}, y: 1}\nnames: 2\n", encoding="utf-8")
+    assert stale() == ({"names": ["names changed"]}, ["join", "last"])
 
 
 def test_a_file_and_a_command_are_told_with_all_that_comes_after(project: Path) -> None:

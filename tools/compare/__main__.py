@@ -3,7 +3,7 @@
 A and B are branches, tags, commits, experiments or `workspace`, the work tree. Without B it is the work tree; without A, the last
 commit that HEAD has in common with the main branch. Both tuned models' scores of the same test conversations are compared pair by
 pair. They come from DVC's cache, or are fetched; where they are out of reach, what git has is compared. Prints Markdown, as for a
-pull request's comment.
+pull request's comment. --out writes a page for a browser too, with every reply of both side by side.
 """
 
 import argparse
@@ -16,7 +16,8 @@ from tools.compare.comparison import Comparison, compare
 from tools.compare.loss import draw
 from tools.compare.page import render
 from tools.compare.revision import find_revisions
-from tools.compare.run import bring, read_run
+from tools.compare.run import Run, bring, read_before, read_run
+from tools.compare.side_by_side.document import render_page
 from tools.compare.store import Store
 from tools.console import run_tool
 
@@ -32,7 +33,9 @@ def parse_arguments() -> argparse.Namespace:
         "--best", action="store_true", help="rank experiments by validation loss, and say whether the best is luck"
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of Markdown")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write compare.md, compare.json and loss.svg there as well")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write compare.md, compare.html, compare.json and loss.svg there too"
+    )
     parser.add_argument("--no-fetch", action="store_true", help="ask no remote for what is not in the cache")
     options = parser.parse_args()
     if not options.best and len(options.revisions) > len("AB"):
@@ -40,29 +43,38 @@ def parse_arguments() -> argparse.Namespace:
     return options
 
 
-def compare_two(names: list[str], fetch: bool) -> Comparison:
+def read_two(names: list[str], fetch: bool) -> tuple[Run, Run]:
+    """A and B, with what can be had of them; A may be no run."""
     a, b = find_revisions(*(*names, None, None)[:2])
     store = Store(fetch)
-    runs = read_run(a, store), read_run(b, store)
-    bring(runs)
-    return compare(*runs)
+    runs = read_before(a, store), read_run(b, store)
+    if runs[0].why_none is None:
+        bring(runs)
+    return runs
+
+
+def compare_two(names: list[str], fetch: bool) -> Comparison:
+    return compare(*read_two(names, fetch))
 
 
 def main() -> None:
     options = parse_arguments()
     record: Best | Comparison
-    picture = None
+    files: dict[str, str | None] = {}
     if options.best:
         record = find_best(options.revisions, not options.no_fetch)
         text = render_best(record)
     else:
-        record = compare_two(options.revisions, not options.no_fetch)
-        text, picture = render(record), draw(record["loss"]["a"], record["loss"]["b"])
+        runs = read_two(options.revisions, not options.no_fetch)
+        record = compare(*runs)
+        text = render(record)
+        if options.out:
+            files = {"compare.html": render_page(record, *runs), "loss.svg": draw(record["loss"]["a"], record["loss"]["b"])}
     if options.out:
         write_json(options.out / "compare.json", record)
-        (options.out / "compare.md").write_text(text, encoding="utf-8")
-        if picture:
-            (options.out / "loss.svg").write_text(picture, encoding="utf-8")
+        for name, content in (("compare.md", text), *files.items()):
+            if content:
+                (options.out / name).write_text(content, encoding="utf-8", newline="\n")
     print(json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) if options.json else text.rstrip("\n"))
 
 

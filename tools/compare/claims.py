@@ -17,7 +17,9 @@ from tools.compare.fingerprints import CLAIMS, Comparability
 from tools.compare.pairs import Both, Pairs
 from tools.compare.run import Run
 
-Verdict = Literal["better", "worse", "the same", "can't tell", "too few to tell", "not comparable", "not measured"]
+Verdict = Literal[
+    "better", "worse", "the same", "can't tell", "too few to tell", "not comparable", "not measured", "first run"
+]  # fmt: skip
 BITS = math.log(2)  # nats
 MEASURES: dict[ClaimName, Measure] = {
     "forgot": "retention_ratio", "broken": "broken_difference", "length": "length_ratio", "wording": "chrf_difference",

@@ -1,21 +1,22 @@
 """Everything that two runs say of each other, as one record: what --json prints and the Markdown is made of."""
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import TypedDict, get_args
 
 from stages.lib.records.predictions import predictions_of
-from stages.lib.records.scores import Claim
+from stages.lib.records.scores import Claim, ClaimName
 from stages.lib.records.tokenized import examples_of
-from stages.report.gates import METRICS
+from stages.report.gates import GATES, METRICS, Outcome
 from stages.report.seeds import SEEDS
 from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
 from tools.compare.claims import SeedNoise, Verdict, confidence_of, find_seed_noise, make, verdict_of
-from tools.compare.data import DataChanges, changed_data
-from tools.compare.fingerprints import Comparability, judge
+from tools.compare.data import NO_CHANGES, DataChanges, changed_data
+from tools.compare.fingerprints import Comparability, judge, nothing_comparable
 from tools.compare.flips import Flips, find_flips
 from tools.compare.loss import Curves, read_curves
 from tools.compare.markdown import amount
-from tools.compare.pairs import pair_runs
+from tools.compare.others import Others, compare_others
+from tools.compare.pairs import no_pairs, pair_runs
 from tools.compare.run import Run
 from tools.compare.sentences import headline, sentence
 
@@ -58,10 +59,18 @@ class Missing(TypedDict):
     why: str
 
 
+class Own(TypedDict):
+    """What B's run says of tuned against base, as git has it: its claims by name, and its gates."""
+
+    claims: dict[str, Said]
+    gates: list[Outcome]
+
+
 class Comparison(TypedDict):
     """`claims`: base is A, tuned is B. `metrics`: file of metrics/ -> key -> values, as far as they can be compared.
 
-    `loss`: curves of A and of B. `missing`: what was out of reach. `notes`: what else to bear in mind.
+    `against_base`: B without A. `others`: contenders and votes. `loss`: curves of A and of B. `missing`: what was out of reach.
+    `notes`: what else to bear in mind.
     """
 
     a: Named
@@ -70,6 +79,8 @@ class Comparison(TypedDict):
     headline: str
     comparability: Comparability
     claims: dict[str, Said]
+    against_base: Own
+    others: Others
     seed_noise: SeedNoise
     metrics: dict[str, dict[str, Change]]
     params: list[ChangedParam]
@@ -82,17 +93,18 @@ class Comparison(TypedDict):
 
 
 def compare(a: Run, b: Run) -> Comparison:
-    comparability = judge(a, b)
-    both = pair_runs(a, b)
+    """A may be no run: B is then told by itself."""
+    comparability = judge(a, b) if a.why_none is None else nothing_comparable(a.why_none)
+    both = pair_runs(a, b) if a.why_none is None else no_pairs(a.why_none)
     confidence = confidence_of(b)
     classification = a.is_classification and b.is_classification
     claims = make(both, comparability, classification, confidence)
-    verdict = "the same" if same_predictions(a, b) else verdict_of(claims[0], comparability)
+    verdict = what_it_comes_to(a, b, claims[0], comparability)
     seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
     adapters = [run.revision.read_json(METRICS / "adapter.json") for run in (a, b)]
     noise = find_seed_noise(seeds, adapters, claims[0], confidence)
     flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
-    data = changed_data(a, b)
+    data = changed_data(a, b) if a.why_none is None else NO_CHANGES
     metrics = changed_metrics(a, b, comparability)
     one_test = all(one["name"] != "test" for one in comparability["differences"])
     return {
@@ -102,10 +114,12 @@ def compare(a: Run, b: Run) -> Comparison:
         "headline": headline(verdict, claims[0], noise),
         "comparability": comparability,
         "claims": {one["name"]: {**one, "sentence": sentence(one)} for one in claims},
+        "against_base": read_own(b),
+        "others": compare_others(a, b, comparability),
         "seed_noise": noise,
         "metrics": metrics,
         "params": changed_params(a, b),
-        "stages": changed_stages(a.lock, b.lock),
+        "stages": changed_stages(a.lock, b.lock) if a.lock else [],
         "data": data,
         "replies": flips,
         "loss": {"a": read_curves(a.revision), "b": read_curves(b.revision)},
@@ -116,6 +130,27 @@ def compare(a: Run, b: Run) -> Comparison:
         ],
         "notes": [*notes_from_git(verdict, metrics), *(both.notes if one_test else []), *notes_on(a, "A"), *notes_on(b, "B")],
     }
+
+
+def what_it_comes_to(a: Run, b: Run, claim: Claim, comparability: Comparability) -> Verdict:
+    if a.why_none is not None:
+        return "first run"
+    return "the same" if same_predictions(a, b) else verdict_of(claim, comparability)
+
+
+def read_own(run: Run) -> Own:
+    """As far as it is in today's form."""
+    claims, gates = run.revision.read_json(METRICS / "claims.json"), run.revision.read_json(GATES)
+    named = claims if isinstance(claims, dict) else {}
+    return {
+        "claims": {name: one for name, one in named.items() if name in get_args(ClaimName) and is_like(one, Said)},
+        "gates": [one for one in gates if is_like(one, Outcome)] if isinstance(gates, list) else [],
+    }
+
+
+def is_like(found: object, record: type) -> bool:
+    """Whether it has the keys of a TypedDict."""
+    return isinstance(found, dict) and record.__required_keys__ <= found.keys()  # type: ignore[attr-defined]
 
 
 def same_predictions(a: Run, b: Run) -> bool:

@@ -35,6 +35,9 @@ class DataChanges(TypedDict):
     unknown: list[str]
 
 
+NO_CHANGES: DataChanges = {"same": False, "changes": [], "unknown": []}
+
+
 class Fates:
     """Where each collected conversation is in a run: its row of clean's ledger, and its split."""
 

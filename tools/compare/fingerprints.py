@@ -93,6 +93,12 @@ def judge(a: Run, b: Run) -> Comparability:
     }
 
 
+def nothing_comparable(why: str) -> Comparability:
+    """Where there is no run to compare with."""
+    withheld = dict.fromkeys(CLAIMS, why)
+    return {"comparable": "no", "differences": [], "withheld": withheld, "caveats": [], "per_token": False}
+
+
 def why_no_replies(a: Run, b: Run, differ: set[str]) -> str | None:
     """Why replies can't be held against each other, if they can't."""
     if a.is_classification != b.is_classification:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from stages.lib.records.scores import Claim
+from stages.report.gates import describe
 from stages.report.names import shown_name
 from tools.compare.changes import ChangedStage
 from tools.compare.comparison import Comparison, Named
@@ -11,6 +12,7 @@ from tools.compare.fingerprints import CLAIMS
 from tools.compare.flips import Flip, Flips
 from tools.compare.loss import Curves
 from tools.compare.markdown import LONGEST_VALUE, amount, code, fold, plain, shorten, table, texts
+from tools.compare.others import Interval
 from tools.compare.run import SCORES
 from tools.compare.sentences import change, level
 from tools.console import plural
@@ -25,8 +27,8 @@ Section = list[str]
 def render(found: Comparison) -> str:
     """Within what a comment holds: sections that do not fit are left out from the end."""
     sections = [
-        head(found), claims(found), missing(found), comparable(found), params(found), data(found), stages(found), metrics(found),
-        replies(found["replies"]), loss(found["loss"]),
+        head(found), claims(found), against_base(found), missing(found), comparable(found), params(found), data(found),
+        stages(found), metrics(found), others(found), replies(found["replies"]), loss(found["loss"]),
     ]  # fmt: skip
     text, left_out = "", False
     for section in sections:
@@ -54,6 +56,8 @@ def head(found: Comparison) -> Section:
 
 
 def claims(found: Comparison) -> Section:
+    if found["verdict"] == "first run":
+        return []
     made = [found["claims"][name] for name in CLAIMS]
     rows = [row_of(claim) for claim in made if claim["verdict"] != "not_measured"]
     said = [f"- {plain(claim['sentence'])}" for claim in made]
@@ -61,6 +65,17 @@ def claims(found: Comparison) -> Section:
         return ["### Claims", "", *said]
     titles = ["claim", "A", "B", "change", "interval", "p (Holm)", "conversations", "verdict"]
     return ["### Claims", "", *said, "", *fold("Figures", table(titles, rows))]
+
+
+def against_base(found: Comparison) -> Section:
+    """All there is to say of a first run; of others it is folded."""
+    own = found["against_base"]
+    gates = [plain(describe(gate)) for gate in own["gates"]]
+    said = [f"- {line}" for line in [*(plain(one["sentence"]) for one in own["claims"].values()), *gates]]
+    if not said:
+        return []
+    title = "B's tuned model against its base"
+    return [f"### {title}", "", *said] if found["verdict"] == "first run" else fold(title, said)
 
 
 def row_of(claim: Claim) -> list[str]:
@@ -155,6 +170,32 @@ def data(found: Comparison) -> Section:
     ]
     total = ", ".join(f"{number:,} {kind}" for kind, number in totals(changes).items())
     return ["### Conversations that changed", "", *fold(total, cut(table(["", "", "conversations", "such as"], rows)))]
+
+
+def others(found: Comparison) -> Section:
+    """Contenders and votes; what A and B differ in beside another model, they differ in themselves."""
+    models, votes = found["others"]["models"], found["others"]["votes"]
+    rows = [
+        [code(one["name"]), one["measure"].replace("_", " "), with_interval(one["a"]), with_interval(one["b"]),
+         "" if one["same"] else "its replies are others in B"]
+        for one in models
+    ]  # fmt: skip
+    lines = ["", *cut(table(["against", "", "A", "B", ""], rows))] if rows else []
+    alone = [(name, "A") for name in found["others"]["only_a"]] + [(name, "B") for name in found["others"]["only_b"]]
+    lines += ["", *(f"- Only {run} has replies by {code(name)}." for name, run in alone)] if alone else []
+    if votes:
+        lines += [
+            "",
+            f"People preferred A's tuned model to base in {with_interval(votes['a'])} of {plural(votes['votes_a'], 'vote')}, "
+            f"B's in {with_interval(votes['b'])} of {plural(votes['votes_b'], 'vote')} (ties split), a difference of "
+            f"{with_interval(votes['change'])}.",
+        ]
+    return ["### Other models and votes", *lines] if lines else []
+
+
+def with_interval(found: Interval) -> str:
+    ends = "" if found["low"] is None else f" ({amount(found['low'])} to {amount(found['high'])})"
+    return f"{amount(found['value'])}{ends}"
 
 
 def replies(flips: Flips | None) -> Section:

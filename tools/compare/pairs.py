@@ -49,6 +49,10 @@ def pair_runs(a: Run, b: Run) -> Both:
     return Both(likelihoods, per_byte, lengths, chrf, broken, right, pair_retention(a, b), pair_train(a, b), notes)
 
 
+def no_pairs(why: str) -> Both:
+    return Both(why, why, why, why, why, why, why, why, [])
+
+
 def missing_of(a: Run, b: Run, table: str) -> str:
     lacks = " and ".join(name for name, run in (("A", a), ("B", b)) if table in run.missing)
     return f"{table} of {lacks} is out of reach"

@@ -15,14 +15,15 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl
 from stages.lib.records import cleaned
 from stages.lib.records.assignment import ASSIGNMENT
+from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
 from stages.lib.records.scores import EXAMPLES, REPLIES
 from stages.report.gates import METRICS
-from tools.compare.lock import Lock, flatten, hash_of_out
-from tools.compare.revision import Revision
+from tools.compare.lock import LOCK, Lock, flatten, hash_of_out
+from tools.compare.revision import PARAMS, Revision
 from tools.compare.store import Store
 
-TABLES = (EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT)  # wanted of every run
+TABLES = (EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT, conversations_of("test"))  # wanted of every run
 LEDGERS = (cleaned.LEDGER, cleaned.CLEANED)  # wanted where two runs differ in them
 SCORES = ("tuned", "training", "data", "base", "comparison")  # of metrics/, in the order in which one looks at them
 OF_EXAMPLES = (
@@ -41,7 +42,10 @@ def md5_of(content: bytes) -> str:
 
 @dataclass
 class Run:
-    """`metrics`: a file of metrics/ -> its values. `missing`: an out that could not be read -> why."""
+    """`metrics`: a file of metrics/ -> its values. `missing`: an out that could not be read -> why.
+
+    `why_none`: why there is no run.
+    """
 
     revision: Revision
     lock: Lock
@@ -50,6 +54,7 @@ class Run:
     comparability: dict[str, str | None]
     store: Store
     missing: dict[str, str] = field(default_factory=dict)
+    why_none: str | None = None
 
     def hash_of(self, out: Path) -> str | None:
         return hash_of_out(self.lock, out)
@@ -61,7 +66,7 @@ class Run:
 
     @property
     def is_classification(self) -> bool:
-        return "accuracy" in self.metrics["tuned"]
+        return "accuracy" in self.metrics.get("tuned", {})
 
     @cached_property
     def examples(self) -> pd.DataFrame | None:
@@ -131,11 +136,33 @@ def read_run(revision: Revision, store: Store) -> Run:
     Raises:
         ReprotuneError: no run of it is recorded.
     """
-    metrics = {name: found for name in SCORES if (found := revision.read_json(METRICS / f"{name}.json")) is not None}
+    metrics = read_metrics(revision)
     if "tuned" not in metrics:
         raise ReprotuneError(f"{METRICS}/tuned.json: {revision} has none, so no run of it is known; `dvc repro` makes it")
     lock, params = revision.read_lock(), revision.read_params()
-    return Run(revision, lock, params, metrics, revision.read_json(METRICS / "comparability.json") or {}, store)
+    return Run(revision, lock, params, metrics, read_comparability(revision), store)
+
+
+def read_before(revision: Revision, store: Store) -> Run:
+    """What another run is held against, as far as there is one: the first run of a project has none before it."""
+    metrics, params = read_metrics(revision), revision.read_params() if revision.read(PARAMS) is not None else {}
+    if "tuned" not in metrics:
+        return Run(
+            revision, {}, params, metrics, {}, store, why_none=f"{revision} has no run, so there is nothing to compare with"
+        )
+    lock = revision.read_lock() if revision.read(LOCK) is not None else {}
+    return Run(revision, lock, params, metrics, read_comparability(revision), store)
+
+
+def read_metrics(revision: Revision) -> dict[str, dict[str, object]]:
+    """Those of SCORES that there are; a file of another layout counts as none."""
+    found = {name: revision.read_json(METRICS / f"{name}.json") for name in SCORES}
+    return {name: values for name, values in found.items() if isinstance(values, dict)}
+
+
+def read_comparability(revision: Revision) -> dict[str, str | None]:
+    found = revision.read_json(METRICS / "comparability.json")
+    return found if isinstance(found, dict) else {}
 
 
 def bring(runs: Sequence[Run], outs: Sequence[Path] = TABLES) -> None:

@@ -11,6 +11,7 @@ from dvc_data.hashfile.hash_info import HashInfo
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.pins import hash_of
 from tools.compare import git
+from tools.console import remote_errors
 
 NO_REMOTE = "no remote is set up; `python -m tools.remote add` does it, where someone has pushed them"
 NOT_ASKED = "not in the cache, and --no-fetch asks no remote"
@@ -78,7 +79,7 @@ class Store:
         self.why_not_here = NOT_PUSHED
         try:
             self.repo.cloud.pull([HashInfo("md5", md5) for md5 in lacking])
-        except Exception as error:  # each kind of remote raises errors of its own library: all end here, as a sentence
+        except remote_errors() as error:
             words = re.sub(r"://[^/@\s]*@", "://", " ".join(str(error).split())) or type(error).__name__  # without a password
             self.why_not_here = f"the remote can't be read: {words}"
         self.hashes.clear()

@@ -11,13 +11,12 @@ from dvc.repo import Repo
 from pydantic import ConfigDict
 
 from stages.lib.core.params import Section, read_params
+from tools.console import CREDENTIAL
 from tools.doctor.finding import Finding
 from tools.doctor.git import is_tracked
 
 CONFIG = Path(".dvc/config")
-CREDENTIAL = re.compile(
-    r"^\s*(\w*(?:password|passphrase|secret|token|key_id|account_key|connection_string)\w*)\s*=", re.MULTILINE
-)
+CREDENTIAL_LINE = re.compile(rf"^\s*({CREDENTIAL})\s*=", re.MULTILINE | re.IGNORECASE)
 GROUP_WRITES = 0o020
 
 
@@ -34,7 +33,7 @@ def check_remotes(repo: Repo) -> Iterator[Finding]:
             yield Finding(f"remote {name}", "altered objects are taken from it unseen", f"dvc remote modify {name} verify true")
         if urlsplit(str(remote.get("url", ""))).password:
             yield Finding(f"remote {name}", "a password stands in its address", f"dvc remote modify {name} url ... without it")
-    for option in CREDENTIAL.findall(CONFIG.read_text(encoding="utf-8")):
+    for option in CREDENTIAL_LINE.findall(CONFIG.read_text(encoding="utf-8")):
         yield Finding(
             str(CONFIG),
             f"{option} stands in a file that git tracks",

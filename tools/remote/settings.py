@@ -10,12 +10,12 @@ from configobj import ConfigObj
 from dvc.config import Config, ConfigError
 
 from stages.lib.core.errors import ReprotuneError
+from tools.console import names_credential
 
 REPO_CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 # The schemes of addresses, with the plug-in of DVC that knows each.
 PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure", "oss": "dvc-oss"}
-SECRETS = re.compile("password|passphrase|secret|token|key_id|account_key|connection_string|credential")
 
 
 class Remote(NamedTuple):
@@ -68,7 +68,7 @@ def read_options(pairs: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     options = dict(pair.partition("=")[::2] for pair in pairs)
     if wrong := [pair for pair in pairs if "=" not in pair]:
         raise ReprotuneError(f"--set {wrong[0]}: expected NAME=VALUE, such as --set region=eu-west-1")
-    hidden = {name for name in options if SECRETS.search(name)}
+    hidden = set(filter(names_credential, options))
     return {n: v for n, v in options.items() if n not in hidden}, {n: v for n, v in options.items() if n in hidden}
 
 

@@ -3,10 +3,10 @@
 import secrets
 from typing import Any
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.lib.core.errors import ReprotuneError
+from tools.console import remote_errors
 from tools.remote.settings import PLUGINS
 
 
@@ -19,7 +19,7 @@ def try_remote(name: str) -> str:
         with Repo() as repo:
             remote = repo.cloud.get_remote(name)
             fs, folder = remote.fs, remote.path
-    except (DvcException, ImportError) as error:
+    except remote_errors() as error:
         raise ReprotuneError(f"remote {name}: {explain(error)}") from None
     path = fs.join(folder, f".written-by-tools.remote-{secrets.token_hex(8)}")
     content = secrets.token_bytes(32)
@@ -31,7 +31,7 @@ def try_remote(name: str) -> str:
         same = fs.cat_file(path) == content
         step = "delete"
         fs.rm_file(path)
-    except Exception as error:  # each kind of remote raises errors of its own library: all end here, as a sentence
+    except remote_errors() as error:
         raise ReprotuneError(f"remote {name}: can't {step} {path}: {explain(error)}") from None
     if not same:
         raise ReprotuneError(f"remote {name}: {path} came back with other bytes than were written")

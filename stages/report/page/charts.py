@@ -1,7 +1,7 @@
 """Numbers -> places in a drawing of 100 by 100, which the page stretches to its width: text stays text beside it."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from stages.lib.records.loss_history import HistoryRow
@@ -57,6 +57,13 @@ def draw_losses(history: Sequence[HistoryRow]) -> Chart | None:
         for name, loss in (("train", row.get("train_loss")), ("validation", row.get("validation_loss"))):
             if loss is not None and math.isfinite(loss):
                 curves[name].append((row["step"], loss))
+    kept = next((row["step"] for row in history if row.get("kept")), None)
+    steps = [row["step"] for row in history] or [0]
+    return draw_curves(curves, steps[0], steps[-1], kept)
+
+
+def draw_curves(curves: Mapping[str, Points], first: int, last: int, kept: int | None = None) -> Chart | None:
+    """Curves by their names, all on the same axes, over the steps from first to last; None where there is none."""
     losses = [loss for points in curves.values() for _, loss in points]
     if not losses:
         return None
@@ -64,14 +71,12 @@ def draw_losses(history: Sequence[HistoryRow]) -> Chart | None:
     low, high = math.floor(min(losses) / distance) * distance, math.ceil(max(losses) / distance) * distance
     if high == low:
         high = low + distance
-    first, last = history[0]["step"], history[-1]["step"]
     digits = max(0, -math.floor(math.log10(distance)))
     values = [low + distance * number for number in range(round((high - low) / distance) + 1)]
 
     def draw(points: Points) -> str:
         return draw_path([(place(step, first, last), 100 - place(loss, low, high)) for step, loss in points])
 
-    kept = next((row["step"] for row in history if row.get("kept")), None)
     return Chart(
         [Curve(name, draw(points), points) for name, points in curves.items() if points],
         [(100 - place(value, low, high), f"{value:.{digits}f}") for value in values],

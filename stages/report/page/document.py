@@ -1,4 +1,7 @@
-"""metrics/report.html: one file that holds all it needs, asks for nothing on a network and runs no script but its own."""
+"""metrics/report.html: one file that holds all it needs, asks for nothing on a network and runs no script but its own.
+
+`assemble` makes other pages of the same parts.
+"""
 
 import base64
 import hashlib
@@ -53,47 +56,63 @@ def source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def render_page(content: Content) -> str:
-    evaluation, comparability = content.evaluation, content.evaluation["comparability"]
-    style = (FOLDER / "page.css").read_text(encoding="utf-8")
-    script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    words = {**texts.BROWSER, **texts.VOTING}
-    strata, neutral = tables.strata_rows(evaluation["strata"])
+def assemble(
+    template: str, parts: Mapping[str, object], words: Mapping[str, Both], browser: Mapping[str, Both], data: object,
+    scripts: Sequence[str], folder: Path = FOLDER,
+) -> str:  # fmt: skip
+    """A page in one file. `parts`: of the template, which lies in `folder` or here, as its style may that has its name.
+
+    `words`: what it says, `browser`: what its scripts say, on `data`; both in both languages.
+    """
+    styles = [FOLDER / "page.css", *([folder / Path(template).with_suffix(".css").name] if folder != FOLDER else [])]
+    style = "".join(path.read_text(encoding="utf-8") for path in styles)
+    script = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in scripts)
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True,
+        loader=FileSystemLoader([folder, FOLDER]), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    return environment.get_template("page.html").render(
-        both={**texts.PAGE, **words, **{f"column_{key}": text for key, text in texts.COLUMNS.items()}},
+    return environment.get_template(template).render(
+        both={**{f"column_{key}": text for key, text in texts.COLUMNS.items()}, **words, **browser},
         style=style,
         script=script,
         style_hash=source_hash(style),
         script_hash=source_hash(script),
-        task=evaluation["task"],
-        verdict=judge(evaluation["claims"], content.outcomes),
-        claims=[tell(claim) for claim in evaluation["claims"]],
-        limits=limits(evaluation, content.seed_noise),
-        replies=content.replies,
         faults_of=faults_of,
-        gates=tables.gate_rows(content.outcomes),
-        fingerprint=tables.fingerprint(comparability),
-        comparability=tables.comparability_rows(comparability),
-        scores=tables.score_table(evaluation),
-        others=tables.other_models(evaluation),
-        mistakes=tables.mistake_rows(evaluation["confusion"]),
-        strata=strata,
-        neutral=neutral,
-        losses=draw_losses(content.history),
-        labels=tables.label_rows(content.perplexities),
-        fates=tables.fate_rows(content.fates),
-        counts=tables.count_rows(content.data),
-        known=[tell(claim) for claim in evaluation["claims"] if claim["name"] in ("forgot", "memorised")],
-        by_heart=tables.known_rows(evaluation),
-        retained=content.retained,
-        environment=tables.environment_rows(content.environment, comparability),
-        data=embed({"conversations": content.replies.conversations, "replies": content.replies.replies}),
-        words=embed({**words, "behaviours": FAULTS}),
+        data=embed(data),
+        words=embed({**browser, "behaviours": FAULTS}),
+        **parts,
     )
+
+
+def render_page(content: Content) -> str:
+    evaluation, comparability = content.evaluation, content.evaluation["comparability"]
+    strata, neutral = tables.strata_rows(evaluation["strata"])
+    parts = {
+        "task": evaluation["task"],
+        "verdict": judge(evaluation["claims"], content.outcomes),
+        "claims": [tell(claim) for claim in evaluation["claims"]],
+        "limits": limits(evaluation, content.seed_noise),
+        "compared": False,
+        "replies": content.replies,
+        "gates": tables.gate_rows(content.outcomes),
+        "fingerprint": tables.fingerprint(comparability),
+        "comparability": tables.comparability_rows(comparability),
+        "scores": tables.score_table(evaluation),
+        "others": tables.other_models(evaluation),
+        "mistakes": tables.mistake_rows(evaluation["confusion"]),
+        "strata": strata,
+        "neutral": neutral,
+        "losses": draw_losses(content.history),
+        "labels": tables.label_rows(content.perplexities),
+        "fates": tables.fate_rows(content.fates),
+        "counts": tables.count_rows(content.data),
+        "known": [tell(claim) for claim in evaluation["claims"] if claim["name"] in ("forgot", "memorised")],
+        "by_heart": tables.known_rows(evaluation),
+        "retained": content.retained,
+        "environment": tables.environment_rows(content.environment, comparability),
+    }
+    data = {"conversations": content.replies.conversations, "replies": content.replies.replies}
+    return assemble("page.html", parts, texts.PAGE, {**texts.BROWSER, **texts.VOTING}, data, SCRIPTS)
 
 
 def faults_of(bits: int | None) -> list[Both]:

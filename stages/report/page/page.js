@@ -42,3 +42,4 @@ for (const button of document.querySelectorAll(".languages button")) {
   button.addEventListener("click", () => speak(button.dataset.language));
 }
 document.querySelector(".languages").hidden = false;
+speak(/^zh\b/i.test(navigator.language) ? "zh-Hans" : "en");

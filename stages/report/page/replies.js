@@ -1,6 +1,8 @@
 const PAGE_SIZE = 20;
 const CONVERSATION = { id: 0, label: 1, language: 2, source: 3, change: 4, messages: 5 };
-const [OF, TURN, BASE, TUNED, BASE_CHRF, TUNED_CHRF, BASE_FAULTS, TUNED_FAULTS, HASH, VOTES] = data.replies[0] ? data.replies[0].keys() : [];
+// A page of two tuned models has the base model's replies beside theirs, and whether the two are the same.
+const [OF, TURN, BASE, TUNED, BASE_CHRF, TUNED_CHRF, BASE_FAULTS, TUNED_FAULTS, HASH, VOTES, BESIDE, SAME] =
+  data.replies[0] ? data.replies[0].keys() : [];
 const filters = document.getElementById("filters");
 const rows = document.getElementById("rows");
 let found = [];
@@ -18,7 +20,8 @@ function normal(text) {
 function haystackOf(reply) {
   const messages = conversationOf(reply, "messages") || [];
   const texts = messages.slice(0, reply[TURN] + 1).map((message) => message[1]);
-  return normal([conversationOf(reply, "id"), conversationOf(reply, "label"), ...texts, reply[BASE], reply[TUNED]].join("\n"));
+  const beside = (reply[BESIDE] || []).map((one) => one[1]);
+  return normal([conversationOf(reply, "id"), conversationOf(reply, "label"), ...texts, ...beside, reply[BASE], reply[TUNED]].join("\n"));
 }
 
 function overlap(reply) {
@@ -52,6 +55,7 @@ function find() {
       if (wanted[name] && choices[name][wanted[name]] !== conversationOf(reply, name)) return false;
     }
     if (wanted.fault && !FAULTS[wanted.fault](reply)) return false;
+    if (wanted.changed && reply[SAME] === (wanted.changed === "changed")) return false;
     return terms.every((term) => haystacks[at].includes(term));
   });
   // What has no value comes last; the sort is stable.
@@ -104,6 +108,7 @@ function card(at) {
   const { prompt, earlier } = asked(reply);
   made.append(...[earlierTurns(earlier)].filter(Boolean), element("div", { className: "sides" },
     side("prompt", words.prompt, prompt), side("reference", words.reference, reply[TURN] < 0 ? "" : messages[reply[TURN]][1]),
+    ...(reply[BESIDE] || []).map(([name, text, chrf, bits]) => side(name, words[name], text, score(chrf), ...faults(bits))),
     side("base", words.base, reply[BASE], score(reply[BASE_CHRF]), ...faults(reply[BASE_FAULTS])),
     side("tuned", words.tuned, reply[TUNED], score(reply[TUNED_CHRF]), ...faults(reply[TUNED_FAULTS]))));
   return made;
@@ -140,5 +145,5 @@ document.getElementById("pages").addEventListener("click", (event) => {
   document.getElementById("replies").scrollIntoView();
 });
 filters.hidden = false;
-speak(/^zh\b/i.test(navigator.language) ? "zh-Hans" : "en");
+speak(root.lang); // what was added since
 find();

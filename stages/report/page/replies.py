@@ -55,7 +55,7 @@ def describe_replies(
         id, shown = str(row["id"]), may_show(str(row["id"]), show_text)
         texts = [_text(row[f"{model}_reply"], shown) for model in CONTENDERS]
         scores = [_rounded(row[f"{model}_chrf"]) for model in CONTENDERS]
-        faults = [_faults([row[f"{model}_{name}"] for name in BEHAVIOURS]) for model in CONTENDERS]
+        faults = [fault_bits([row[f"{model}_{name}"] for name in BEHAVIOURS]) for model in CONTENDERS]
         rows.append([position_of[id], int(row["turn"]), *texts, *scores, *faults, row["hash"] if shown else None, row["votes"]])
     return PageReplies(conversations, rows, find_worst(rows))
 
@@ -89,6 +89,6 @@ def _rounded(value: float) -> float | None:
     return round(float(value), 1) if math.isfinite(value) else None
 
 
-def _faults(flags: Sequence[bool | float | None]) -> int | None:
+def fault_bits(flags: Sequence[bool | float | None]) -> int | None:
     """A bit for each of BEHAVIOURS; None where the reply has no scores."""
     return None if pd.isna(flags[0]) else sum(1 << bit for bit, flag in enumerate(flags) if flag)

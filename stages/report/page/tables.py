@@ -217,10 +217,10 @@ def fingerprint(value: object) -> str:
 
 def comparability_rows(parts: Mapping[str, str | None]) -> list[tuple[Both, str]]:
     keys = [key for key in dict.fromkeys([*names.COMPARABILITY, *sorted(parts)]) if key in parts]
-    return [(named(names.COMPARABILITY, key), _short(parts[key])) for key in keys]
+    return [(named(names.COMPARABILITY, key), short(parts[key])) for key in keys]
 
 
-def _short(value: str | None) -> str:
+def short(value: str | None) -> str:
     return "?" if value is None else fingerprint(value) if len(value) > SHORT else value
 
 

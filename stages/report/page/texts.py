@@ -8,7 +8,9 @@ class Both(NamedTuple):
     zh: str
 
     def filled(self, **values: object) -> "Both":
-        return Both(self.en.format(**values), self.zh.format(**values))
+        """With values that are the same in both languages, or have both themselves."""
+        english, chinese = ({k: v[at] if isinstance(v, Both) else v for k, v in values.items()} for at in range(2))
+        return Both(self.en.format(**english), self.zh.format(**chinese))
 
 
 def same(text: str) -> Both:

@@ -80,10 +80,15 @@ def tone_of(claim: Claim) -> Tone:
 
 def tell(claim: Claim, other: str | None = None) -> ToldClaim:
     """`other`: the model that tuned is compared with; None for base."""
+    return tell_as(claim, Both(sentence(claim, other=other), sentence(claim, "zh", other)))
+
+
+def tell_as(claim: Claim, said: Both) -> ToldClaim:
+    """With a sentence of one's own."""
     tone = tone_of(claim)
     undecided = {"unclear": "can't tell", "too_few": "too few to tell", "not_measured": "not measured"}
     word = {"good": "better", "bad": "worse", "open": undecided.get(claim["verdict"], "changed")}[tone]
-    return ToldClaim(tone, VERDICTS[word], Both(sentence(claim, other=other), sentence(claim, "zh", other)))
+    return ToldClaim(tone, VERDICTS[word], said)
 
 
 def judge(claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> Verdict:
