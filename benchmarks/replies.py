@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -43,6 +43,14 @@ from stages.predict.training_data import read_training_data
 
 Replies = list[list[int]]
 PADDED = 32  # prompts of a padded batch, as it was then
+
+
+class Timed(NamedTuple):
+    """Seconds of the clock, of the processors, and what came of them."""
+
+    wall: float
+    processor: float
+    replies: Replies
 
 
 def read_questions(params: PredictParams, tokenizer: Any, context: int) -> list[Question]:
@@ -103,10 +111,10 @@ def compare_perplexity(model: Any, tokenizer: Any, context: int) -> None:
     print(f"perplexity of {labels:,.0f} tokens: {one:.8f}, plainly computed {other:.8f}; relative difference {apart:.1e}")
 
 
-def timed(reply: Callable[[], Replies]) -> tuple[float, Replies]:
-    started = time.perf_counter()
+def timed(reply: Callable[[], Replies]) -> Timed:
+    wall, processor = time.perf_counter(), time.process_time()
     replies = reply()
-    return time.perf_counter() - started, replies
+    return Timed(time.perf_counter() - wall, time.process_time() - processor, replies)
 
 
 def main(name: str = "tuned", prompts: str = "0", rounds: str = "1") -> None:
@@ -124,16 +132,17 @@ def main(name: str = "tuned", prompts: str = "0", rounds: str = "1") -> None:
         "padded batches": lambda: reply_in_padded_batches(separate, tokenizer, questions),
     }
     runs = [{what: timed(reply) for what, reply in contestants.items()} for _ in range(int(rounds))]
-    replies = runs[0]["ours"][1]
+    replies = runs[0]["ours"].replies
     print(
         f"{name}: {len(questions):,} prompts, {sum(map(len, replies)):,} tokens of replies, batches of {params.batch_size}, "
         f"float32 on {hardware.device}, {torch.get_num_threads()} threads, medians of {rounds}"
     )
     for what in contestants:
-        seconds = statistics.median(run[what][0] for run in runs)
-        ratio = statistics.median(run[what][0] / run["ours"][0] for run in runs)
-        differ = sum(one != other for one, other in zip(replies, runs[0][what][1], strict=True))
-        print(f"{what}: {seconds:.1f} s, {ratio:.2f} times ours; {differ} replies differ from ours", flush=True)
+        seconds = statistics.median(run[what].wall for run in runs)
+        ratio = statistics.median(run[what].wall / run["ours"].wall for run in runs)
+        busy = statistics.median(run[what].processor / run["ours"].processor for run in runs)
+        differ = sum(one != other for one, other in zip(replies, runs[0][what].replies, strict=True))
+        print(f"{what}: {seconds:.1f} s, {ratio:.2f} times ours ({busy:.2f} in processor time); {differ} replies differ")
     compare_perplexity(model, tokenizer, context)
 
 

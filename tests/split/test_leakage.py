@@ -1,6 +1,7 @@
 """The leakage gate against brute force, and the traits of a conversation that it compares."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 import pytest
@@ -40,6 +41,36 @@ def test_the_nearest_is_the_one_of_highest_index_and_of_several_the_first_row(
         if index > expected.get(query, (0, 0))[1]:
             expected[query] = (other, index)
     assert found == expected
+
+
+class Known:
+    """A join of row 0 with the others, whose indices are known, and bounds of them."""
+
+    def __init__(self, drawn: list[tuple[float, float]], blocks: int) -> None:
+        self.index = np.array([0.0, *(index for index, _ in drawn)])
+        self.bounds = self.index + np.array([0.0, *(slack for _, slack in drawn)])
+        self.sizes, self.blocks = np.ones(len(self.index), np.int64), blocks
+
+    def candidates(self, queries: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
+        pairs = np.column_stack([np.repeat(queries, len(others)), others])
+        yield from np.array_split(pairs[::-1], self.blocks)
+
+    def at_most(self, pairs: np.ndarray) -> np.ndarray:
+        return self.bounds[pairs[:, 1]]
+
+    def verified(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return pairs, self.index[pairs[:, 1]]
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(
+    drawn=st.lists(st.tuples(st.sampled_from([0.5, 0.75]), st.sampled_from([0.0, 0.125, 0.25])), min_size=1, max_size=30),
+    blocks=st.integers(1, 3),
+)
+def test_of_equals_the_first_row_is_nearest_however_near_the_bounds_come(drawn: list[tuple[float, float]], blocks: int) -> None:
+    known = Known(drawn, blocks)
+    found = nearest_others(cast(Join, known), np.array([0]), np.arange(1, len(known.index)))
+    assert found == {0: (int(known.index.argmax()), known.index.max())}
 
 
 def test_of_many_that_are_alike_few_are_compared_to_find_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
