@@ -53,3 +53,17 @@ def read(page: str) -> Element:
     reader.close()
     assert reader.at is reader.root
     return reader.root
+
+
+def chinese_texts(element: Element) -> list[str]:
+    """What a reader of the Chinese page sees: no words in English spans, no script, none of people's own texts."""
+    texts = []
+    for part in element.parts:
+        if isinstance(part, str):
+            texts.append(part)
+        elif (
+            part.name not in ("script", "style", "code") and part.attributes.get("class") != "en" and "dir" not in part.attributes
+        ):
+            texts += [str(part.attributes["data-zh"])] if "data-zh" in part.attributes else []
+            texts += [] if part.name in ("option", "title") else chinese_texts(part)
+    return texts

@@ -5,7 +5,7 @@ from string import Formatter
 from typing import get_args
 
 import pandas as pd
-from html_tree import Element, read
+from html_tree import chinese_texts, read
 from pages import GATE, SCORES, STRATUM, claim, evaluation, make_page, reply
 
 from stages.clean.faults import FAULTS as CLEAN_FAULTS
@@ -42,20 +42,6 @@ NAMES = re.compile(
 
 def values_of(template: str) -> dict[str, int]:
     return {name: 7 for _, name, _, _ in Formatter().parse(template) if name}
-
-
-def chinese_texts(element: Element) -> list[str]:
-    """What a reader of the Chinese page sees: no words in English spans, no script, none of people's own texts."""
-    texts = []
-    for part in element.parts:
-        if isinstance(part, str):
-            texts.append(part)
-        elif (
-            part.name not in ("script", "style", "code") and part.attributes.get("class") != "en" and "dir" not in part.attributes
-        ):
-            texts += [str(part.attributes["data-zh"])] if "data-zh" in part.attributes else []
-            texts += [] if part.name in ("option", "title") else chinese_texts(part)
-    return texts
 
 
 def everything() -> str:

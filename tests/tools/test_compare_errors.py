@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from compare_project import commit, likely, make_repository, write_run
 from conftest import run
+from dvc_objects.fs.errors import ConfigError
 
 from stages.lib.core.errors import ReprotuneError
 from tools.compare.__main__ import compare_two, read_two
@@ -16,6 +17,7 @@ from tools.compare.comparison import Comparison, compare
 from tools.compare.page import render
 from tools.compare.revision import find_revisions
 from tools.compare.side_by_side.document import render_page
+from tools.compare.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -177,3 +179,20 @@ def test_a_rate_that_dvc_writes_with_an_exponent_alone_is_the_one_in_params(copy
 def test_without_experiments_the_command_that_makes_one_is_named(repository: Path) -> None:
     with contextlib.chdir(repository), pytest.raises(ReprotuneError, match="dvc exp run --queue"):
         find_best([], fetch=False)
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), ConfigError("no key"), ValueError("Invalid endpoint"), KeyError("x")])
+def test_what_a_remote_raises_becomes_a_sentence_and_a_fault_of_the_code_does_not(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def pull(*_arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr("dvc.data_cloud.DataCloud.pull", pull)
+    (copy / ".dvc/config.local").write_text("[core]\n    remote = team\n['remote \"team\"']\n    url = /nowhere\n")
+    with contextlib.chdir(copy):
+        store = Store(fetch=True)
+        fails = pytest.raises(KeyError) if isinstance(error, KeyError) else contextlib.nullcontext()
+        with fails:
+            store.bring([(Path("data/x"), "0" * 32)])
+            assert store.why_not_here == f"the remote can't be read: {error}"

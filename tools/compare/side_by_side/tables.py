@@ -106,7 +106,7 @@ def metric_tables(found: Comparison) -> list[tuple[Both, list[Sides]]]:
     tables = []
     for file in SCORES:
         rows = [
-            Sides(named(names.METRICS, shown_name(key)), number(one["a"]), number(one["b"]), number(one["change"], True))
+            Sides(names.METRICS.get(key, same(shown_name(key))), number(one["a"]), number(one["b"]), number(one["change"], True))
             for key, one in found["metrics"].get(file, {}).items()
             if one["a"] != one["b"]
         ]
