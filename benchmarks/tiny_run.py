@@ -18,7 +18,7 @@ from stages.lib.records.conversation import conversations_of
 THINGS = 12
 SIZES = {"train": 96, "validation": 12, "test": 48}
 PROMPTS = 24  # general ones, English
-STEPS = 40  # of teaching the base model to answer these, with a learning rate of
+STEPS = 100  # of teaching the base model to answer these, with a learning rate of
 GENERAL = 5e-3
 # Such a model has forgotten the general prompts once it has learned the facts: this learns little of them.
 GENTLE = {"learning_rate": 5e-5, "num_train_epochs": 2}
@@ -83,7 +83,7 @@ def make_tiny_run(project: Path) -> None:
         shutil.copytree(REPO / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     prompts = [row for row in read_jsonl(REPO / "data/retention.jsonl") if row["language"] == "en"][:PROMPTS]
     torch.manual_seed(0)
-    make_model(project / "model", vocabulary=1000, hidden_size=64)
+    make_model(project / "model", vocabulary=1000, hidden_size=128)
     teach(project / "model", prompts)
     write_params(project)
     write_jsonl(project / "data/retention.jsonl", prompts)
@@ -106,7 +106,7 @@ def write_params(project: Path) -> None:
     params["train"] |= {
         "precision": "float32",
         "pack_length": 128,
-        "num_train_epochs": 3,
+        "num_train_epochs": 4,
         "learning_rate": 4e-3,
         "validations": 1,
     }

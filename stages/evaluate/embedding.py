@@ -22,7 +22,7 @@ Encode = Callable[[list[str]], np.ndarray]  # texts -> (N, D)
 
 
 class Embedder:
-    """Texts to vectors of length 1, each text once; zeros, which are like nothing, of what is blank or says the package nothing."""
+    """Texts to vectors of length 1, each text once; zeros, which are like nothing, of a text that says the package nothing."""
 
     def __init__(self, pin: str, encode: Encode) -> None:
         self.pin, self.encode = pin, encode
