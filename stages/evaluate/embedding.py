@@ -22,7 +22,7 @@ Encode = Callable[[list[str]], np.ndarray]  # texts -> (N, D)
 
 
 class Embedder:
-    """Texts to vectors of length 1, each text once; of what is blank, zeros, which are like nothing."""
+    """Texts to vectors of length 1, each text once; zeros, which are like nothing, of a text that says the package nothing."""
 
     def __init__(self, pin: str, encode: Encode) -> None:
         self.pin, self.encode = pin, encode
@@ -34,7 +34,8 @@ class Embedder:
         for start in tqdm(range(0, len(new), BATCH), desc="evaluate: embeddings", delay=2, disable=None):
             some = new[start : start + BATCH]
             vectors = np.asarray(self.encode(some), float)
-            self.known |= dict(zip(some, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), strict=True))
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            self.known |= dict(zip(some, vectors / np.where(lengths > 0, lengths, 1), strict=True))
         width = next((len(vector) for vector in self.known.values()), 1)
         blank = np.zeros(width)
         return np.array([self.known.get(text, blank) for text in texts]).reshape(len(texts), width)

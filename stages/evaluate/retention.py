@@ -33,7 +33,7 @@ def describe_retention(path: Path) -> pd.DataFrame:
     prompts = [orjson.loads(line) for line in read_lines(path) if line.strip()]
     table = pd.DataFrame(prompts, columns=["id", "language", "prompt"])
     for contender in CONTENDERS:
-        table = table.merge(read_replies(contender), on="id", validate="one_to_one")
+        table = table.merge(read_replies(contender), on="id")
     nll, labels = (table["tuned_nll"] - table["base_nll"]).astype(float), table["base_labels"].astype(float)
     table["change"] = nll / labels.where(labels > 0)
     return table.sort_values(["change", "id"], ascending=[False, True], ignore_index=True)[COLUMNS]

@@ -16,5 +16,5 @@ def test_shuffled_replies_are_called_worse_and_a_tenfold_learning_rate_fails_the
     assert ended.value.code == 0, said
     assert said[0].startswith("replies shuffled, seed 0: worse, perplexity ")
     assert said[1] == "called worse: 1 of 1"
-    assert said[2].startswith("the run's own learning rate: the gate passes")
+    assert said[2].startswith("learning rate 5e-05: the gate passes")
     assert "ten times as much: it fails" in said[2]

@@ -18,7 +18,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.scores import REPLIES
 
 PIN = f"{PACKAGE}==0.2.1"
-MEANINGS = {"hello": [1.0, 0.0], "hi": [3.0, 4.0], "bread": [0.0, 2.0]}
+MEANINGS = {"hello": [1.0, 0.0], "hi": [3.0, 4.0], "bread": [0.0, 2.0], "hm": [0.0, 0.0]}
 
 
 def encode(texts: list[str]) -> np.ndarray:
@@ -35,9 +35,10 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_cosine_is_that_of_the_meanings_and_what_is_blank_is_like_nothing() -> None:
-    texts, references = ["hello", "hello", "bread", "", "  ", "hello"], ["hello", "hi", "hello", "hello", "", "\n"]
+    texts = ["hello", "hello", "bread", "", "  ", "hello", "hm"]
+    references = ["hello", "hi", "hello", "hello", "", "\n", "hm"]
     found = similarities(texts, references, load_embedder(PIN))
-    assert found.tolist() == pytest.approx([1, 0.6, 0, 0, 0, 0])
+    assert found.tolist() == pytest.approx([1, 0.6, 0, 0, 0, 0, 0])
     assert similarities([], [], load_embedder(PIN)).tolist() == []
     assert similarities([""], [" "], load_embedder(PIN)).tolist() == [0]
 

@@ -267,8 +267,24 @@ def test_results_are_the_same_however_many_processes_share_the_work_before_a_kil
 ):
     model.to(dtype)
     given = {"retention": PROMPTS, "params": {"batch_size": 2}}
-    test = make_conversations(9, seed=6)
+    test, generate, segments = make_conversations(9, seed=6), generate_replies, {1: [], 3: []}
+
+    def note_segments(processes: int) -> None:
+        def generate_noted(*all_given: Any) -> Any:
+            segments[processes].append(all_given[2])
+            return generate(*all_given)
+
+        monkeypatch.setattr("stages.predict.work.generate_replies", generate_noted)
+
+    note_segments(1)
     expected = predict(test, **given)
+    note_segments(3)
+    assert predict(test, name="shared", processes=3, **given) == expected
+    if dtype is torch.bfloat16:  # where neighbours matter
+        assert segments[3] == segments[1][::-1]
+        assert len(segments[1]) == 2
+    else:
+        assert [len(segments[number]) for number in (1, 3)] == [1, 3]
     stop_after(15)
     with pytest.raises(Killed):
         predict(test, name="killed", processes=3, **given)

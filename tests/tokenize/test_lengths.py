@@ -35,6 +35,7 @@ def test_what_cutting_keeps_is_counted() -> None:
     said = tell_too_long(rows, 4, 768)
     assert said is not None
     assert "`too_long: cut` keeps 2 of them without their last turns, and leaves out 1 whose first reply ends too late" in said
+    assert str(tell_too_long(rows[:2], 4, 768)).endswith("`too_long: cut` keeps 2 of them without their last turns")
 
 
 def test_where_most_is_chinese_it_says_what_the_tokenizer_takes() -> None:

@@ -1,5 +1,6 @@
 """Every causal language model that transformers has, tiny and random: trained, saved, merged and asked as the plain way does."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,19 +22,24 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 PRECISIONS = ("float32", "bfloat16")
 QUICKLY_TRIED = ("llama", "gpt_oss", "jamba", "phi3, long RoPE")
-PACKED = {"llama", "qwen2", "qwen3", "mistral", "gemma3_text", "phi3", "mixtral", "qwen3_moe"}
-ONE_BY_ONE = {
-    "bamba", "falcon_h1", "gpt_oss", "granitemoehybrid", "jamba", "lfm2", "llama, dynamic RoPE", "mamba2", "nemotron_h",
-    "phi3, long RoPE", "zamba", "zamba2",
-}  # fmt: skip
+VARIANTS_PACKED = {"cohere, norms of queries": False, "llama, dynamic RoPE": False, "llama, YaRN": True, "phi3, long RoPE": False}
+
+
+def read_table(page: str) -> tuple[list[str], list[str], list[str]]:
+    """The model types of a page's table: packed, run one by one, refused."""
+    text = (REPO / "docs" / page).read_text(encoding="utf-8")
+    table = text[text.index("python -m benchmarks.architectures") :].partition("\n| ")[2].partition("\n\n")[0]
+    packed, one_by_one, refused = (re.findall(r"[a-z][\w-]*\w", row.split("|")[-2]) for row in table.splitlines()[2:])
+    return packed, one_by_one, refused
 
 
 def check(kind: str, precision: str) -> None:
     result = try_kind(kind, precision)
     assert not result.refused
     assert not result.wrong(precision), result
-    assert result.packed or kind not in PACKED
-    assert not result.packed or kind not in ONE_BY_ONE
+    packed, one_by_one, _ = read_table("training.md")
+    known = dict.fromkeys(packed, True) | dict.fromkeys(one_by_one, False) | VARIANTS_PACKED
+    assert result.packed is known[kind]
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -125,4 +131,10 @@ def test_what_is_left_out_is_known_to_transformers():
     left_out = [*shapes.ENCODERS, *shapes.HALVES, *shapes.MULTIMODAL, *shapes.OF_ANOTHER_CLASS, *shapes.NOT_TRAINED]
     assert set(left_out) <= set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     assert len(left_out) == len(set(left_out))
-    assert set(shapes.kinds()) >= PACKED | ONE_BY_ONE
+
+
+@pytest.mark.parametrize("page", ["training.md", "training.zh.md"])
+def test_the_table_in_the_docs_has_every_kind_once(page):
+    packed, one_by_one, refused = read_table(page)
+    assert sorted([*packed, *one_by_one, *VARIANTS_PACKED]) == sorted(shapes.kinds())
+    assert set(shapes.NOT_TRAINED) <= set(refused)
