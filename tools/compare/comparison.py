@@ -118,7 +118,7 @@ def compare(a: Run, b: Run) -> Comparison:
         "others": compare_others(a, b, comparability),
         "seed_noise": noise,
         "metrics": metrics,
-        "params": changed_params(a, b),
+        "params": changed_params(a, b) if a.params else [],
         "stages": changed_stages(a.lock, b.lock) if a.lock else [],
         "data": data,
         "replies": flips,

@@ -59,7 +59,10 @@ class Revision(NamedTuple):
 
 
 def find_revision(name: str) -> Revision:
-    return Revision(name, None) if name == WORKSPACE else Revision(name, git.commit_of(name))
+    if name == WORKSPACE:
+        return Revision(name, None)
+    commit = git.commit_of(name)
+    return Revision(commit[:7] if name == commit else name, commit)
 
 
 def find_revisions(first: str | None, second: str | None) -> tuple[Revision, Revision]:
