@@ -1,11 +1,11 @@
 """Does the evaluation see what it must see? Two controls, in copies of a finished run:
 
-    python -m benchmarks.controls [--seeds 2] [--tiny]
+    python -m benchmarks.controls [--seeds 2]
 
 Trained on replies that are shuffled among conversations, a model must be worse on test than the run itself, whatever the seed.
 With ten times the learning rate it must fail the gate on forgetting, which the run itself passes. A copy is trained as
-the run was: about as many trainings as there are seeds, and one. Run it in a project whose `dvc repro` has finished; --tiny makes
-one up, with a model of two layers. Ends with 1 where a control goes unseen.
+the run was: about as many trainings as there are seeds, and one. Run it in a project whose `dvc repro` has finished.
+Ends with 1 where a control goes unseen.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import pandas as pd
 import yaml
 
 from benchmarks.example_memory import run_stage
-from benchmarks.tiny_run import GENTLE, make_tiny_run
 from stages.evaluate.claims import Paired, Question, compare_likelihoods, make_claims
 from stages.evaluate.examples import sum_likelihoods
 from stages.lib.core.files import read_json, read_jsonl, write_jsonl
@@ -126,15 +125,11 @@ def control_replies(project: Path, work: Path, seeds: range) -> bool:
     return seen == len(seeds)
 
 
-def control_learning_rate(project: Path, work: Path, changes: dict[str, Any]) -> bool:
-    """Whether the gate on retention fails at ten times the learning rate alone. `changes`: other params of both runs."""
-    usual = project
-    if changes:
-        usual = work / "usual"
-        run_again(project, usual, changes)
-    rate = read_params_of(usual)["train"]["learning_rate"]
-    run_again(project, work / "tenfold", changes | {"learning_rate": 10 * rate})
-    once, tenfold = (retention_gate(project, folder) for folder in (usual, work / "tenfold"))
+def control_learning_rate(project: Path, work: Path) -> bool:
+    """Whether the gate on retention fails at ten times the learning rate alone."""
+    rate = read_params_of(project)["train"]["learning_rate"]
+    run_again(project, work / "tenfold", {"learning_rate": 10 * rate})
+    once, tenfold = (retention_gate(project, folder) for folder in (project, work / "tenfold"))
     print(f"learning rate {rate:g}: the gate {tell_gate(once)}; ten times as much: it {tell_gate(tenfold)}")
     return once["passed"] and not tenfold["passed"]
 
@@ -142,17 +137,13 @@ def control_learning_rate(project: Path, work: Path, changes: dict[str, Any]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.controls")
     parser.add_argument("--seeds", type=int, default=2, help="runs on shuffled replies")
-    parser.add_argument("--tiny", action="store_true", help="make up a model, conversations and the run")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         project, work = Path.cwd(), Path(name)
-        if given.tiny:
-            project = work / "project"
-            make_tiny_run(project)
         first = read_params_of(project)["train"]["seed"]
         seen = [
             control_replies(project, work, range(first, first + given.seeds)),
-            control_learning_rate(project, work, GENTLE if given.tiny else {}),
+            control_learning_rate(project, work),
         ]
     sys.exit(0 if all(seen) else 1)
 
