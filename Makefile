@@ -57,6 +57,7 @@ bench: $(VENV)/installed-bench $(patsubst %,$(VENV)/installed-%-remote,s3 ssh te
 		&& python -m benchmarks.near_duplicates && python -m benchmarks.tokenization && python -m benchmarks.example_memory \
 		&& python -m benchmarks.training && python -m benchmarks.preflight && python -m benchmarks.kills \
 		&& python -m benchmarks.claims && python -m benchmarks.scoring && python -m benchmarks.canary \
+		&& python -m benchmarks.replies && python -m benchmarks.controls && python -m benchmarks.sharing
 
 $(VENV)/installed: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; name one: make run PYTHON=python3.12")'
