@@ -117,7 +117,7 @@ def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts):
     rows = count_rows(model)
     replies = generate_replies(model, tokenizer, prompts, batch_size=10)
     lengths = [len(reply.ids) + reply.stopped for reply in replies]
-    assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]
+    assert rows == [1, *(sum(length > step for length in lengths) for step in range(max(lengths)))]  # 1: what all begin with
     assert rows[-1] < 10
 
 
@@ -128,16 +128,28 @@ def test_the_next_prompts_take_the_place_of_replies_that_have_ended(model, token
     rows = count_rows(model)
     assert generate_replies(model, tokenizer, prompts, batch_size=4) == alone
     tokens = sum(len(reply.tokens) for reply in alone)
-    assert sum(rows) == tokens  # no row is computed for a reply that has ended, or not begun
+    assert sum(rows) == 1 + tokens  # no row is computed for a reply that has ended, or not begun
     assert sum(number >= 3 for number in rows) > len(rows) / 2
     assert max(rows) <= 4
+
+
+@pytest.mark.parametrize("batch_size", [3, 10])
+def test_what_all_prompts_begin_with_is_read_once(model, tokenizer, prompts, batch_size):
+    system = tokenizer("You are a helpful assistant, and you know all about trains.", add_special_tokens=False)["input_ids"]
+    long = [system + prompt for prompt in prompts] + [system, system[:-1]]  # one is the beginning of all others
+    alone = [generate_replies(model, tokenizer, [prompt])[0] for prompt in long]
+    read: list[int] = []
+    model.register_forward_pre_hook(lambda _module, _args, given: read.append(given["input_ids"].numel()), with_kwargs=True)
+    assert generate_replies(model, tokenizer, long, batch_size=batch_size) == alone
+    assert read[0] == len(system) - 2
+    assert len({tuple(reply.ids) for reply in alone}) > 5
 
 
 def test_columns_that_are_padding_in_all_rows_go(model, tokenizer, prompts):
     longest = max(map(len, prompts)) + 8
     widths: list[int] = []
     model.register_forward_pre_hook(
-        lambda _module, _args, given: widths.append(given["attention_mask"].shape[1]), with_kwargs=True
+        lambda _module, _args, given: widths.append(given.get("attention_mask", torch.empty(1, 0)).shape[1]), with_kwargs=True
     )
     generate_replies(model, tokenizer, sorted(prompts, key=len) * 4, batch_size=3)
     assert max(widths) <= longest
