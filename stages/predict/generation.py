@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.model.packs import causal_lm, forget_longest_row, rows_change_each_other
 from stages.predict.cache import can_grow, row_wise_cache
-from stages.predict.padding import reads_padding
+from stages.predict.padding import counts_padding, reads_padding
 from stages.predict.questions import Question
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def generate(
                 end(start + position, reply)
         else:
             prefix = common_prefix([question.prompt for question in some]) if can_grow(cache) else []
+            if prefix and counts_padding(model, prefix, questions[start].prompt[len(prefix) :], pad):
+                prefix = []
             Rows(model, prefix, stops, pad, end).run(list(enumerate(some, start)), batch_size)
 
 
