@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
 from stages.lib.records.conversation import Message, Tool
 from stages.lib.records.tokenized import IGNORE_INDEX
-from stages.predict.generation import row_wise_cache
+from stages.predict.cache import row_wise_cache
 from stages.predict.likelihood import score_continuation
 
 if TYPE_CHECKING:

@@ -1,17 +1,18 @@
 """Greedy replies. One that has ended leaves its batch, and the next prompts take its place: no row waits for the longest one."""
 
+import copy
 from collections import deque
 from collections.abc import Callable, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional
-from transformers import DynamicCache, GenerationConfig, GenerationMixin
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import GenerationConfig
 
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.model.packs import causal_lm, forget_longest_row, rows_change_each_other
-from stages.predict.padding import reads_padding
+from stages.predict.cache import can_grow, row_wise_cache
+from stages.predict.padding import counts_padding, reads_padding
 from stages.predict.questions import Question
 
 if TYPE_CHECKING:
@@ -90,29 +91,39 @@ def generate(
             for position, reply in enumerate(call_generate(model, some, stops, pad)):
                 end(start + position, reply)
         else:
-            Rows(model, stops, pad, end).run(list(enumerate(some, start)), batch_size)
+            prefix = common_prefix([question.prompt for question in some]) if can_grow(cache) else []
+            if prefix and counts_padding(model, prefix, questions[start].prompt[len(prefix) :], pad):
+                prefix = []
+            Rows(model, prefix, stops, pad, end).run(list(enumerate(some, start)), batch_size)
 
 
-def row_wise_cache(model: "PreTrainedModel") -> DynamicCache | None:
-    """An empty cache of which rows can be taken out; None for a model with states, inputs or a cache of its own kind."""
-    causal: Any = getattr(model, "get_base_model", lambda: model)()  # of a model with an adapter, the model inside
-    usual = type(causal).prepare_inputs_for_generation is GenerationMixin.prepare_inputs_for_generation
-    if not usual or not causal._supports_default_dynamic_cache():
-        return None
-    cache = DynamicCache(config=causal.config.get_text_config(decoder=True))
-    return cache if {type(layer) for layer in cache.layers} <= {DynamicLayer, DynamicSlidingWindowLayer} else None
+def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
+    """What all of them begin with, often a system prompt; each keeps a token of its own to read.
 
-
-def can_grow(cache: DynamicCache) -> bool:
-    """Whether rows can be put in: a layer with a window counts the tokens that it has seen for all rows alike."""
-    return all(type(layer) is DynamicLayer for layer in cache.layers)
+    >>> common_prefix([[1, 2, 3], [1, 2, 4, 5]]), common_prefix([[1, 2], [1, 2, 4]]), common_prefix([[1, 2]])
+    ([1, 2], [1], [])
+    """
+    if len(prompts) == 1:
+        return []
+    first, last = min(prompts), max(prompts)  # in their order all others are between these
+    same = next(
+        (at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), min(len(first), len(last))
+    )
+    return first[: min(same, *(len(prompt) - 1 for prompt in prompts))]
 
 
 class Rows:
-    """The replies in work: row by row what `call_generate` gives. `mask` (B, T), `ids` (B, 1), the last token of each."""
+    """The replies in work: row by row what `call_generate` gives. `mask` (B, T), `ids` (B, 1), the last token of each.
 
-    def __init__(self, model: Any, stops: Set[int], pad: int, end: Callable[[int, Reply], None]) -> None:
+    `prefix`, with which all prompts begin: it is read once, and stands before the padding.
+    """
+
+    def __init__(self, model: Any, prefix: list[int], stops: Set[int], pad: int, end: Callable[[int, Reply], None]) -> None:
         self.model, self.stops, self.pad, self.end = model, stops, pad, end
+        self.prefix, self.read_prefix = len(prefix), row_wise_cache(model)
+        if prefix:
+            ids = torch.tensor([prefix], device=model.device)
+            model(input_ids=ids, past_key_values=self.read_prefix, use_cache=True, logits_to_keep=1)
         self.positions: list[int] = []  # of each row, its question's
         self.replies: list[list[int]] = []
         self.rooms: list[int] = []
@@ -131,11 +142,13 @@ class Rows:
     def admit(self, questions: Sequence[tuple[int, Question]]) -> None:
         """Read the prompts, take their first tokens, and put them beside the rows in work."""
         before = self.positions, self.replies, self.rooms, self.cache, self.mask, self.ids
-        self.cache = row_wise_cache(self.model)
+        self.cache = copy.deepcopy(self.read_prefix)
+        if self.prefix:
+            self.cache.batch_repeat_interleave(len(questions))
         self.positions = [position for position, _ in questions]
         self.replies, self.rooms = [[] for _ in questions], [question.room for _, question in questions]
-        batch = pad_left([question.prompt for _, question in questions], self.pad, self.model.device)
-        self.mask = batch.attention_mask
+        batch = pad_left([question.prompt[self.prefix :] for _, question in questions], self.pad, self.model.device)
+        self.mask = functional.pad(batch.attention_mask, (self.prefix, 0), value=1)
         self.forward(batch.input_ids)
         if before[0] and self.positions:
             self.join(*before)
@@ -149,11 +162,22 @@ class Rows:
         width = int(max(mask.sum(-1).max(), self.mask.sum(-1).max()))
         for layer, other in zip(self.cache.layers, cache.layers, strict=True):
             # A cache holds no last token yet: it comes with the next step.
-            layer.keys = torch.cat([to_width(other.keys, width - 1), to_width(layer.keys, width - 1)])
-            layer.values = torch.cat([to_width(other.values, width - 1), to_width(layer.values, width - 1)])
-        self.mask = torch.cat([to_width(mask, width, -1), to_width(self.mask, width, -1)])
+            layer.keys = torch.cat([self.to_width(keys, width - 1) for keys in (other.keys, layer.keys)])
+            layer.values = torch.cat([self.to_width(values, width - 1) for values in (other.values, layer.values)])
+        self.mask = torch.cat([self.to_width(each, width, -1) for each in (mask, self.mask)])
         self.ids = torch.cat([ids, self.ids])
         self.positions, self.replies, self.rooms = positions + self.positions, replies + self.replies, rooms + self.rooms
+
+    def to_width(self, tensor: torch.Tensor, width: int, axis: int = -2) -> torch.Tensor:
+        """With zeros behind the prefix, or without the first columns behind it, so that `axis` has `width`."""
+        prefix = tensor.narrow(axis, 0, self.prefix)
+        rest = tensor.narrow(axis, self.prefix, tensor.shape[axis] - self.prefix)
+        missing = width - tensor.shape[axis]
+        if missing <= 0:
+            rest = rest.narrow(axis, -missing, width - self.prefix)
+        else:
+            rest = functional.pad(rest, (0, 0) * (-1 - axis) + (missing, 0))
+        return torch.cat([prefix, rest], dim=axis)
 
     def step(self) -> None:
         self.forward(self.ids)
@@ -192,14 +216,6 @@ class Rows:
             self.ids, self.mask = self.ids[kept], self.mask[kept]
             self.positions = [self.positions[row] for row in stay]
             self.replies, self.rooms = [self.replies[row] for row in stay], [self.rooms[row] for row in stay]
-
-
-def to_width(tensor: torch.Tensor, width: int, axis: int = -2) -> torch.Tensor:
-    """With zeros before it or without its first ones, so that `axis` has `width`."""
-    missing = width - tensor.shape[axis]
-    if missing <= 0:
-        return tensor.narrow(axis, -missing, width)
-    return functional.pad(tensor, (0, 0) * (-1 - axis) + (missing, 0))
 
 
 def call_generate(model: Any, questions: Sequence[Question], stops: Set[int], pad: int) -> list[Reply]:

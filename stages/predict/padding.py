@@ -1,12 +1,16 @@
-"""Whether a model reads what pads the prompts of a batch, though a mask says what is padding: states of its own may run on."""
+"""What padding changes, though a mask says what it is: states of a model may run on, and distances may be counted over it."""
 
 from typing import Any
 
 import torch
 from transformers import GenerationConfig
 
+from stages.predict.questions import context_of
+
 LENGTH = 2  # tokens of a prompt that are enough: behind more of them, states may have forgotten most of what they read before
 PADDING = 6
+GAP = 64
+ROUNDING_OF_GAP = 0.05  # the order of sums is another
 ROUNDING = 0.01  # of the scores' spread: experts chosen for other tokens change the order of sums
 
 
@@ -26,3 +30,26 @@ def reads_padding(model: Any, prompt: list[int], pad: int) -> bool:
         return_dict_in_generate=True,
     ).logits
     return any(bool((one[0] - one[1]).abs().max() > ROUNDING * one.float().std()) for one in scores)
+
+
+@torch.inference_mode()
+def counts_padding(model: Any, prefix: list[int], rest: list[int], pad: int) -> bool:
+    """Whether padding between a prompt's beginning and its rest changes scores: where distances are those of columns (MPT).
+
+    Also where the context has no room to find out.
+    """
+    room = min(GAP, context_of(model.config) - len(prefix + rest))
+    if room <= 0:
+        return True
+    gap = [pad] * room
+    mask = torch.tensor(
+        [[1] * len(prefix) + [0] * room + [1] * len(rest), [0] * room + [1] * len(prefix + rest)], device=model.device
+    )
+    scores = model(
+        input_ids=torch.tensor([prefix + gap + rest, gap + prefix + rest], device=model.device),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        use_cache=False,
+        logits_to_keep=1,
+    ).logits[:, -1]
+    return not bool((scores[0] - scores[1]).abs().max() <= ROUNDING_OF_GAP * scores[0].float().std())

@@ -1,5 +1,6 @@
 """Replies do not depend on their batch, nor on what was answered before them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from peft import LoraConfig, get_peft_model
 from benchmarks.architectures.trial import make_model
 from stages.lib.chat_template import tokenize_prompt
 from stages.predict import generation
-from stages.predict.padding import reads_padding
+from stages.predict.padding import counts_padding, reads_padding
 from stages.predict.questions import Question
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,10 +105,17 @@ def test_generation_options_that_come_with_a_model_change_no_greedy_reply(model,
     assert generate_replies(model, tokenizer, prompts, max_new_tokens=8) == greedy
 
 
+def note_calls(model: Any, note: Callable[[dict[str, Any]], None]) -> None:
+    """Each call of the model from now on that fills a cache: not the one that tries what padding changes."""
+    model.register_forward_pre_hook(
+        lambda _module, _args, given: note(given) if given.get("past_key_values") is not None else None, with_kwargs=True
+    )
+
+
 def count_rows(model: Any) -> list[int]:
-    """Rows of each call of the model from now on."""
+    """Rows of each of these calls."""
     rows: list[int] = []
-    model.register_forward_pre_hook(lambda _module, _args, kwargs: rows.append(len(kwargs["input_ids"])), with_kwargs=True)
+    note_calls(model, lambda given: rows.append(len(given["input_ids"])))
     return rows
 
 
@@ -117,7 +125,7 @@ def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts):
     rows = count_rows(model)
     replies = generate_replies(model, tokenizer, prompts, batch_size=10)
     lengths = [len(reply.ids) + reply.stopped for reply in replies]
-    assert rows == [sum(length > step for length in lengths) for step in range(max(lengths))]
+    assert rows == [1, *(sum(length > step for length in lengths) for step in range(max(lengths)))]  # 1: what all begin with
     assert rows[-1] < 10
 
 
@@ -128,17 +136,40 @@ def test_the_next_prompts_take_the_place_of_replies_that_have_ended(model, token
     rows = count_rows(model)
     assert generate_replies(model, tokenizer, prompts, batch_size=4) == alone
     tokens = sum(len(reply.tokens) for reply in alone)
-    assert sum(rows) == tokens  # no row is computed for a reply that has ended, or not begun
+    assert sum(rows) == 1 + tokens  # no row is computed for a reply that has ended, or not begun
     assert sum(number >= 3 for number in rows) > len(rows) / 2
     assert max(rows) <= 4
+
+
+@pytest.mark.parametrize(("kind", "counts"), [("mpt", True), ("bloom", False), ("llama", False)])
+def test_a_model_that_counts_distances_over_padding_reads_each_prompt_whole(kind: str, counts: bool) -> None:
+    model, common = make_model(kind, "float32"), [5, 9, 33, 71, 12, 44, 8]
+    prompts = [common + list(range(3, 3 + length)) for length in (9, 1, 4)]
+    assert counts_padding(model, common, prompts[0][7:], 0) == counts
+    together: dict[int, generation.Reply] = {}
+    generation.generate(model, [Question(prompt, 8) for prompt in prompts], {2}, 0, 3, together.__setitem__)
+    for position, prompt in enumerate(prompts):
+        alone: dict[int, generation.Reply] = {}
+        generation.generate(model, [Question(prompt, 8)], {2}, 0, 1, alone.__setitem__)
+        assert together[position] == alone[0]
+
+
+@pytest.mark.parametrize("batch_size", [3, 10])
+def test_what_all_prompts_begin_with_is_read_once(model, tokenizer, prompts, batch_size):
+    system = tokenizer("You are a helpful assistant, and you know all about trains.", add_special_tokens=False)["input_ids"]
+    long = [system + prompt for prompt in prompts] + [system, system[:-1]]  # one is the beginning of all others
+    alone = [generate_replies(model, tokenizer, [prompt])[0] for prompt in long]
+    read: list[int] = []
+    note_calls(model, lambda given: read.append(given["input_ids"].numel()))
+    assert generate_replies(model, tokenizer, long, batch_size=batch_size) == alone
+    assert read[0] == len(system) - 2
+    assert len({tuple(reply.ids) for reply in alone}) > 5
 
 
 def test_columns_that_are_padding_in_all_rows_go(model, tokenizer, prompts):
     longest = max(map(len, prompts)) + 8
     widths: list[int] = []
-    model.register_forward_pre_hook(
-        lambda _module, _args, given: widths.append(given["attention_mask"].shape[1]), with_kwargs=True
-    )
+    note_calls(model, lambda given: widths.append(given["attention_mask"].shape[1] if "attention_mask" in given else 0))
     generate_replies(model, tokenizer, sorted(prompts, key=len) * 4, batch_size=3)
     assert max(widths) <= longest
 
