@@ -14,11 +14,9 @@ ACTIVATE := . $(VENV)/bin/activate
 INSTALL := $(VENV)/bin/python requirements/install.py
 TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
 
-# Side by side, a thread each, and the slow ones one more than there are cores, since many wait; Python keeps what it compiles. Which
-# code the tests reach is measured where `test-all` is asked for: it takes time. There the properties are tried on more examples too.
-PYTEST := PYTHONDONTWRITEBYTECODE= python -m pytest --dist worksteal
-SIDE_BY_SIDE := -n logical --maxprocesses 4
-WITH_ONE_MORE := -n $$(python -c 'import os; print(min(4, 1 + (os.cpu_count() or 1)))')
+# Side by side, a thread each; Python keeps what it compiles. Which code the tests reach is measured where `test-all` is asked for:
+# it takes time. There the properties are tried on more examples too.
+PYTEST := PYTHONDONTWRITEBYTECODE= python -m pytest -n logical --maxprocesses 4 --dist worksteal
 MEASURED := $(if $(filter test-all,$(MAKECMDGOALS)),--cov --cov-report=)
 
 .PHONY: run env chat test test-all lint hooks bench constraints
@@ -40,10 +38,10 @@ chat: $(VENV)/installed
 	@$(ACTIVATE) && python -m tools.chat $(ARGS)
 
 test: $(VENV)/installed-dev
-	$(ACTIVATE) && $(PYTEST) $(SIDE_BY_SIDE) $(MEASURED) -m "not slow"
+	$(ACTIVATE) && $(PYTEST) $(MEASURED) -m "not slow"
 
 test-all: test
-	$(ACTIVATE) && coverage report --fail-under=95 && $(PYTEST) $(WITH_ONE_MORE) --hypothesis-profile=thorough -m "slow or hypothesis"
+	$(ACTIVATE) && coverage report --fail-under=95 && $(PYTEST) --hypothesis-profile=thorough -m "slow or hypothesis"
 
 lint: $(VENV)/installed-dev
 	$(ACTIVATE) && ruff check . && ruff format --check . && mypy

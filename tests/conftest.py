@@ -6,6 +6,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ from stages.lib.core.params import Yaml12Loader
 from stages.lib.records.conversation import Conversation, Message, normalize
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; set before torch is loaded
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where what is started here would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 REPO = Path(__file__).parent.parent
 PROJECT_FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.txt", "requirements", "stages", "tools")
 CHATML = (
