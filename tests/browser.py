@@ -79,6 +79,19 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyDown", **what, **({"text": text} if text else {}))
         self.call("Input.dispatchKeyEvent", type="keyUp", **what)
 
+    def tab_through(self, times: int) -> set[tuple[str, str]]:
+        """(element, name or id) of what the Tab key reaches; one sees each time where one is."""
+        reached = set()
+        for _ in range(times):
+            self.press("Tab", "Tab", 9)
+            at = self.run(
+                "[document.activeElement.tagName, document.activeElement.name || document.activeElement.id || '', "
+                "getComputedStyle(document.activeElement).outlineStyle]"
+            )
+            reached.add((at[0], at[1]))
+            assert at[0] == "BODY" or at[2] != "none", at
+        return reached
+
     def show_as(self, width: int, height: int = 900, dark: bool = False, phone: bool = False) -> None:
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=phone)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}

@@ -203,3 +203,11 @@ def commit(folder: Path, message: str) -> str:
     run(["git", "add", "-A"], folder)
     run(["git", "commit", "-qm", message], folder)
     return run(["git", "rev-parse", "HEAD"], folder).stdout.strip()
+
+
+def commit_runs(folder: Path, runs: dict[str, dict[str, Any]]) -> None:
+    """Each with what `write_run` is given, in a commit of its own with its name as the tag."""
+    for name, given in runs.items():
+        write_run(folder, **given)
+        commit(folder, name)
+        run(["git", "tag", name], folder)

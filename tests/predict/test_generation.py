@@ -24,16 +24,20 @@ def generate_replies(
     return generation.generate_replies(model, tokenizer, questions, batch_size)
 
 
-@pytest.mark.parametrize(("kind", "reads"), [("recurrent_gemma", True), ("rwkv", True), ("mamba", False), ("llama", False)])
-def test_a_model_that_reads_padding_replies_to_each_prompt_by_itself(kind: str, reads: bool) -> None:
-    model, prompts = make_model(kind, "float32"), [list(range(3, 3 + length)) for length in (9, 4, 6)]
-    assert reads_padding(model, prompts[0], 0) == reads
+def assert_together_as_alone(model: Any, prompts: list[list[int]]) -> None:
     together: dict[int, generation.Reply] = {}
     generation.generate(model, [Question(prompt, 8) for prompt in prompts], {2}, 0, 3, together.__setitem__)
     for position, prompt in enumerate(prompts):
         alone: dict[int, generation.Reply] = {}
         generation.generate(model, [Question(prompt, 8)], {2}, 0, 1, alone.__setitem__)
         assert together[position] == alone[0]
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("recurrent_gemma", True), ("rwkv", True), ("mamba", False), ("llama", False)])
+def test_a_model_that_reads_padding_replies_to_each_prompt_by_itself(kind: str, reads: bool) -> None:
+    model, prompts = make_model(kind, "float32"), [list(range(3, 3 + length)) for length in (9, 4, 6)]
+    assert reads_padding(model, prompts[0], 0) == reads
+    assert_together_as_alone(model, prompts)
 
 
 @pytest.fixture
@@ -146,12 +150,7 @@ def test_a_model_that_counts_distances_over_padding_reads_each_prompt_whole(kind
     model, common = make_model(kind, "float32"), [5, 9, 33, 71, 12, 44, 8]
     prompts = [common + list(range(3, 3 + length)) for length in (9, 1, 4)]
     assert counts_padding(model, common, prompts[0][7:], 0) == counts
-    together: dict[int, generation.Reply] = {}
-    generation.generate(model, [Question(prompt, 8) for prompt in prompts], {2}, 0, 3, together.__setitem__)
-    for position, prompt in enumerate(prompts):
-        alone: dict[int, generation.Reply] = {}
-        generation.generate(model, [Question(prompt, 8)], {2}, 0, 1, alone.__setitem__)
-        assert together[position] == alone[0]
+    assert_together_as_alone(model, prompts)
 
 
 @pytest.mark.parametrize("batch_size", [3, 10])

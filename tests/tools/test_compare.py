@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compare_project import NUMBER, PIN, commit, likely, make_repository, object_of, reference, write_run
+from compare_project import NUMBER, PIN, commit_runs, likely, make_repository, object_of, reference
 from conftest import run
 
 from stages.evaluate.intervals import mean_difference
@@ -60,10 +60,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "labels": {"nll": likely(0), "replies": lambda number: LABELS[number % 3], **CLASSIFICATION},
         "wrong": {"nll": likely(-1, 1), "replies": lambda number: ("no", "no", "of course")[number % 3], **CLASSIFICATION},
     }  # fmt: skip
-    for name, given in runs.items():
-        write_run(folder, **given)
-        commit(folder, name)
-        run(["git", "tag", name], folder)
+    commit_runs(folder, runs)
     return folder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from browser import Page, open_browser
-from compare_project import NUMBER, commit, likely, make_repository, reference, write_run
+from compare_project import NUMBER, commit, commit_runs, likely, make_repository, reference
 from conftest import run
 from pages import HOSTILE
 
@@ -36,20 +36,18 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     commit(folder, "empty")
     run(["git", "tag", "empty"], folder)
     params = {"train.learning_rate": 0.0002, "clean.refusals": "drop"}
-    for name, given in (
-        ("start", {"nll": likely(0)}),
-        ("changed", {"nll": likely(-1, 1), "replies": other, "params": params, "dropped": {"pairs/0100": "refusal"}}),
-        ("hidden", {"nll": likely(-1, 1), "replies": other, "source": "chats"}),
-    ):
-        write_run(folder, **given)
-        commit(folder, name)
-        run(["git", "tag", name], folder)
+    runs = {
+        "start": {"nll": likely(0)},
+        "changed": {"nll": likely(-1, 1), "replies": other, "params": params, "dropped": {"pairs/0100": "refusal"}},
+        "hidden": {"nll": likely(-1, 1), "replies": other, "source": "chats"},
+    }
+    commit_runs(folder, runs)
     made = {}
     with contextlib.chdir(folder):
         for name, names in (("both", ["start", "changed"]), ("first", ["empty", "start"]), ("hidden", ["hidden", "hidden"])):
-            runs = read_two(names, fetch=False)
+            both = read_two(names, fetch=False)
             made[name] = folder.parent / f"{name}.html"
-            made[name].write_text(render_page(compare(*runs), *runs), encoding="utf-8")
+            made[name].write_text(render_page(compare(*both), *both), encoding="utf-8")
     return made
 
 
@@ -148,14 +146,7 @@ def test_dark_where_the_system_is_and_the_curves_of_both_differ_in_more_than_col
 
 def test_a_keyboard_reaches_every_control_and_a_screen_reader_their_names(browser: Page, pages: dict[str, Path]) -> None:
     browser.open(pages["both"])
-    reached = set()
-    for _ in range(90):
-        browser.press("Tab", "Tab", 9)
-        at = browser.run("[document.activeElement.tagName, document.activeElement.name || '', "
-                         "getComputedStyle(document.activeElement).outlineStyle]")  # fmt: skip
-        reached.add((at[0], at[1]))
-        assert at[0] == "BODY" or at[2] != "none", at
-    assert {("INPUT", "search"), ("SELECT", "sort"), ("SELECT", "changed"), ("SUMMARY", "")} <= reached
+    assert {("INPUT", "search"), ("SELECT", "sort"), ("SELECT", "changed"), ("SUMMARY", "")} <= browser.tab_through(90)
     nodes = browser.call("Accessibility.getFullAXTree")["nodes"]
     named = {(node["role"]["value"], node.get("name", {}).get("value", "")) for node in nodes if not node["ignored"]}
     assert {("searchbox", "Search"), ("combobox", "Replies"), ("region", "Verdict")} <= named

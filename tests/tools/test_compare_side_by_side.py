@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from compare_project import NUMBER, commit, likely, make_repository, reference, write_run
+from compare_project import NUMBER, commit, commit_runs, likely, make_repository, reference
 from conftest import run
 from html_tree import Element, chinese_texts, read
 
@@ -47,10 +47,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "other_tokenizer": {"nll": likely(-1, 4), "labels": 8},
         "other_base": {"nll": likely(0), "base_replies": lambda number: f"base {number}"},
     }  # fmt: skip
-    for name, given in runs.items():
-        write_run(folder, **given)
-        commit(folder, name)
-        run(["git", "tag", name], folder)
+    commit_runs(folder, runs)
     return folder
 
 
