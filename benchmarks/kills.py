@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -69,11 +70,29 @@ def prepare(folder: Path, llama: str | None) -> None:
     (folder / PARAMS).write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
 
 
+def kill_one(prepared: Path, folder: Path, seconds: float, expected: str) -> tuple[bool, str]:
+    """Whether the bytes are the expected ones after a kill within `seconds`; and what happened."""
+    shutil.copytree(prepared, folder, symlinks=True)
+    process = start(folder)
+    moment = random.Random(int(folder.name)).uniform(0, seconds)
+    time.sleep(moment)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    left = [path.name for path in (folder / ".scratch").glob("train/*/step-*")]
+    again = start(folder)
+    told = again.communicate()[1]
+    same = again.returncode == 0 and bytes_of(folder) == expected
+    went_on = next((line for line in told.splitlines() if "goes on after" in line), "from the start")
+    shutil.rmtree(folder)
+    return same, f"{folder.name}: killed after {moment:.1f} s ({', '.join(left) or 'no checkpoint'}); {went_on}; same: {same}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.kills", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=20, metavar="N")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="runs side by side")
     parser.add_argument("--made-up", choices=list(preflight.LLAMAS), help="this Llama of benchmarks.preflight, random weights")
     options = parser.parse_args()
     runs = options.runs
@@ -90,25 +109,11 @@ def main() -> None:
         seconds = time.monotonic() - started
         expected, alike = bytes_of(whole), 0
         print(f"undisturbed: {seconds:.0f} s, {expected[:12]}", flush=True)
-        for number in range(runs):
-            folder = Path(name) / str(number)
-            shutil.copytree(prepared, folder, symlinks=True)
-            process = start(folder)
-            moment = random.Random(number).uniform(0, seconds)
-            time.sleep(moment)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            left = [path.name for path in (folder / ".scratch").glob("train/*/step-*")]
-            again = start(folder)
-            told = again.communicate()[1]
-            same = again.returncode == 0 and bytes_of(folder) == expected
-            alike += same
-            went_on = next((line for line in told.splitlines() if "goes on after" in line), "from the start")
-            print(
-                f"{number + 1}: killed after {moment:.1f} s ({', '.join(left) or 'no checkpoint'}); {went_on}; same: {same}",
-                flush=True,
-            )
-            shutil.rmtree(folder)
+        with ThreadPoolExecutor(options.at_once) as pool:
+            folders = [Path(name) / str(number) for number in range(runs)]
+            for same, line in pool.map(lambda folder: kill_one(prepared, folder, seconds, expected), folders):
+                alike += same
+                print(line, flush=True)
         print(f"{alike} of {runs} are the bytes of the undisturbed run")
 
 

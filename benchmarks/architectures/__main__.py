@@ -7,31 +7,12 @@ import collections
 import multiprocessing
 import os
 import sys
-import warnings
 from concurrent.futures import ProcessPoolExecutor
 
-import torch
 from tqdm import tqdm
 
 from benchmarks.architectures.shapes import kinds
-from benchmarks.architectures.trial import Result, try_kind
-
-PRECISIONS = ("float32", "bfloat16")
-Row = dict[str, Result | str]
-
-
-def try_both(kind: str) -> Row:
-    """A result a precision; what went wrong instead, if it did."""
-    warnings.filterwarnings("ignore")
-    torch.set_num_threads(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    row: Row = {}
-    for precision in PRECISIONS:
-        try:
-            row[precision] = try_kind(kind, precision, device)
-        except Exception as error:  # whatever it is, it stands in the table
-            row[precision] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
-    return row
+from benchmarks.architectures.trial import PRECISIONS, Result, Row, try_both
 
 
 def describe(row: Row) -> str:
@@ -50,7 +31,7 @@ def describe(row: Row) -> str:
 
 def main() -> None:
     names = sys.argv[1:] or kinds()
-    workers = 1 if torch.cuda.is_available() else os.cpu_count()
+    workers = min(8, os.cpu_count() or 1)  # each has a GPU's context of its own, half a GiB, where there is one
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         rows = dict(zip(names, tqdm(pool.map(try_both, names), total=len(names), disable=None), strict=True))
     outcomes = collections.defaultdict(list)

@@ -5,6 +5,7 @@ import copy
 import random
 import statistics
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -34,6 +35,8 @@ STOP = 2
 # and then, by one way and not by the other: the sum was eleven times as far off then, most documents no farther.
 WORSE_ROUNDING, WORSE_CHOICE = 2, 20
 FLOOR = 1e-3  # of the whole: below that an error is as good as none
+
+PRECISIONS = ("float32", "bfloat16")
 
 ChooseNll = Callable[[Any, Sequence[Tokens], Hardware], LabelNll]
 
@@ -65,6 +68,9 @@ class Result(NamedTuple):
             "merge": self.merged <= (1e-3 if exact else 0.5),
         }
         return [name for name, right in limits.items() if not right]
+
+
+Row = dict[str, Result | str]  # of a precision: what came of it, or what went wrong instead
 
 
 def make_document(length: int, seed: int) -> Example:
@@ -197,6 +203,20 @@ def try_kind(kind: str, precision: str, device: str = "cpu") -> Result:
     return Result(packed, *comparison, try_replies(plain), reloaded, merged)
 
 
+def try_both(kind: str) -> Row:
+    """A result a precision; what went wrong instead, if it did."""
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    row: Row = {}
+    for precision in PRECISIONS:
+        try:
+            row[precision] = try_kind(kind, precision, device)
+        except Exception as error:  # whatever it is, it stands in the table
+            row[precision] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+    return row
+
+
 def try_replies(model: Any) -> float:
     """The share of a batch's replies that are those of each prompt by itself."""
     prompts = [document.input_ids for document in DOCUMENTS[:4]]
@@ -229,8 +249,6 @@ def try_adapter(kind: str, precision: str, model: Any) -> tuple[bool, float]:
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
     """peft warns of what a folder without a base model's config can't tell it."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
