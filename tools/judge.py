@@ -68,11 +68,21 @@ def first_is_tuned(pair: str, order: str) -> bool:
     return (hashlib.sha256(pair.encode()).digest()[0] % 2 == 1) == (order == ORDERS[0])
 
 
-def request_of(row: dict[str, Any], messages: Sequence[Message], order: str, model: str) -> dict[str, object]:
+class Pair(NamedTuple):
+    """Of metrics' replies to one turn, what a judge is asked about; `hash` is its name."""
+
+    id: str
+    turn: int
+    hash: str
+    base_reply: str
+    tuned_reply: str
+
+
+def request_of(pair: Pair, messages: Sequence[Message], order: str, model: str) -> dict[str, object]:
     """A line of OpenAI's batch format."""
     said = "\n\n".join(f"[{message['role']}]\n{reply_text(message)}" for message in messages)
-    replies = [row["tuned_reply"], row["base_reply"]]
-    one, other = replies if first_is_tuned(row["hash"], order) else reversed(replies)
+    replies = [pair.tuned_reply, pair.base_reply]
+    one, other = replies if first_is_tuned(pair.hash, order) else reversed(replies)
     asked = f"{said}\n\n[Reply A]\n{one}\n\n[Reply B]\n{other}\n\nA, B or T?"
     body = {
         "model": model,
@@ -80,7 +90,7 @@ def request_of(row: dict[str, Any], messages: Sequence[Message], order: str, mod
         "temperature": 0,
         "max_tokens": 5,
     }
-    return {"custom_id": f"{row['hash']}-{order}", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    return {"custom_id": f"{pair.hash}-{order}", "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
 def ask(path: Path, number: int, model: str) -> None:
@@ -89,9 +99,9 @@ def ask(path: Path, number: int, model: str) -> None:
     pairs = read_pairs()
     chosen = pairs.loc[pairs["hash"].map(lambda pair: hashlib.sha256(pair.encode()).hexdigest()).sort_values().index[:number]]
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
-    rows: list[dict[str, Any]] = [dict(zip(chosen.columns, row, strict=True)) for row in chosen.itertuples(index=False)]
-    write_jsonl(path, [request_of(row, messages_of[row["id"]][: row["turn"]], order, model) for order in ORDERS for row in rows])
-    print(f"{path}: {plural(len(rows), 'pair')}, each in both orders; it holds the texts of your test conversations")
+    asked = [Pair(*row) for row in chosen[list(Pair._fields)].itertuples(index=False)]
+    write_jsonl(path, [request_of(pair, messages_of[pair.id][: pair.turn], order, model) for order in ORDERS for pair in asked])
+    print(f"{path}: {plural(len(asked), 'pair')}, each in both orders; it holds the texts of your test conversations")
 
 
 def answer_of(row: dict[str, Any]) -> str:

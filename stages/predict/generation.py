@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch.nn import functional
-from transformers import GenerationConfig
+from transformers import DynamicCache, GenerationConfig
 
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.model.packs import causal_lm, forget_longest_row, rows_change_each_other
@@ -18,6 +18,8 @@ from stages.predict.questions import Question
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+PADDING_READ = 128  # tokens that are read together with others in less time than by themselves
+PADDED_SHARE = 0.1
 REFILLED_AT = 0.75  # of the batch: prompts are read in several at once, which takes less time than one by one
 
 
@@ -94,7 +96,7 @@ def generate(
             prefix = common_prefix([question.prompt for question in some]) if can_grow(cache) else []
             if prefix and counts_padding(model, prefix, questions[start].prompt[len(prefix) :], pad):
                 prefix = []
-            Rows(model, prefix, stops, pad, end).run(list(enumerate(some, start)), batch_size)
+            Rows(model, copy.deepcopy(cache), prefix, stops, pad, end).run(list(enumerate(some, start)), batch_size)
 
 
 def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
@@ -112,15 +114,38 @@ def common_prefix(prompts: Sequence[list[int]]) -> list[int]:
     return first[: min(same, *(len(prompt) - 1 for prompt in prompts))]
 
 
+def alike_in_length(lengths: Sequence[int]) -> list[slice]:
+    """Parts of what comes in the order of the prompts' lengths, so that little of what is read together is padding.
+
+    >>> alike_in_length([10, 11, 400, 410, 420]), alike_in_length([7, 7])
+    ([slice(0, 2, None), slice(2, 5, None)], [slice(0, 2, None)])
+    """
+    parts, begin, tokens = [], 0, 0
+    for at, length in enumerate(lengths):
+        tokens += length
+        if length * (at + 1 - begin) - tokens > max(PADDING_READ, PADDED_SHARE * tokens):
+            parts.append(slice(begin, at))
+            begin, tokens = at, length
+    return [*parts, slice(begin, len(lengths))]
+
+
 class Rows:
     """The replies in work: row by row what `call_generate` gives. `mask` (B, T), `ids` (B, 1), the last token of each.
 
     `prefix`, with which all prompts begin: it is read once, and stands before the padding.
     """
 
-    def __init__(self, model: Any, prefix: list[int], stops: Set[int], pad: int, end: Callable[[int, Reply], None]) -> None:
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        cache: DynamicCache,
+        prefix: list[int],
+        stops: Set[int],
+        pad: int,
+        end: Callable[[int, Reply], None],
+    ) -> None:
         self.model, self.stops, self.pad, self.end = model, stops, pad, end
-        self.prefix, self.read_prefix = len(prefix), row_wise_cache(model)
+        self.prefix, self.read_prefix = len(prefix), cache
         if prefix:
             ids = torch.tensor([prefix], device=model.device)
             model(input_ids=ids, past_key_values=self.read_prefix, use_cache=True, logits_to_keep=1)
@@ -135,13 +160,16 @@ class Rows:
         waiting = deque(questions)
         while waiting or self.positions:
             if waiting and len(self.positions) <= REFILLED_AT * batch_size:
-                self.admit([waiting.popleft() for _ in range(min(len(waiting), batch_size - len(self.positions)))])
+                some = [waiting.popleft() for _ in range(min(len(waiting), batch_size - len(self.positions)))]
+                lengths = [len(question.prompt) - self.prefix for _, question in some]
+                for part in alike_in_length(lengths) if can_grow(self.read_prefix) else [slice(None)]:
+                    self.admit(some[part])
             if self.positions:
                 self.step()
 
     def admit(self, questions: Sequence[tuple[int, Question]]) -> None:
         """Read the prompts, take their first tokens, and put them beside the rows in work."""
-        before = self.positions, self.replies, self.rooms, self.cache, self.mask, self.ids
+        before = copy.copy(self)
         self.cache = copy.deepcopy(self.read_prefix)
         if self.prefix:
             self.cache.batch_repeat_interleave(len(questions))
@@ -150,23 +178,22 @@ class Rows:
         batch = pad_left([question.prompt[self.prefix :] for _, question in questions], self.pad, self.model.device)
         self.mask = functional.pad(batch.attention_mask, (self.prefix, 0), value=1)
         self.forward(batch.input_ids)
-        if before[0] and self.positions:
-            self.join(*before)
-        elif before[0]:
-            self.positions, self.replies, self.rooms, self.cache, self.mask, self.ids = before
+        if before.positions and self.positions:
+            self.join(before)
+        elif before.positions:
+            vars(self).update(vars(before))
 
-    def join(
-        self, positions: list[int], replies: list[list[int]], rooms: list[int], cache: Any, mask: torch.Tensor, ids: torch.Tensor
-    ) -> None:
+    def join(self, before: "Rows") -> None:
         """Put earlier rows before these; the columns that are padding in all of them go."""
-        width = int(max(mask.sum(-1).max(), self.mask.sum(-1).max()))
-        for layer, other in zip(self.cache.layers, cache.layers, strict=True):
+        width = int(max(before.mask.sum(-1).max(), self.mask.sum(-1).max()))
+        for layer, other in zip(self.cache.layers, before.cache.layers, strict=True):
             # A cache holds no last token yet: it comes with the next step.
             layer.keys = torch.cat([self.to_width(keys, width - 1) for keys in (other.keys, layer.keys)])
             layer.values = torch.cat([self.to_width(values, width - 1) for values in (other.values, layer.values)])
-        self.mask = torch.cat([self.to_width(each, width, -1) for each in (mask, self.mask)])
-        self.ids = torch.cat([ids, self.ids])
-        self.positions, self.replies, self.rooms = positions + self.positions, replies + self.replies, rooms + self.rooms
+        self.mask = torch.cat([self.to_width(each, width, -1) for each in (before.mask, self.mask)])
+        self.ids = torch.cat([before.ids, self.ids])
+        self.positions, self.replies = before.positions + self.positions, before.replies + self.replies
+        self.rooms = before.rooms + self.rooms
 
     def to_width(self, tensor: torch.Tensor, width: int, axis: int = -2) -> torch.Tensor:
         """With zeros behind the prefix, or without the first columns behind it, so that `axis` has `width`."""

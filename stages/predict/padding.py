@@ -1,11 +1,14 @@
 """What padding changes, though a mask says what it is: states of a model may run on, and distances may be counted over it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import GenerationConfig
 
 from stages.predict.questions import context_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 LENGTH = 2  # tokens of a prompt that are enough: behind more of them, states may have forgotten most of what they read before
 PADDING = 6
@@ -33,7 +36,7 @@ def reads_padding(model: Any, prompt: list[int], pad: int) -> bool:
 
 
 @torch.inference_mode()
-def counts_padding(model: Any, prefix: list[int], rest: list[int], pad: int) -> bool:
+def counts_padding(model: "PreTrainedModel", prefix: list[int], rest: list[int], pad: int) -> bool:
     """Whether padding between a prompt's beginning and its rest changes scores: where distances are those of columns (MPT).
 
     Also where the context has no room to find out.

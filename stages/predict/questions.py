@@ -2,13 +2,13 @@
 
 import random
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation, tokenize_prompt
 from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 PROBE: Message = {"role": "assistant", "content": "a"}
 
@@ -27,7 +27,7 @@ def choose_turns(conversation: Conversation, most: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
-def context_of(config: Any) -> int:
+def context_of(config: "PreTrainedConfig") -> int:
     """Tokens that prompt and reply may have together; of transformers' config."""
     return getattr(config.get_text_config(), "max_position_embeddings", None) or 10**9
 

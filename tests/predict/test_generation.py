@@ -123,7 +123,8 @@ def count_rows(model: Any) -> list[int]:
     return rows
 
 
-def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts):
+def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts, monkeypatch):
+    monkeypatch.setattr(generation, "PADDING_READ", 10**9)
     free = [reply.ids for reply in generate_replies(model, tokenizer, prompts, batch_size=10)]
     move_the_stop(model, tokenizer, next(ids[3] for ids in free if ids.index(ids[3]) == 3))
     rows = count_rows(model)
@@ -143,6 +144,18 @@ def test_the_next_prompts_take_the_place_of_replies_that_have_ended(model, token
     assert sum(rows) == 1 + tokens  # no row is computed for a reply that has ended, or not begun
     assert sum(number >= 3 for number in rows) > len(rows) / 2
     assert max(rows) <= 4
+
+
+def test_prompts_of_other_lengths_are_read_apart(model, tokenizer, prompts):
+    long = [prompt * 3 for prompt in prompts] + [prompt * 12 for prompt in prompts]
+    alone = [generate_replies(model, tokenizer, [prompt])[0] for prompt in long]
+    shapes: list[tuple[int, int]] = []
+    note_calls(model, lambda given: shapes.append(tuple(given["input_ids"].shape)))
+    assert generate_replies(model, tokenizer, long, batch_size=len(long)) == alone
+    read = [(rows, width) for rows, width in shapes if width > 1]
+    assert 2 < len(read) < 10
+    assert sum(rows * width for rows, width in read) < 1.3 * sum(map(len, long)) < max(map(len, long)) * len(long)
+    assert max(rows for rows, _ in shapes) == len(long)  # and then all together
 
 
 @pytest.mark.parametrize(("kind", "counts"), [("mpt", True), ("bloom", False), ("llama", False)])

@@ -1,7 +1,7 @@
 """Each reply of both tuned models beside the base model's, as data for the page; texts only where both revisions allow."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -63,7 +63,7 @@ def likelihoods_of(joined: pd.DataFrame, a: Run, b: Run, per_token: bool) -> pd.
     return table
 
 
-def base_replies(row: Mapping[Any, Any]) -> list[Json]:
+def base_replies(row: Mapping[Hashable, Any]) -> list[Json]:
     ours, theirs = ([row[f"base_{name}_{run}"] for name in OF_MODEL] for run in "ab")
     if same(ours[0], theirs[0]):
         return [describe("beside", theirs)]
