@@ -46,13 +46,15 @@ def packed_attention(
         raise TypeError("its attention is not told where documents begin")
     if not (is_causal if is_causal is not None else getattr(module, "is_causal", True)):
         raise TypeError("its attention looks ahead")
-    if query.is_cuda and dropout == 0 and query.dtype in (torch.bfloat16, torch.float16) and _varlen_takes("window_size"):
+    of_one_size = query.shape[-1] == value.shape[-1]
+    in_half = query.dtype in (torch.bfloat16, torch.float16)
+    if query.is_cuda and dropout == 0 and of_one_size and in_half and _varlen_takes("window_size"):
         return _varlen(query, key, value, cu_seq_lens_q, scaling, sliding_window), None
     lengths = cu_seq_lens_q.diff().tolist()
     dtype, longest = query.dtype, max(lengths)
     in_float32 = query.device.type == "cpu" and longest <= LONGEST_IN_FLOAT32
     windowed = sliding_window and longest > sliding_window
-    if in_float32 and not windowed and dropout == 0 and query.shape[-1] == value.shape[-1]:
+    if in_float32 and not windowed and dropout == 0 and of_one_size:
         return ShortDocuments.apply(query, key, value, lengths, scaling), None
     if in_float32:
         query, key, value = query.float(), key.float(), value.float()
