@@ -178,7 +178,7 @@ def outs(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted((folder / "data/split").glob("*.jsonl"))}
 
 
-@pytest.mark.parametrize("command", ["dvc repro split", "python -m stages.split"])
+@pytest.mark.parametrize("command", [pytest.param("dvc repro split", marks=pytest.mark.slow), "python -m stages.split"])
 def test_after_a_full_disk_the_named_command_restores_and_nothing_half_written_is_committed(
     split_project: Path, warm: dict[str, str], command: str
 ) -> None:

@@ -413,6 +413,7 @@ def test_a_second_repro_runs_nothing(finished_project: Path, warm: dict[str, str
     assert ran(run(["dvc", "repro"], folder, **warm).stdout) == []
 
 
+@pytest.mark.slow
 def test_a_change_without_effect_stops_where_its_effect_ends(
     finished_project: Path, warm: dict[str, str], tmp_path: Path
 ) -> None:
@@ -427,6 +428,7 @@ def test_a_change_without_effect_stops_where_its_effect_ends(
     assert ran(run(["dvc", "repro"], folder, **warm).stdout) == ["collect@pairs", "clean", "report"]
 
 
+@pytest.mark.slow
 def test_a_new_source_is_collected_alone(finished_project: Path, warm: dict[str, str], tmp_path: Path) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     (folder / "data" / "raw" / "more.jsonl").write_text(
@@ -484,13 +486,6 @@ def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(
     assert ran(run(["dvc", "repro", "--allow-missing"], clone, **warm).stdout) == []
     assert not (clone / ".base_models").exists()
     assert not list((pushed.parent / "remote").rglob("*.safetensors"))
-
-
-def test_a_clone_reproduces_by_pulling_what_it_needs(pushed: Path, warm: dict[str, str], tmp_path: Path) -> None:
-    clone = tmp_path / "clone"
-    run(["git", "clone", "-q", str(pushed), str(clone)], tmp_path)
-    edit_params(clone, "evaluate", confidence=0.9)
-    assert ran(run(["dvc", "repro", "--pull", "--allow-missing"], clone, **warm).stdout) == ["evaluate", "report"]
 
 
 def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path, warm: dict[str, str]) -> None:

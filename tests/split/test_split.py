@@ -370,7 +370,7 @@ def gate_of(folder: Path) -> dict[str, int]:
     return json.loads((folder / split.GATE).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_the_gate_lets_nothing_through_where_nothing_is_kept_together(folder: Path, seed: int) -> None:
     rows = planted()
     splits = split_of(folder, rows, seed=seed, keep_together=[])

@@ -95,6 +95,7 @@ def test_chat_with_changed_weights_refuses(talk: Callable, finished_project: Pat
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_draw_makes_a_picture_of_each_plot(finished_project: Path, tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "tools.draw", "--to", str(tmp_path)], cwd=finished_project, env=environment(), check=True

@@ -1,6 +1,8 @@
 """Every causal language model that transformers has, tiny and random: trained, saved, merged and asked as the plain way does."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +13,16 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchmarks.architectures import shapes
-from benchmarks.architectures.trial import Found, Result, compare_errors, make_model, train_once, try_kind, with_adapter
+from benchmarks.architectures.trial import (
+    PRECISIONS,
+    Found,
+    Result,
+    compare_errors,
+    make_model,
+    train_once,
+    try_kind,
+    with_adapter,
+)
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
@@ -20,7 +31,6 @@ from stages.train.likelihood import LabelNll, packed_nll, separate_nll
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-PRECISIONS = ("float32", "bfloat16")
 QUICKLY_TRIED = ("llama", "gpt_oss", "jamba", "phi3, long RoPE")
 VARIANTS_PACKED = {"cohere, norms of queries": False, "llama, dynamic RoPE": False, "llama, YaRN": True, "phi3, long RoPE": False}
 
@@ -55,6 +65,14 @@ def test_it_is_right_whether_packed_or_one_by_one(kind, precision, monkeypatch):
 def test_all_others_are_right_too(kind, precision, monkeypatch):
     monkeypatch.chdir(REPO)
     check(kind, precision)
+
+
+@pytest.mark.slow
+def test_the_command_prints_the_table():
+    command = [sys.executable, "-m", "benchmarks.architectures", "llama"]
+    told = subprocess.run(command, cwd=REPO, text=True, capture_output=True, check=True).stdout
+    assert "| packed (1) | llama |" in told
+    assert "bfloat16, at worst: " in told
 
 
 def pack_without_asking(model: Any, _documents: Sequence[Tokens], _hardware: Hardware) -> LabelNll:

@@ -79,7 +79,15 @@ def crash_at(step: int) -> Any:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"keep": "last"}, {"early_stopping_patience": 1, "learning_rate": 0.9}, {"method": "full"}], ids=str
+    "changes",
+    [
+        {},
+        *(
+            pytest.param(changes, marks=pytest.mark.slow)
+            for changes in ({"keep": "last"}, {"early_stopping_patience": 1, "learning_rate": 0.9}, {"method": "full"})
+        ),
+    ],
+    ids=str,
 )
 def test_a_run_that_crashed_twice_ends_as_one_that_did_not(
     changes: dict, documents: list[Document], tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
