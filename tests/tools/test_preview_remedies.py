@@ -534,6 +534,15 @@ def test_which_of_several_replies_is_to_be_learned_is_asked(names: tuple[str, st
     assert (error, code) == ("", 0)
 
 
+def test_what_a_second_mark_means_is_asked_without_forgetting_the_first(look) -> None:
+    path = write_rows(
+        "pairs.jsonl", [{"prompt": "Is the tea hot?", "completion": "Very.", "do_not_train": 0, "in_training": False}]
+    )
+    said, _, code = look(path, "--marks", "do_not_train=mask")
+    assert (code, "--marks do_not_train=mask in_training=train" in said) == (1, True)
+    assert look(path, "--marks", "do_not_train=mask", "in_training=mask")[2] == 0
+
+
 @pytest.mark.parametrize(
     "row",
     [
