@@ -6,7 +6,8 @@ from typing import NamedTuple
 from stages.collect.chains import Node, unlearned
 from stages.collect.fields import read_fields, with_defaults
 from stages.collect.history import keys_of_messages, read_history
-from stages.collect.layouts import BESIDE, HISTORY, PARENT, columns_of_row, names_in
+from stages.collect.items import holds_items, messages_of_items
+from stages.collect.layouts import HISTORY, PARENT, columns_of_row, is_beside, names_in
 from stages.collect.lists import order_texts, prepare_messages, read_list, reason_to_leave_out, sort_list
 from stages.collect.mapping import SourceMapping
 from stages.collect.marks import is_row_marked_off
@@ -58,7 +59,7 @@ class _Plan(NamedTuple):
 
 def _plan_for(values: dict[str, object], mapping: SourceMapping, plans: dict[tuple[str, ...], _Plan]) -> _Plan:
     columns = columns_of_row(values, mapping.columns, mapping.required)
-    plan = _Plan(columns, mapping.keys(columns), bool(mapping.marks or columns.history) or not BESIDE.isdisjoint(values))
+    plan = _Plan(columns, mapping.keys(columns), bool(mapping.marks or columns.history) or any(map(is_beside, values)))
     if len(plans) < MOST_PLANS and not any("." in name for name in mapping.required):  # which leads into a row's objects
         plans[tuple(values)] = plan
     return plan
@@ -144,6 +145,8 @@ def _read_list(
         listed = sort_list(listed, order_texts(listed, columns.order), mapping.order)
     if not mapping.begins and not mapping.leave_out and (plain := read_plain_messages(listed, keys)):
         return plain, ()
+    if holds_items(listed):
+        listed = messages_of_items(listed)
     kept, left_out = prepare_messages(listed, keys.role, keys.content, mapping.begins, mapping.leave_out)
     if left_out and not kept:
         raise LeftOut("all of its messages are left out")

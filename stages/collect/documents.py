@@ -5,7 +5,7 @@ from pathlib import Path
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
 
-STANDARD_MESSAGES = {"messages": {"role", "content"}, "conversations": {"from", "value"}}
+STANDARD_MESSAGES = {"messages": {"role", "content"}, "conversations": {"from", "value"}, "contents": {"role", "parts"}}
 PAIRS = ({"instruction", "output"}, {"prompt", "completion"})
 
 

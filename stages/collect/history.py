@@ -6,7 +6,7 @@ from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 
-ROLE_AND_CONTENT = (("role", "content"), ("from", "value"))
+ROLE_AND_CONTENT = (("role", "content"), ("from", "value"), ("role", "message"), ("role", "parts"))
 SIDES = (
     ("user", "assistant"), ("question", "answer"), ("query", "response"), ("instruction", "output"), ("prompt", "completion"),
 )  # fmt: skip
@@ -41,8 +41,9 @@ def read_history(value: object, name: str, keys: MessageKeys) -> list[Message]:
 def keys_of_messages(values: list[object]) -> tuple[str, str] | None:
     """(key of the role, key of the content) of a list of messages in a usual format."""
     dicts = [value for value in values if isinstance(value, dict)]
-    fits = (pair for pair in ROLE_AND_CONTENT if dicts and all(pair[0] in value for value in dicts))
-    return next(fits, None) if len(dicts) == len(values) else None
+    fits = [pair for pair in ROLE_AND_CONTENT if dicts and all(pair[0] in value for value in dicts)]
+    fits.sort(key=lambda pair: not any(pair[1] in value for value in dicts))  # the content may be absent beside calls of tools
+    return next(iter(fits), None) if len(dicts) == len(values) else None
 
 
 def _read_pair(turn: object) -> tuple[object, object] | None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 from stages.collect.lists import value_at
-from stages.collect.marks import KNOWN
+from stages.collect.marks import KNOWN, names_training
 from stages.collect.messages import ATTACHED, REASONING_KEYS
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
@@ -28,6 +28,8 @@ STANDARD_LAYOUTS = (
     {"user": "instruction", "assistant": "output", "input": "input"},  # Alpaca's
     {"user": "prompt", "assistant": "completion"},
     {"user": "query", "assistant": "response"},  # ms-swift's
+    {"user": "message", "assistant": "response", "history": "chat_history"},  # Cohere's
+    {"messages": "contents", "role": "role", "content": "parts"},  # Gemini's
     *({"user": "prompt", "assistant": several} for several in ("responses", "completions", "answers")),  # ranked ones
     {"messages": "chat", "role": "role", "content": "content", "system": "system"},  # glaive's
     {"role": "role", "content": "text", "id": "message_id", "parent": "parent_id"},  # OpenAssistant's
@@ -40,7 +42,7 @@ HISTORY = (
     "previous_messages", "历史对话", "对话历史",
 )  # fmt: skip
 STANDARD_FIELDS = {
-    "system": ("system",),
+    "system": ("system", "systemInstruction", "system_instruction", "preamble"),  # the others are Gemini's and Cohere's
     "id": ("id",),
     "label": ("label",),
     "language": ("language",),
@@ -107,7 +109,12 @@ def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
     names = [name for name, _ in names_in(columns)]
     if columns.content and not columns.messages:  # a row is a message, with keys of its own
         return list(keys)
-    return names + [key for key in keys if key in BESIDE and key not in names]
+    return names + [key for key in keys if is_beside(key) and key not in names]
+
+
+def is_beside(key: str) -> bool:
+    """Whether a key says something of a row's replies, though it is mapped to no field."""
+    return key in BESIDE or names_training(key)
 
 
 def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Columns:

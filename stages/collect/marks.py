@@ -20,7 +20,18 @@ WORDS = frozenset([
     "masked", "masking", "unmask", "unmasked", "learn", "learned", "learnable", "supervise", "supervised", "ignore", "ignored",
     "exclude", "excluded", "backprop", "gradient",
 ])  # fmt: skip
-SWITCHES = {"0": False, "0.0": False, "false": False, "no": False, "1": True, "1.0": True, "true": True, "yes": True}
+# Of these, what can only be meant of the replies where it stands beside them, and the words that make a number a switch.
+TRAINING_WORDS = frozenset(
+    ["train", "trained", "training", "trainable", "untrained", "learn", "learned", "learnable", "finetune", "finetuning"]
+)
+SWITCHING_WORDS = frozenset(
+    ["is", "no", "not", "dont", "exclude", "excluded", "include", "included", "skip", "ignore", "use", "used", "for", "from"]
+)
+CHINESE_WORDS = ("训练", "訓練", "微调", "微調", "损失", "損失", "掩码", "掩碼")
+SWITCHES = {
+    "0": False, "0.0": False, "false": False, "no": False, "否": False, "1": True, "1.0": True, "true": True, "yes": True,
+    "是": True,
+}  # fmt: skip
 # What people think of a reply, where a source says that a key of it is such a mark.
 UP = (
     "thumbs up", "thumb up", "up", "upvote", "upvoted", "like", "liked", "good", "positive", "helpful", "👍", "+1", "赞", "点赞",
@@ -67,13 +78,13 @@ def is_row_marked_off(
 ) -> bool:
     """Whether a key of a row, beside its messages or its pair, says that its replies are not to be learned.
 
-    Beside texts of people's own a word is no mark, nor is a key whose name only looks like one's; `taken`
-    gives those with a field.
+    Beside texts of people's own a word is no mark, nor is a key whose name only looks like one's, unless it is a
+    switch that speaks of training; `taken` gives those with a field.
 
     Raises:
         ReprotuneError: what the key means can't be told.
     """
-    keys = [key for key in values if key in KNOWN or key in meanings]
+    keys = [key for key in values if key in KNOWN or key in meanings or (names_training(key) and _switches(key, values[key]))]
     if not keys:
         return False
     keys = [key for key in keys if key not in taken()]
@@ -83,7 +94,30 @@ def is_row_marked_off(
 
 def is_row_mark(key: str, cells: Iterable[object]) -> bool:
     """Whether a key of rows is such a mark, by its name and what stands there."""
+    if names_training(key) and key not in KNOWN:
+        return any(_switches(key, cell) for cell in cells)
     return key in KNOWN and any(cell not in (None, "") and not _is_word(cell) for cell in cells)
+
+
+@lru_cache(maxsize=4096)
+def names_training(key: str) -> bool:
+    """Whether a name speaks of training, as that of a key beside a pair may.
+
+    >>> names_training("do_not_train"), names_training("是否参与训练"), names_training("weight"), names_training("trainer")
+    (True, True, False, False)
+    """
+    return not TRAINING_WORDS.isdisjoint(_words_of(key)) or any(word in key for word in CHINESE_WORDS)
+
+
+def _switches(key: str, value: object) -> bool:
+    """Whether what stands under such a name beside a pair switches something: training_id is 1 does not."""
+    if (isinstance(value, (int, float)) and not isinstance(value, bool)) or str(value) in ("0", "1"):
+        return read_switch(value) is not None and (not key.isascii() or not SWITCHING_WORDS.isdisjoint(_words_of(key)))
+    return read_switch(value) is not None
+
+
+def _words_of(key: str) -> list[str]:
+    return re.split("[^a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
 
 
 def _is_word(value: object) -> bool:
@@ -97,8 +131,7 @@ def is_mark(key: str) -> bool:
     >>> is_mark("weight"), is_mark("loss_scale"), is_mark("computeLoss"), is_mark("content"), is_mark("closs")
     (True, True, True, False, False)
     """
-    words = re.split("[^a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
-    return key in KNOWN or not WORDS.isdisjoint(words)
+    return key in KNOWN or not WORDS.isdisjoint(_words_of(key)) or any(word in key for word in CHINESE_WORDS)
 
 
 def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:

@@ -39,11 +39,13 @@ REASONING_KEYS = (
     "思考过程", "推理过程",
 )  # fmt: skip
 REPLY_KEYS = ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS)  # of a message, besides its role and content
-ATTACHED = frozenset(
-    name + ending
-    for name in ("image", "img", "picture", "photo", "video", "audio")
-    for ending in ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files")
-)
+SEEN_OR_HEARD = ("image", "img", "picture", "photo", "video", "audio")
+OF_A_FILE = ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files", "_base64", "_b64", "_bytes", "_data")
+ATTACHED = frozenset([
+    *(name + ending for name in SEEN_OR_HEARD for ending in OF_A_FILE), "image_id", "img_id", "jpg", "jpeg", "png", "webp", "wav",
+    "mp3", "mp4", "pixel_values", "图片", "图像", "图片路径", "音频", "视频",
+])  # fmt: skip
+OF_A_TEXT = frozenset(["type", "role", "text", "content", "cache_control", "annotations"])  # keys of a part that is a text
 MARKER = re.compile("<(?:image|video|audio)>")
 NOTHING: tuple[object, ...] = (None, "", [], {})
 
@@ -60,9 +62,23 @@ def field_text(values: dict[str, object], name: str | None) -> str | None:
 def long_text(values: Mapping[str, object], name: str | None) -> str | None:
     """As `field_text`, of what the model reads: a list of texts, passages say, is one below the other."""
     value = values.get(name) if name else None
+    if (parts := _text_parts(value)) and (content := read_content(parts)):
+        return content.text.strip() or None
     if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
         return "\n\n".join(stripped for part in value if (stripped := part.strip())) or None
     return as_text(value)
+
+
+def _text_parts(value: object) -> list[object] | None:
+    """Parts with a text each and nothing else that says something, as Bedrock, Anthropic and Gemini write a system message."""
+    if isinstance(value, dict) and isinstance(value.get("parts"), list):
+        value = value["parts"]
+    parts = value if isinstance(value, list) else [value]
+    fits = [
+        isinstance(part, dict) and part.keys() <= OF_A_TEXT and isinstance(part.get("text", part.get("content")), str)
+        for part in parts
+    ]
+    return parts if parts and all(fits) else None
 
 
 def as_text(value: object) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from stages.collect.history import keys_of_messages
+from stages.collect.items import holds_items, messages_of_items
 from stages.collect.messages import NOTHING, MessageKeys, as_text, read_message, read_messages
 from stages.collect.transcripts import read_transcript
 from stages.collect.values import from_json, show
@@ -31,6 +32,8 @@ def read_side(value: object, name: str, role: Role, keys: MessageKeys) -> list[M
         value = value["messages"]
     if isinstance(value, dict) and keys_of_messages([value]):
         value = [value]
+    if isinstance(value, list) and holds_items(value):
+        value = messages_of_items(value)
     if isinstance(value, list) and value:
         role_key, content_key = keys_of_messages(value) or ("role", "content")
         return read_messages(value, name, keys._replace(role=role_key, content=content_key))
@@ -51,7 +54,7 @@ def _as_messages(value: object) -> object:
 def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> Replies:
     """The reply under a key; of several that are ranked or scored the best one, the others rejected."""
     value = from_json(values[name]) if isinstance(values[name], str) and _has_order(values) else values[name]
-    if not isinstance(value, list) or keys_of_messages(value):
+    if not isinstance(value, list) or keys_of_messages(value) or holds_items(value):
         messages = read_side(values[name], name, "assistant", keys)
         return Replies(messages, [], _is_whole(messages))
     texts, order = _ranked(value, values)

@@ -98,6 +98,8 @@ def read_tools(value: object) -> list[Tool] | None:
     value = from_json(value)
     if isinstance(value, dict):
         value = value.get("tools") or value.get("functions") or [value]
+    if isinstance(value, list):  # Gemini's are lists of declarations
+        value = [one for tool in value for one in _declarations(tool)]
     tools = [_read_tool(tool) for tool in value] if isinstance(value, list) else [None]
     read = [tool for tool in tools if tool]
     if read and len(read) < len(tools):
@@ -118,6 +120,11 @@ def refuse_lost_tools(values: Mapping[str, object], name: str, messages: list[Me
     value = values.get(name)
     if value and value == value and any("tool_calls" in message for message in messages):  # noqa: PLR0124  NaN
         raise ReprotuneError(f"{name} is {show(value)}, and tools are called; expected functions with their names and parameters")
+
+
+def _declarations(tool: object) -> list[object]:
+    found = (tool.get("functionDeclarations") or tool.get("function_declarations")) if isinstance(tool, dict) else None
+    return found if isinstance(found, list) else [tool]
 
 
 def _read_tool(tool: object) -> Tool | None:

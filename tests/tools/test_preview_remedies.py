@@ -534,6 +534,36 @@ def test_which_of_several_replies_is_to_be_learned_is_asked(names: tuple[str, st
     assert (error, code) == ("", 0)
 
 
+def test_what_a_second_mark_means_is_asked_without_forgetting_the_first(look) -> None:
+    path = write_rows(
+        "pairs.jsonl", [{"prompt": "Is the tea hot?", "completion": "Very.", "do_not_train": 0, "in_training": False}]
+    )
+    said, _, code = look(path, "--marks", "do_not_train=mask")
+    assert (code, "--marks do_not_train=mask in_training=train" in said) == (1, True)
+    assert look(path, "--marks", "do_not_train=mask", "in_training=mask")[2] == 0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"winner": "model_b", "conversation_a": ["Is the tea hot?", "No idea."], "conversation_b": ["Is the tea hot?", "Very."]},
+        {"good_talk": ["Is the tea hot?", "Very."], "bad_talk": ["Is the tea hot?", "No idea."]},
+        {"context": ["Is the tea hot?"], "response1": "No idea.", "response2": "Very.", "overall_preference": 2},
+    ],
+)
+def test_which_of_several_talks_is_to_be_learned_is_asked(row: dict, look) -> None:
+    sides = ("user", "assistant")
+    talks = {
+        key: [{"role": role, "content": text} for role, text in zip(sides, value, strict=False)]
+        if isinstance(value, list)
+        else value
+        for key, value in row.items()
+    }
+    said, _, code = look(write_rows("talks.jsonl", [talks]))
+    assert code == 1
+    assert "Which column holds what can't be told from the names." in said
+
+
 REPLY = [{"role": "user", "content": "Is the tea hot?"}, {"role": "assistant", "content": "Very."}]
 
 

@@ -161,7 +161,7 @@ def preview(options: argparse.Namespace) -> int:
     kept = print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
     if not rows:
         left = [one for one in guesses.proposal.left if one not in stated.roles]
-        print_all(tell_nothing_read(path, left, unreadable, proposal.mapping.role or "role"))
+        print_all(tell_nothing_read(path, left, unreadable, proposal.mapping.role or "role", stated.marks))
     elif kept:
         print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources)), settings_needed(kept)))
     return 0 if kept else 1

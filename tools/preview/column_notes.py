@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 
+from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
 from stages.collect.marks import is_mark, is_row_mark
 from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_text
@@ -98,5 +99,6 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
     found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
-    known = (*read, *firsts, *REPLY_KEYS)
+    of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
+    known = (*read, *firsts, *of_sides, *REPLY_KEYS)
     return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]

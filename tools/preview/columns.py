@@ -4,17 +4,22 @@ from collections import Counter
 from collections.abc import Sequence
 
 from stages.collect.layouts import recognize_layout
-from stages.collect.messages import as_text
+from stages.collect.lists import value_at
+from stages.collect.messages import ROLE_NAMES, as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_texts, texts_of
 from tools.preview.orders import may_be_order, names_an_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
+from tools.preview.roles import usual_role
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
 
 LONGEST_CLASS = 60  # characters
+REPLIES = frozenset(
+    ["answer", "response", "output", "reply", "completion", "response1", "回答", "答案", "回复", "答复", "輸出", "输出"]
+)
 MOST_SIDES = 6  # values of a key that may say who writes
 
 
@@ -45,6 +50,10 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
             continue
         role = find_role_key(lists, inner, content[0])
         order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
+        if role and lacks_replies(name, lists, role[0], sample):
+            return propose_answered(name, sample)
+        if role and (known is None or name != known.messages) and holds_other_talks(name, role[0], content[0], sample):
+            return None
         if not role:
             return without_roles({"messages": name, "content": content[0]} | order, sample)
         if not order and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
@@ -53,6 +62,32 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
         columns = {"messages": name, "role": role[0], "content": content[0]} | order
         return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
     return None
+
+
+def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sample) -> bool:
+    """Whether lists hold no reply, and another column may."""
+    names = {str(value_at(message, role)).strip() for messages in lists for message in messages} - {"None"}
+    roles = {ROLE_NAMES.get(one) or usual_role(one) for one in names}
+    left = [key_of(key) for key in sample.keys if key != name]
+    return "user" in roles and roles <= {"user", "system"} and any(has_word(key, REPLIES) for key in left)
+
+
+def propose_answered(name: str, sample: Sample) -> Proposal | None:
+    """A list of messages up to the reply, and the column of the reply, if it can be told which that is."""
+    found = find_column("assistant", [key for key in sample.keys if key != name])
+    if not found or not any(sample.cells(found[0])):
+        return None
+    layout = f"the question, or the talk up to the reply, in {name!r}, and the reply in {found[0]!r}"
+    return with_optional({"user": name, "assistant": found[0]}, sample, layout, found[1])
+
+
+def holds_other_talks(name: str, role: str, content: str, sample: Sample) -> bool:
+    """Whether another column has talks of the same form too: which of them is to be learned, nobody but a person can tell."""
+    for key in sample.keys:
+        others = [found for value in sample.cells(key) if key != name and (found := list_of_messages(value))]
+        if 2 * len(others) > len(sample.rows) and all(role in one[0] and content in one[0] for one in others):
+            return True
+    return False
 
 
 def holds_talks(sample: Sample, known: Columns) -> bool:
@@ -75,7 +110,13 @@ def inside_objects(role: tuple[str, bool], cells: Sequence[object]) -> tuple[str
         return role
     keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
     name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
-    return (f"{role[0]}.{next(key for key in keys if key_of(key) == name)}", False) if name else None
+    if name:
+        return f"{role[0]}.{next(key for key in keys if key_of(key) == name)}", False
+    for key in keys:  # one object deeper, as Teams has it
+        inner = [value[key] for value in values if isinstance(value, dict) and isinstance(value.get(key), dict)]
+        if len(inner) == len(values) and (found := inside_objects((f"{role[0]}.{key}", False), inner)):
+            return found
+    return None
 
 
 def names_sides(lists: Sequence[Messages], key: str) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from stages.collect.items import holds_items, messages_of_items
 from stages.collect.lists import value_at
 from stages.collect.nested import parse_list
 from stages.collect.rows import plain_text
@@ -33,14 +34,14 @@ def list_of_texts(value: object) -> list[str] | None:
 
 
 def lists_of_messages(sample: Sample, columns: Columns) -> list[Messages]:
-    """The lists of messages in a mapping's columns; a row a pair may hold two: a prompt's and a completion's."""
+    """The lists of messages in a mapping's columns; a row a pair may hold three: with earlier turns, prompt, completion."""
     if columns.messages:
         found = [list_of_messages(value) for value in sample.cells(columns.messages)]
     else:
-        names = [name for name in (columns.user, columns.assistant) if name]
+        names = [name for name in (columns.history, columns.user, columns.assistant) if name]
         values = [row.values.get(name) for row in sample.rows for name in names]
         found = [list_of_messages(value) for value in values if isinstance(value, list)]
-    return [messages for messages in found if messages]
+    return [messages_of_items(messages) if holds_items(messages) else messages for messages in found if messages]
 
 
 def keys_of(lists: Sequence[Messages]) -> list[str]:

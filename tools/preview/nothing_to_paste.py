@@ -4,7 +4,7 @@ import re
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stages.clean.params import CleanParams
@@ -54,7 +54,9 @@ def mapping_commands(path: Path) -> Iterator[str]:
     yield f"{command} conversation=COLUMN content=COLUMN --begins user   # where no role is named and sides take turns"
 
 
-def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[UnreadableRow], role: str) -> Iterator[str]:
+def tell_nothing_read(
+    path: Path, unknown: list[str], unreadable: list[UnreadableRow], role: str, stated_marks: Mapping[str, str]
+) -> Iterator[str]:
     """What to type next, where that can mend it. `unknown`: the names under the key `role` that nobody knows, the reason then."""
     [(reason, _)] = Counter(row.reason for row in unreadable).most_common(1) or [("no row is read", 0)]
     command = f"  python -m tools.preview {shlex.quote(str(path))}"
@@ -69,8 +71,9 @@ def tell_nothing_read(path: Path, unknown: list[str], unreadable: list[Unreadabl
         yield from mapping_commands(path)
     elif meanings:
         yield from ("Say what the key means, and look again:", "")
+        before = "".join(f"{shlex.quote(f'{key}={meaning}')} " for key, meaning in stated_marks.items())
         for key, meaning in meanings:
-            yield visible(f"{command} --marks {shlex.quote(f'{key}={meaning}')}   # {MEANINGS[meaning]}")
+            yield visible(f"{command} --marks {before}{shlex.quote(f'{key}={meaning}')}   # {MEANINGS[meaning]}")
     elif OF_THE_ROWS.search(reason):
         yield "Mend these rows, and look again."
     else:
