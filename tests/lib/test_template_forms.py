@@ -291,6 +291,25 @@ def test_calls_and_results_are_given_as_parts_to_a_template_that_reads_parts(cha
     assert learned(chatml, [example])[0].endswith("</call><|im_end|>Shelf two.<|im_end|>")
 
 
+@pytest.mark.parametrize(
+    ("printed", "refused"),
+    [
+        ("{{ m.content | tojson if m.role == 'tool' else m.content[0].text }}", False),
+        ("{{ m.content if m.role == 'tool' else m.content[0].text }}", True),
+        ("{{ m.content[0].text and m.content | tojson }}", True),
+    ],
+)
+def test_parts_may_be_written_out_as_json_for_a_result_alone(chatml, printed, refused):
+    give(chatml, AS_JSON.replace("{{ m.content or '' }}", printed))
+    if refused:
+        with pytest.raises(FormMisfit, match=r"loses the (texts|reply|user)"):
+            tokenize_conversation(chatml, exchange(), TOOLS)
+    else:
+        (example,) = tokenize_conversation(chatml, exchange(), TOOLS)
+        assert '[{"type": "text", "text": "{\\"shelf\\": 2}"}]' in chatml.decode(example.input_ids)
+        assert learned(chatml, [example])[0].endswith("</call><|im_end|>Shelf two.<|im_end|>")
+
+
 @pytest.mark.parametrize("known", [False, True])
 def test_a_call_ends_with_the_stop_that_the_model_names_else_with_the_last_mark(chatml, known):
     chatml.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|observation|>", "</call>"]})

@@ -17,7 +17,8 @@ from stages.lib.records.conversation import Message, Role, Tool, ToolCall
 CLOSED = "</think>"
 THOUGHT = "Probe thought"
 THE_THOUGHTS = "the thoughts"
-PRINTED = re.compile(r"""(['"])(?:text|thinking)\1\s*:\s*['"]Probe """)  # a part as Python or JSON writes it
+# A part as Python writes it, or as JSON does, which is fine for a tool's result alone.
+PRINTED = re.compile(r"""'(?:text|thinking)': ['"]Probe |"(?:text|thinking)"\s*:\s*"Probe (?:question|reply|thought)""")
 CALLED: dict[Role, str] = {
     "system": "the system message", "user": "the user's words", "assistant": "the reply", "tool": "a tool's result",
 }  # fmt: skip

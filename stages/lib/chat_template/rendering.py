@@ -161,7 +161,7 @@ def _lost_in_form(tokenizer: "PreTrainedTokenizerBase", form: Form, uses_tools: 
     if lost := find_lost(text, messages, tools, last_thoughts=has_thoughts):
         return lost
     if PRINTED.search(text):
-        return "the form of texts"
+        return "the texts (it writes them out as lists of parts)"
     closes_first = CLOSED in text[len(prompt) :].partition(THOUGHT)[0] or CLOSED_AT_ONCE.search(prompt)
     if form.thoughts_in_text and closes_first:
         return THE_THOUGHTS  # they would come after an empty one of its own
