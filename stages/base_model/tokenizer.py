@@ -22,10 +22,7 @@ def write_tokenizer(folder: Path, params: BaseModelParams) -> None:
         ReprotuneError: neither the tokenizer nor params.yaml has a chat template, or no reply can be learned with it.
     """
     tokenizer = open_tokenizer(folder, params.trust_remote_code)
-    template = params.chat_template or tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not template:
+    if not (template := choose_template(tokenizer.chat_template, params.chat_template, folder)):
         raise ReprotuneError(
             f"base_model: {folder} has no chat template; choose a chat (instruct) model, or give one in base_model.chat_template"
         )
@@ -42,3 +39,19 @@ def write_tokenizer(folder: Path, params: BaseModelParams) -> None:
         )
     for path in others:  # its code: what runs comes from the base model's own folder
         path.unlink()
+
+
+def choose_template(own: str | dict[str, str] | None, asked: str | None, folder: Path) -> str | None:
+    """`asked`: a template, or the name of one of the tokenizer's own.
+
+    Raises:
+        ReprotuneError: the tokenizer has several, of which none is the default, and none is asked for.
+    """
+    if not isinstance(own, dict):
+        return asked or own
+    if asked is None and own and "default" not in own:
+        raise ReprotuneError(
+            f"base_model: {folder} has chat templates named {', '.join(sorted(own))} and none that is the default; name one of "
+            "them in base_model.chat_template"
+        )
+    return own.get(asked or "default", asked)

@@ -35,7 +35,7 @@ def choices_for(conversations: Iterable[Conversation]) -> str:
             "clean.tool_messages to drop (what depends on a tool's result goes, counted) or as_user (results as the user's words)"
         )
     if any("reasoning_content" in message for row in conversations for message in row["messages"]):
-        choices.append("clean.thoughts to drop")
+        choices.append("clean.thoughts to drop (or base_model.template_variables to what lets the template think)")
     if not choices:
         return "set base_model.chat_template to one that writes them out"
     return f"set {' and '.join(choices)}, or base_model.chat_template to one that knows them"

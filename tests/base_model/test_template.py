@@ -55,6 +55,38 @@ def test_of_several_chat_templates_the_default_is_taken(model: Path) -> None:
     assert "<|im_start|>user\nAt nine?" in write(model).apply_chat_template(TALK, tokenize=False)
 
 
+def test_one_of_several_chat_templates_is_chosen_by_its_name(model: Path) -> None:
+    (model / "additional_chat_templates").mkdir()
+    (model / "additional_chat_templates/tool_use.jinja").write_text("Tools! " + CHATML, encoding="utf-8")
+    assert write(model, "tool_use").apply_chat_template(TALK, tokenize=False).startswith("Tools! <|im_start|>")
+    assert write(model, "Mine! " + CHATML).apply_chat_template(TALK, tokenize=False).startswith("Mine! <|im_start|>")
+
+
+def test_several_chat_templates_without_a_default_are_named(model: Path) -> None:
+    (model / "chat_template.jinja").unlink()
+    path = model / "tokenizer_config.json"
+    named = [{"name": name, "template": f"{name}! {CHATML}"} for name in ("tool_use", "rag")]
+    write_json(path, read_json(path) | {"chat_template": named})
+    with pytest.raises(
+        ReprotuneError, match=r"templates named rag, tool_use and none .* default; name one of them in base_model\."
+    ):
+        write(model)
+    assert write(model, "rag").apply_chat_template(TALK, tokenize=False).startswith("rag! <|im_start|>")
+
+
+def test_a_template_that_lowers_texts_is_refused_before_anything_is_computed(model: Path) -> None:
+    with pytest.raises(ReprotuneError, match=r"loses the user's words; give another one in base_model.chat_template"):
+        write(model, CHATML.replace("message.content", "message.content | lower"))
+
+
+def test_what_a_template_misses_can_be_set_as_the_line_says(model: Path) -> None:
+    template = "{{ bos_token + 'A talk.' }}" + CHATML
+    with pytest.raises(ReprotuneError, match=r"'bos_token' is undefined; set it in base_model.template_variables, or give"):
+        write(model, template)
+    tokenizer = write(model, template, template_variables={"bos_token": ""})
+    assert tokenizer.apply_chat_template(TALK, tokenize=False).startswith("A talk.<|im_start|>")
+
+
 def test_variables_are_set_and_survive_a_reload_with_plain_transformers(model: Path) -> None:
     values = {"a": True, "b": False, "c": None, "d": 3, "e": 0.5, "f": 'Say "你好"\n\\ {{ x }} %} end', "g": ""}
     tokenizer = write(model, "{{ [a, b, c, d, e, f, g] | tojson }}\n" + CHATML, template_variables=values)

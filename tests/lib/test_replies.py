@@ -15,6 +15,9 @@ FILES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((REPO / 
 FILES |= {
     "chatml": CHATML,
     "qwen3_off": "{%- set enable_thinking = false %}" + FILES["qwen3"],
+    "names_whom_it_tells": CHATML.replace(
+        "{{ message.content }}", "{{ 'all\n<|message|>' if message.role == 'assistant' }}{{ message.content }}"
+    ),
     "closes_in_the_prompt": CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n</think>{% endif").replace(
         "{{ message.content }}", "{{ '</think>' if message.role == 'assistant' }}{{ message.content }}"
     ),
@@ -46,7 +49,9 @@ def written(tokenizer: Any, reply: str, thoughts: str | None = None) -> list[int
     return [label for label in example.labels if label != IGNORE_INDEX][:-1]
 
 
-@pytest.mark.parametrize("name", [*KNOW_THOUGHTS, "qwen3_off", "closes_in_the_prompt", "command_r7b", "sees_parts"])
+@pytest.mark.parametrize(
+    "name", [*KNOW_THOUGHTS, "qwen3_off", "closes_in_the_prompt", "command_r7b", "sees_parts", "names_whom_it_tells"]
+)
 @pytest.mark.parametrize("reply", ["4.", "final", "很好。\n\nassistant: 4 < 5"])
 def test_a_reply_is_its_text_alone(tokenizer: Any, name: str, reply: str) -> None:
     assert what_is_said(give(tokenizer, name), written(tokenizer, reply)) == (reply, "")

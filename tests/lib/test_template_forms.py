@@ -97,6 +97,37 @@ def test_calls_are_learned_and_results_are_not_in_the_form_that_the_template_rea
     assert example.input_ids[: len(prompt)] == prompt
 
 
+@pytest.mark.parametrize("ids", ["call_7", "functions.find:4", None])
+def test_an_id_names_what_is_called_where_the_template_writes_no_other_name(chatml, ids):
+    text = template("{{ c.id }} {{ c.function.arguments | tojson }}").replace(
+        "{{ m.role }}\n", "{{ m.name or m.role }}\n{{ '# ' + m.tool_call_id + ': ' if m.role == 'tool' }}"
+    )
+    messages = [*exchange(id=ids), *exchange(id=ids and f"{ids}1")]
+    messages[2]["name"] = messages[6]["name"] = "find"
+    (example,) = tokenize_conversation(give(chatml, text), messages, TOOLS)
+    whole = chatml.decode(example.input_ids)
+    first, second = (
+        ("functions.find:4", "functions.find:41") if ids == "functions.find:4" else (f"functions.find:{n}" for n in "01")
+    )
+    for id in (first, second):
+        assert whole.count(f"<call>{id} {{") == 1
+        assert whole.count(f"# {id}: ") == 1
+
+
+def test_a_template_that_knows_no_tools_is_refused_for_that_and_not_for_what_it_does_to_arguments(chatml):
+    text = template("{{ c.function.name + c.function.arguments }}").replace(BEGIN, "")
+    with pytest.raises(FormMisfit, match="the chat template loses the schemas of tools"):
+        tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+
+
+def test_thoughts_that_a_template_drops_from_calls_alone_are_that_conversations_misfit_with_a_way_out(chatml):
+    text = AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if not m.tool_calls }}")
+    messages = exchange()
+    messages[1]["reasoning_content"] = "Which shelf?"
+    with pytest.raises(TemplateMisfit, match=r"loses the thoughts; clean.thoughts: drop leaves them out"):
+        tokenize_conversation(give(chatml, text), messages, TOOLS)
+
+
 def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):
     arguments = '{"z": 123456789012345678901, "a": {"y": [1.50], "b": "\u00e9"}}'
     (example,) = tokenize_conversation(give(chatml, AS_JSON), exchange(arguments), TOOLS)
@@ -210,12 +241,73 @@ def test_an_opened_thought_is_closed_by_its_own_tag(chatml, opens):
     assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == [f"\n{closes}\n\n4.<|im_end|>"]
 
 
+@pytest.mark.parametrize("empties", ["<think></think>", "<think>\n\n</think>\n\n", "<seed:think>No budget.\n</seed:think>"])
+def test_a_prompt_that_closes_its_thought_at_once_is_what_the_reply_follows_in_every_turn(chatml, empties):
+    """A model that is told not to think, by a template that writes no thoughts into earlier turns."""
+    text = CHATML.replace("<|im_start|>assistant\n{% endif", f"<|im_start|>assistant\n{empties}{{% endif")
+    messages: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}] * 2
+    examples = tokenize_conversation(give(chatml, text), messages)
+    assert learned(chatml, examples) == ["4.<|im_end|>"] * 2
+    for example, end in zip(examples, (1, 3), strict=True):
+        prompt = tokenize_prompt(chatml, messages[:end])
+        assert example.input_ids[: len(prompt)] == prompt
+        assert chatml.decode(prompt).endswith(empties)
+    with pytest.raises(TemplateMisfit, match="loses the thoughts"):
+        tokenize_conversation(chatml, THINKING)
+
+
+def test_thoughts_stand_before_the_end_of_thinking_that_the_template_writes_before_each_reply(chatml):
+    text = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>{% endif").replace(
+        "{{ message.content }}", "{{ '</think>' if message.role == 'assistant' }}{{ message.content.split('</think>') | last }}"
+    )
+    assert learned(chatml, tokenize_conversation(give(chatml, text), THINKING)) == ["2 and 2.</think>4.<|im_end|>"]
+
+
+def test_thoughts_are_given_as_a_part_to_a_template_that_reads_them_so(chatml):
+    text = CHATML.replace(
+        "{{ message.content }}",
+        "{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}"
+        "{{ '[THINK]' + part.thinking + '[/THINK]' if part.type == 'thinking' else part.text }}{% endfor %}{% endif %}",
+    )
+    assert form_of(give(chatml, text), uses_tools=False, has_thoughts=True) == Form(thoughts_as_part=True)
+    assert learned(chatml, tokenize_conversation(chatml, THINKING)) == ["[THINK]2 and 2.[/THINK]4.<|im_end|>"]
+
+
+def test_no_list_of_parts_is_learned_as_python_prints_it(chatml):
+    """This template drops thoughts of a text, and looks for none in a list, which it prints."""
+    text = CHATML.replace(
+        "{{ message.content }}",
+        "{{ (message.content.split('</think>') | last) if '</think>' in message.content else message.content }}",
+    )
+    with pytest.raises(FormMisfit, match="the chat template loses the thoughts"):
+        tokenize_conversation(give(chatml, text), [{**THINKING[0]}, {**THINKING[1], "weight": 0}, *THINKING])  # type: ignore[typeddict-item]
+
+
 def test_calls_and_results_are_given_as_parts_to_a_template_that_reads_parts(chatml):
     text = AS_JSON.replace("{{ m.content or '' }}", "{% for part in m.content %}{{ part.text }}{% endfor %}")
     assert form_of(give(chatml, text), uses_tools=True, has_thoughts=False) == Form(contents_as_parts=True)
     (example,) = tokenize_conversation(chatml, exchange(), TOOLS)
     assert '{"shelf": 2}' in chatml.decode(example.input_ids)
     assert learned(chatml, [example])[0].endswith("</call><|im_end|>Shelf two.<|im_end|>")
+
+
+@pytest.mark.parametrize(
+    ("printed", "refused"),
+    [
+        ("{{ m.content | tojson if m.role == 'tool' else m.content[0].text }}", False),
+        ("{{ m.content if m.role == 'tool' else m.content[0].text }}", True),
+        ("{{ m.content[0].text and m.content | tojson }}", True),
+    ],
+)
+def test_parts_may_be_written_out_as_json_for_a_result_alone(chatml, printed, refused):
+    give(chatml, AS_JSON.replace("{{ m.content or '' }}", printed))
+    if refused:
+        with pytest.raises(FormMisfit, match=r"loses the (texts|reply|user)"):
+            tokenize_conversation(chatml, exchange(), TOOLS)
+    else:
+        (example,) = tokenize_conversation(chatml, exchange(), TOOLS)
+        assert '[{"type": "text", "text": "{\\"shelf\\": 2}"}]' in chatml.decode(example.input_ids)
+        assert learned(chatml, [example])[0].endswith("</call><|im_end|>Shelf two.<|im_end|>")
 
 
 @pytest.mark.parametrize("known", [False, True])

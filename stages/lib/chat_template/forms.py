@@ -1,12 +1,13 @@
 """Messages in the form that a chat template reads them in: templates differ, and lose what they don't know.
 
-Some want a call's arguments as an object, some as text; some want ids of nine letters; some know no thoughts but those written
-into the text; some, of models that see, want each text as a part. (Some look for a call only where there is no content:
-transformers hands them an empty one, so these are refused.)
+Some want a call's arguments as an object, some as text; some want ids of nine letters, some write no name of a call but its id;
+some know thoughts as a part of the content, some none but those written into the text; some, of models that see, want each
+text as a part. (Some look for a call only where there is no content: transformers hands them an empty one, so these are refused.)
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
@@ -14,7 +15,10 @@ from typing import Any, NamedTuple
 from stages.lib.records.conversation import Message, Role, Tool, ToolCall
 
 CLOSED = "</think>"
-THOUGHT = "probe thought"
+THOUGHT = "Probe thought"
+THE_THOUGHTS = "the thoughts"
+# A part as Python writes it, or as JSON does, which is fine for a tool's result alone.
+PRINTED = re.compile(r"""'(?:text|thinking)': ['"]Probe |"(?:text|thinking)"\s*:\s*"Probe (?:question|reply|thought)""")
 CALLED: dict[Role, str] = {
     "system": "the system message", "user": "the user's words", "assistant": "the reply", "tool": "a tool's result",
 }  # fmt: skip
@@ -25,6 +29,8 @@ class Form(NamedTuple):
 
     arguments_as_text: bool = False
     nine_letter_ids: bool = False
+    ids_with_names: bool = False
+    thoughts_as_part: bool = False
     thoughts_in_text: bool = False
     contents_as_parts: bool = False
 
@@ -39,13 +45,17 @@ def is_plain(messages: Sequence[Message], tools: list[Tool] | None) -> bool:
 def possible_forms(uses_tools: bool, has_thoughts: bool) -> list[Form]:
     """The likeliest first."""
     either, no = (False, True), (False,)
-    of_tools, of_thoughts = either if uses_tools else no, either if has_thoughts else no
-    return [Form(text, ids, thoughts, parts) for parts, thoughts, ids, text in product(either, of_thoughts, of_tools, of_tools)]
+    ids = ({}, {"nine_letter_ids": True}, {"ids_with_names": True}) if uses_tools else ({},)
+    thoughts = ({}, {"thoughts_as_part": True}, {"thoughts_in_text": True}) if has_thoughts else ({},)
+    return [
+        Form(arguments_as_text=text, contents_as_parts=parts, **of_thoughts, **of_ids)
+        for parts, of_thoughts, of_ids, text in product(either, thoughts, ids, either if uses_tools else no)
+    ]
 
 
 def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[Tool] | None]:
     """A conversation whose every text shows in the rendered one, if the template knows what it holds."""
-    messages: list[Message] = [{"role": "user", "content": "probe question"}]
+    messages: list[Message] = [{"role": "user", "content": "Probe question"}]
     tools: list[Tool] = []
     if uses_tools:
         properties = {"probe_key": {"type": "string", "description": "probe"}}
@@ -55,8 +65,8 @@ def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[
         arguments = json.dumps({"probe_key": "probe_value", "probe_number": 17})
         call: ToolCall = {"id": "call_1", "type": "function", "function": {"name": "probe_call", "arguments": arguments}}
         messages.append({"role": "assistant", "content": "", "tool_calls": [call]})
-        messages.append({"role": "tool", "content": "probe result", "name": "probe_call", "tool_call_id": "call_1"})
-    reply: Message = {"role": "assistant", "content": "probe reply"}
+        messages.append({"role": "tool", "content": "Probe result", "name": "probe_call", "tool_call_id": "call_1"})
+    reply: Message = {"role": "assistant", "content": "Probe reply"}
     if has_thoughts:
         reply["reasoning_content"] = THOUGHT
     return [*messages, reply], tools or None
@@ -65,33 +75,47 @@ def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[
 def to_form(messages: Sequence[Message], form: Form) -> list[dict[str, Any]]:
     given: list[dict[str, Any]] = []
     open_calls: list[str] = []
+    ids: dict[str, str] = {}
+    number = 0
     for message in messages:
         made: dict[str, Any] = {key: value for key, value in message.items() if key != "weight"}
-        if thoughts := message.get("reasoning_content"):
-            if form.thoughts_in_text:
-                del made["reasoning_content"]
-                made["content"] = f"<think>\n{thoughts}\n</think>\n\n{message['content']}"
-            else:
-                made["thinking"] = thoughts  # under this name in some templates
         if calls := message.get("tool_calls"):
-            made["tool_calls"] = [_call_in_form(call, at, form) for at, call in enumerate(calls)]
+            made["tool_calls"] = [_call_in_form(call, at, number + at, form) for at, call in enumerate(calls)]
             open_calls = [call["id"] for call in made["tool_calls"] if "id" in call]
-        if message["role"] == "tool" and form.nine_letter_ids:
-            stated = message.get("tool_call_id")
-            made["tool_call_id"] = _nine_letters(stated) if stated else next(iter(open_calls), _nine_letters("0"))
+            ids |= {call["id"]: now["id"] for call, now in zip(calls, made["tool_calls"], strict=True) if "id" in call}
+            number += len(calls)
+        if message["role"] == "tool" and (form.nine_letter_ids or form.ids_with_names):
+            stated = message.get("tool_call_id", "")
+            unknown = _nine_letters(stated or "0") if form.nine_letter_ids else stated
+            made["tool_call_id"] = ids.get(stated, unknown) if stated else next(iter(open_calls), unknown)
             open_calls = [id for id in open_calls if id != made["tool_call_id"]]
         if form.contents_as_parts:
             made["content"] = [{"type": "text", "text": made["content"]}]
-        given.append(made)
+        given.append(_with_thoughts(made, form) if message.get("reasoning_content") else made)
     return given
 
 
-def _call_in_form(call: ToolCall, position: int, form: Form) -> dict[str, Any]:
-    arguments = call["function"]["arguments"]
-    function = {"name": call["function"]["name"], "arguments": arguments if form.arguments_as_text else _as_object(arguments)}
+def _with_thoughts(made: dict[str, Any], form: Form) -> dict[str, Any]:
+    content, thoughts = made["content"], made["reasoning_content"]
+    if not form.thoughts_as_part and not form.thoughts_in_text:
+        return made | {"thinking": thoughts}  # under this name in some templates
+    del made["reasoning_content"]
+    parts = content if form.contents_as_parts else [{"type": "text", "text": content}]
+    if form.thoughts_as_part:
+        return made | {"content": [{"type": "thinking", "thinking": thoughts}, *parts]}
+    text = f"<think>\n{thoughts}\n</think>\n\n{parts[0]['text']}"
+    return made | {"content": [{"type": "text", "text": text}] if form.contents_as_parts else text}
+
+
+def _call_in_form(call: ToolCall, position: int, number: int, form: Form) -> dict[str, Any]:
+    """`position`: among the calls of its message. `number`: among all of the conversation."""
+    name, arguments = call["function"]["name"], call["function"]["arguments"]
+    function = {"name": name, "arguments": arguments if form.arguments_as_text else _as_object(arguments)}
     made: dict[str, Any] = {**call, "function": function}
     if form.nine_letter_ids:
         made["id"] = _nine_letters(call.get("id") or str(position))
+    elif form.ids_with_names and name not in call.get("id", ""):
+        made["id"] = f"functions.{name}:{number}"
     return made
 
 
@@ -134,7 +158,7 @@ def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, 
             return CALLED[message["role"]]
     thoughts = messages[-1].get("reasoning_content", "") if messages else ""
     if last_thoughts is not False and not _is_shown(thoughts, text):
-        return "the thoughts"
+        return THE_THOUGHTS
     return None
 
 

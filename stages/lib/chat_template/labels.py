@@ -12,7 +12,7 @@ token the inference prompt, and the model learns to stop.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from stages.lib.chat_template.forms import find_lost
+from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
     TemplateMisfit,
     after_opened_thought,
@@ -73,7 +73,9 @@ def _tokenize_turn(
     check_prefix(prompt, whole)
     reply = whole[len(prompt) :]
     if lost := find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None):
-        raise TemplateMisfit(f"the template loses {lost}")
+        raise TemplateMisfit(
+            f"the template loses {lost}{'; clean.thoughts: drop leaves them out' if lost == THE_THOUGHTS else ''}"
+        )
     if "tool_calls" in messages[-1]:
         reply, stop = _up_to_stop_of_call(tokenizer, reply, messages[-1], ending, specials)
     else:

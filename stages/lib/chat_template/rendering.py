@@ -9,6 +9,8 @@ from jinja2 import TemplateError
 
 from stages.lib.chat_template.forms import (
     CLOSED,
+    PRINTED,
+    THE_THOUGHTS,
     THOUGHT,
     Form,
     find_lost,
@@ -28,8 +30,11 @@ LOSSES: dict[tuple[str, tuple[Role, ...]], str | None] = {}  # template, roles -
 PROBE = re.compile(r" of probe_\w+")  # names that no user has given
 GENERATION_STOPS = "generation_stop_ids"  # attribute of a tokenizer that came with a generation config
 BEGINNING: tuple[Role, ...] = ("system", "user", "assistant")
+LOSES = "the chat template loses"
 FOLD = "base_model.system_messages: in_question puts it before the question that follows"
-OPENED = re.compile(r"([<\[])((?:\w+:)?(?:think|thinking|thought|reasoning)[>\]])\s*$", re.IGNORECASE)
+TAG = r"([<\[])((?:\w+:)?(?:think|thinking|thought|reasoning)[>\]])"
+OPENED = re.compile(rf"{TAG}\s*$", re.IGNORECASE)
+CLOSED_AT_ONCE = re.compile(rf"{TAG}(?:(?!\1/?\2).)*\1/\2\s*$", re.IGNORECASE | re.DOTALL)
 
 
 class TemplateMisfit(Exception):
@@ -124,46 +129,61 @@ def form_of(tokenizer: "PreTrainedTokenizerBase", uses_tools: bool, has_thoughts
     """
     key = (str(tokenizer.get_chat_template()), uses_tools, has_thoughts)
     if key not in FORMS:
-        messages, tools = probe_of(uses_tools, has_thoughts)
         reasons = []
         for form in possible_forms(uses_tools, has_thoughts):
             try:
-                prompt = apply(tokenizer, to_form(messages[:-1], form), tools, add_generation_prompt=True)
-                text = apply(tokenizer, to_form(messages, form), tools, add_generation_prompt=False)
+                lost = _lost_in_form(tokenizer, form, uses_tools, has_thoughts)
             except TemplateMisfit as misfit:
                 reasons.append(str(misfit))
                 continue
-            text = after_opened_thought(prompt, text, messages[-1])
-            lost = find_lost(text, messages, tools, last_thoughts=has_thoughts)
-            if form.thoughts_in_text and CLOSED in text[len(prompt) :].partition(THOUGHT)[0]:
-                lost = "the thoughts"  # it closes an empty one of its own first
             if lost is None:
                 FORMS[key] = form
                 break
-            reasons.append(f"the chat template loses {PROBE.sub('s of tools', lost)}")
+            reasons.append(f"{LOSES} {PROBE.sub('s of tools', lost)}")
         else:
-            FORMS[key] = reasons[0]
+            FORMS[key] = next((reason for reason in reasons if reason.startswith(LOSES)), reasons[0])
     found = FORMS[key]
     if isinstance(found, str):
         raise FormMisfit(found)
     return found
 
 
+def _lost_in_form(tokenizer: "PreTrainedTokenizerBase", form: Form, uses_tools: bool, has_thoughts: bool) -> str | None:
+    """What the template leaves out of a probe in this form, in words; None if it shows all of it.
+
+    Raises:
+        TemplateMisfit: it refuses the form.
+    """
+    messages, tools = probe_of(uses_tools, has_thoughts)
+    prompt = apply(tokenizer, to_form(messages[:-1], form), tools, add_generation_prompt=True)
+    text = apply(tokenizer, to_form(messages, form), tools, add_generation_prompt=False)
+    text = after_opened_thought(prompt, text, messages[-1])
+    if lost := find_lost(text, messages, tools, last_thoughts=has_thoughts):
+        return lost
+    if PRINTED.search(text):
+        return "the texts (it writes them out as lists of parts)"
+    closes_first = CLOSED in text[len(prompt) :].partition(THOUGHT)[0] or CLOSED_AT_ONCE.search(prompt)
+    if form.thoughts_in_text and closes_first:
+        return THE_THOUGHTS  # they would come after an empty one of its own
+    called = apply(tokenizer, to_form(messages[:2], form), tools, add_generation_prompt=False) if uses_tools else text
+    return find_lost(called, messages[:2], tools, last_thoughts=False)  # without the result, which may name the call too
+
+
 def after_opened_thought(prompt: str, rendered: str, reply: Message) -> str:
     """The rendered conversation as its prompt goes on, where the prompt opens a thought that the template leaves out of replies.
 
-    A reply without thoughts closes it at once.
+    A reply without thoughts closes it at once, unless the prompt has done so (a model that is told not to think).
     """
-    opened = OPENED.search(prompt)
+    opened = OPENED.search(prompt) or CLOSED_AT_ONCE.search(prompt)
     if not opened or rendered.startswith(prompt):
         return rendered
     before, rest = prompt[: opened.start()], rendered[opened.start() :]
-    if not rendered.startswith(before) or rest.startswith(opened[0].strip()):
+    if not rendered.startswith(before) or rest.startswith(opened[1] + opened[2]):
         return rendered
-    closed = f"{opened[1]}/{opened[2]}"
-    if rest.startswith(closed):
+    closed, thoughts = f"{opened[1]}/{opened[2]}", reply.get("reasoning_content", "")
+    if closed in opened[0]:
         return prompt + rest
-    return f"{prompt}{reply.get('reasoning_content', '')}\n{closed}\n\n{rest}"
+    return f"{prompt}{thoughts}{rest}" if rest.startswith(closed) else f"{prompt}{thoughts}\n{closed}\n\n{rest}"
 
 
 def render(

@@ -43,11 +43,19 @@ def what_is_said(tokenizer: "PreTrainedTokenizerBase", ids: Sequence[int]) -> Sa
     thoughts, found, text = written.rpartition(mark)
     thinking = not found and written.lstrip().startswith(before) and (before or mark)
     if not found and not thinking:
-        return Said(_without_marks(written, specials), "")
+        return Said(_without_marks(written.removeprefix(_lead_of(tokenizer, specials)), specials), "")
     if thinking:
         thoughts, text = written, ""
     thoughts = thoughts.lstrip().removeprefix(before).rstrip().removesuffix(after)
     return Said(_without_marks(text, specials), specials_pattern(specials).sub("", thoughts).strip())
+
+
+def _lead_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) -> str:
+    """What the template puts before any reply, after the generation prompt."""
+    try:
+        return ending_of(tokenizer, specials).lead
+    except TemplateMisfit:
+        return ""
 
 
 def _without_marks(text: str, specials: Iterable[str]) -> str:
