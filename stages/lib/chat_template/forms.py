@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from stages.lib.records.conversation import Message, Role, Tool, ToolCall
 
+ForTemplate = dict[str, Any]  # a message, or a part of one, as a template reads it
+
 CLOSED = "</think>"
 THOUGHT = "Probe thought"
 THE_THOUGHTS = "the thoughts"
@@ -72,13 +74,13 @@ def probe_of(uses_tools: bool, has_thoughts: bool) -> tuple[list[Message], list[
     return [*messages, reply], tools or None
 
 
-def to_form(messages: Sequence[Message], form: Form) -> list[dict[str, Any]]:
-    given: list[dict[str, Any]] = []
+def to_form(messages: Sequence[Message], form: Form) -> list[ForTemplate]:
+    given: list[ForTemplate] = []
     open_calls: list[str] = []
     ids: dict[str, str] = {}
     number = 0
     for message in messages:
-        made: dict[str, Any] = {key: value for key, value in message.items() if key != "weight"}
+        made: ForTemplate = {key: value for key, value in message.items() if key != "weight"}
         if calls := message.get("tool_calls"):
             made["tool_calls"] = [_call_in_form(call, at, number + at, form) for at, call in enumerate(calls)]
             open_calls = [call["id"] for call in made["tool_calls"] if "id" in call]
@@ -95,7 +97,7 @@ def to_form(messages: Sequence[Message], form: Form) -> list[dict[str, Any]]:
     return given
 
 
-def _with_thoughts(made: dict[str, Any], form: Form) -> dict[str, Any]:
+def _with_thoughts(made: ForTemplate, form: Form) -> ForTemplate:
     content, thoughts = made["content"], made["reasoning_content"]
     if not form.thoughts_as_part and not form.thoughts_in_text:
         return made | {"thinking": thoughts}  # under this name in some templates
@@ -107,11 +109,11 @@ def _with_thoughts(made: dict[str, Any], form: Form) -> dict[str, Any]:
     return made | {"content": [{"type": "text", "text": text}] if form.contents_as_parts else text}
 
 
-def _call_in_form(call: ToolCall, position: int, number: int, form: Form) -> dict[str, Any]:
+def _call_in_form(call: ToolCall, position: int, number: int, form: Form) -> ForTemplate:
     """`position`: among the calls of its message. `number`: among all of the conversation."""
     name, arguments = call["function"]["name"], call["function"]["arguments"]
     function = {"name": name, "arguments": arguments if form.arguments_as_text else _as_object(arguments)}
-    made: dict[str, Any] = {**call, "function": function}
+    made: ForTemplate = {**call, "function": function}
     if form.nine_letter_ids:
         made["id"] = _nine_letters(call.get("id") or str(position))
     elif form.ids_with_names and name not in call.get("id", ""):
