@@ -474,6 +474,7 @@ def test_forced_again_elsewhere_gives_the_same_lock(finished_project: Path, tiny
         assert path.read_bytes() == (folder / path.relative_to(finished_project)).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(
     pushed: Path, warm: dict[str, str], tmp_path: Path
 ) -> None:

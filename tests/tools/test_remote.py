@@ -20,6 +20,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).symlink_to(REPO / name)
     run(["git", "init", "-q"], folder)
     run(["dvc", "init", "-q"], folder)
+    (folder / "dvc.yaml").write_text(
+        "stages:\n  copy: {cmd: cp tools/chat.py out.txt, deps: [tools/chat.py], outs: [out.txt]}\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -36,9 +39,6 @@ def config_of(folder: Path, name: str = "config") -> str:
 
 def test_a_folder_is_made_tried_and_checked_and_open_to_its_group_whatever_the_umask(started: Path) -> None:
     """What a second user meets who pushes after the first one; DVC's own objects and its run cache among them."""
-    (started / "dvc.yaml").write_text(
-        "stages:\n  copy: {cmd: cp tools/chat.py out.txt, deps: [tools/chat.py], outs: [out.txt]}\n", encoding="utf-8"
-    )
     run(["dvc", "repro", "-q"], started)
     said = remote(started, "add", "team", "../团队 cache")
     assert "wrote, read and deleted an object" in said
@@ -134,7 +134,10 @@ def test_what_is_missing_for_an_address_is_named_with_what_installs_it(scheme: s
 
 
 def test_checking_names_the_remotes_that_there_are(started: Path) -> None:
-    assert "no remote 'nowhere'; there is " in remote(started, "check", "nowhere", check=False)
+    remote(started, "add", "known", "../known")
+    said = remote(started, "check", "nowhere", check=False)
+    assert "no remote 'nowhere'; there is " in said
+    assert "known" in said
 
 
 def test_a_shared_cache_is_prepared_like_a_remote(tmp_path: Path, started: Path) -> None:
