@@ -20,7 +20,9 @@ from stages.lib.core.params import read_params
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
-from stages.predict.generation import Question, Reply, generate
+from stages.predict.generation import generate
+from stages.predict.questions import Question
+from stages.predict.reply import Reply
 from stages.train.comparison import choose_nll
 from stages.train.likelihood import LabelNll, packed_nll
 from stages.train.methods import add_adapter

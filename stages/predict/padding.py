@@ -1,6 +1,10 @@
-"""What padding changes, though a mask says what it is: states of a model may run on, and distances may be counted over it."""
+"""Prompts padded to one length.
 
-from typing import TYPE_CHECKING, Any
+What that changes, though a mask says what is padding: states of a model may run on, and distances may be counted over it.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from transformers import GenerationConfig
@@ -15,6 +19,20 @@ PADDING = 6
 GAP = 64
 ROUNDING_OF_GAP = 0.05  # the order of sums is another
 ROUNDING = 0.01  # of the scores' spread: experts chosen for other tokens change the order of sums
+
+
+class Padded(NamedTuple):
+    """Prompts of one batch, padded on the left: `attention_mask` is 1 at the prompts' own tokens. Both (B, T)."""
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor
+
+
+def pad_left(prompts: Sequence[list[int]], pad: int, device: torch.device) -> Padded:
+    width = max(map(len, prompts))
+    ids = [[pad] * (width - len(prompt)) + prompt for prompt in prompts]
+    real = [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts]
+    return Padded(torch.tensor(ids, device=device), torch.tensor(real, device=device))
 
 
 @torch.inference_mode()

@@ -21,8 +21,8 @@ from stages.lib.model.adapter import ADAPTER
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, read_pin
 from stages.lib.records.predictions import Contender
-from stages.predict.generation import Reply
 from stages.predict.questions import Question, context_of
+from stages.predict.reply import Reply
 from stages.predict.work import Put, Segment, Task
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ import torch
 
 from stages.lib.records.tokenized import Example
 from stages.predict.classes import score_labels
-from stages.predict.generation import Reply, generate_replies
+from stages.predict.generation import generate_replies
 from stages.predict.likelihood import score_continuation, score_replies
 from stages.predict.questions import Question, context_of
+from stages.predict.reply import Reply
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

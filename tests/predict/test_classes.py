@@ -8,7 +8,7 @@ import torch
 
 from stages.lib.chat_template import tokenize_prompt
 from stages.predict import classes, likelihood
-from stages.predict.generation import row_wise_cache
+from stages.predict.cache import row_wise_cache
 from stages.predict.training_data import TrainingData
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,22 +13,23 @@ from stages.lib.chat_template import tokenize_prompt
 from stages.predict import generation
 from stages.predict.padding import counts_padding, reads_padding
 from stages.predict.questions import Question
+from stages.predict.reply import Reply
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def generate_replies(
     model: Any, tokenizer: Any, prompts: list[list[int]], batch_size: int = 4, max_new_tokens: int = 8
-) -> list[generation.Reply]:
+) -> list[Reply]:
     questions = [Question(prompt, max_new_tokens) for prompt in prompts]
     return generation.generate_replies(model, tokenizer, questions, batch_size)
 
 
 def assert_together_as_alone(model: Any, prompts: list[list[int]]) -> None:
-    together: dict[int, generation.Reply] = {}
+    together: dict[int, Reply] = {}
     generation.generate(model, [Question(prompt, 8) for prompt in prompts], {2}, 0, 3, together.__setitem__)
     for position, prompt in enumerate(prompts):
-        alone: dict[int, generation.Reply] = {}
+        alone: dict[int, Reply] = {}
         generation.generate(model, [Question(prompt, 8)], {2}, 0, 1, alone.__setitem__)
         assert together[position] == alone[0]
 
@@ -124,7 +125,7 @@ def count_rows(model: Any) -> list[int]:
 
 
 def test_a_reply_that_has_ended_leaves_its_batch(model, tokenizer, prompts, monkeypatch):
-    monkeypatch.setattr(generation, "PADDING_READ", 10**9)
+    monkeypatch.setattr("stages.predict.rows.PADDING_READ", 10**9)
     free = [reply.ids for reply in generate_replies(model, tokenizer, prompts, batch_size=10)]
     move_the_stop(model, tokenizer, next(ids[3] for ids in free if ids.index(ids[3]) == 3))
     rows = count_rows(model)
