@@ -23,6 +23,7 @@ from stages.collect.messages import (
     read_plain_messages,
     refuse_pictures,
 )
+from stages.collect.pairs import messages_of_pairs
 from stages.collect.preferences import (
     Replies,
     as_rank,
@@ -150,6 +151,9 @@ def _read_list(
     kept, left_out = prepare_messages(listed, keys.role, keys.content, mapping.begins, mapping.leave_out)
     if left_out and not kept:
         raise LeftOut("all of its messages are left out")
+    as_mapped = any(isinstance(message, dict) and keys.content in message for message in kept)
+    if not as_mapped and (messages := messages_of_pairs(kept)) is not None:
+        return read_messages(messages, name, keys._replace(role="role", content="content")), left_out
     return read_messages(kept, name, keys), left_out
 
 

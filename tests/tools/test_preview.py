@@ -482,6 +482,29 @@ def test_keys_of_messages_that_are_not_read_are_listed(row: dict, look) -> None:
     assert "\n           not used in the messages: name\n" in look(write("x.jsonl", [json.dumps(row)]))
 
 
+@pytest.mark.parametrize(
+    ("talk", "beside"),
+    [
+        ([{"human": "Open?", "assistant": "Yes."}, {"human": "Till?", "assistant": "Nine."}], {"conversation_id": 7}),
+        ([{"system": "Be brief.", "input": "Open?", "output": "Yes."}, {"input": "Till?", "output": "Nine."}], {}),
+        ([["Open?", "Yes."], ["Till?", "Nine."]], {"dataset": "shop"}),
+    ],
+    ids=["Firefly", "XTuner", "lists"],
+)
+def test_a_list_of_questions_with_their_replies_is_proposed_and_read(talk: list, beside: dict, look) -> None:
+    output = look(write("talks.jsonl", [json.dumps({"conversation": talk, **beside})]))
+    assert pasted(output)["talks"]["columns"]["messages"] == "conversation"
+    assert "Till?" in output and "Nine." in output
+    do_as_told(output)
+    [read] = read_pasted()
+    assert read["messages"][-4:] == [["user", "Open?"], ["assistant", "Yes."], ["user", "Till?"], ["assistant", "Nine."]]
+
+
+def test_earlier_turns_that_are_pairs_are_not_taken_for_the_conversation(look) -> None:
+    row = {"问题": "b?", "回答": "b", "history": [["a?", "a"]]}
+    assert pasted(look(write("x.jsonl", [json.dumps(row)])))["x"]["columns"]["history"] == "history"
+
+
 def test_where_all_keys_of_messages_are_read_none_is_listed(look) -> None:
     row = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
     assert "not used" not in look(write("x.jsonl", [json.dumps(row)]))

@@ -9,7 +9,7 @@ from stages.collect.messages import ROLE_NAMES, as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
-from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_texts, texts_of
+from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
 from tools.preview.orders import may_be_order, names_an_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
 from tools.preview.roles import usual_role
@@ -41,7 +41,12 @@ def propose_columns(sample: Sample) -> Proposal | None:
 def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
     """A list of messages in a row; `known`: a standard format's columns."""
     for name in sorted(sample.keys, key=lambda name: known is None or name != known.messages):  # not a rejected one before it
-        lists = [messages for value in sample.cells(name) if (messages := list_of_messages(value))]
+        cells = sample.cells(name)
+        earlier = find_column("history", [name], only_exact=True) and propose_pairs(sample)
+        if not earlier and 2 * sum(map(bool, map(list_of_pairs, cells))) > len(sample.rows):
+            usual = key_of(name) in USUAL_NAMES["messages"]
+            return with_optional({"messages": name}, sample, f"a list of questions with their replies in {name!r}", usual)
+        lists = [messages for value in cells if (messages := list_of_messages(value))]
         if 2 * len(lists) <= len(sample.rows):
             continue
         inner = keys_of(lists)

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+from stages.collect.history import keys_of_messages
 from stages.collect.items import holds_items, messages_of_items
 from stages.collect.lists import value_at
 from stages.collect.nested import parse_list
+from stages.collect.pairs import messages_of_pairs
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from tools.preview.sample import Sample
@@ -28,6 +30,12 @@ def list_of_messages(value: object) -> Messages | None:
     return found if found and all(isinstance(one, dict) for one in found) else None
 
 
+def list_of_pairs(value: object) -> Messages | None:
+    """The messages of the value, or of what the text holds, if it is a list of questions with their replies."""
+    found = list_in_cell(value)
+    return messages_of_pairs(found) if found and not keys_of_messages(found) else None
+
+
 def list_of_texts(value: object) -> list[str] | None:
     found = list_in_cell(value)
     return found if found and all(isinstance(one, str) for one in found) else None
@@ -36,7 +44,9 @@ def list_of_texts(value: object) -> list[str] | None:
 def lists_of_messages(sample: Sample, columns: Columns) -> list[Messages]:
     """The lists of messages in a mapping's columns; a row a pair may hold three: with earlier turns, prompt, completion."""
     if columns.messages:
-        found = [list_of_messages(value) for value in sample.cells(columns.messages)]
+        cells = sample.cells(columns.messages)
+        found = [None if columns.content else list_of_pairs(value) for value in cells]
+        found = [pairs or list_of_messages(value) for pairs, value in zip(found, cells, strict=True)]
     else:
         names = [name for name in (columns.history, columns.user, columns.assistant) if name]
         values = [row.values.get(name) for row in sample.rows for name in names]
