@@ -12,6 +12,7 @@ import yaml
 from conftest import write_conversations
 
 from stages.evaluate import __main__ as evaluate
+from stages.evaluate.figures import to_digits
 from stages.lib.core.files import read_json, write_json, write_jsonl
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
@@ -92,6 +93,7 @@ def evaluate_folder(
         evaluate.main()
     scores: dict = read_json(folder / SCORES)
     check_reasons(scores)
+    assert scores == to_digits(scores), "another processor would write other bytes"
     return scores
 
 

@@ -13,6 +13,7 @@ from stages.evaluate.comparability import describe_comparability
 from stages.evaluate.embedding import PACKAGE, PINNED, load_embedder
 from stages.evaluate.evaluation import Given, evaluate_all
 from stages.evaluate.examples import read_examples, read_groups
+from stages.evaluate.figures import to_digits
 from stages.evaluate.floors import floor_replies
 from stages.evaluate.others import describe_counts
 from stages.evaluate.reply_files import read_other_models
@@ -76,7 +77,7 @@ def main() -> None:
     embedder = load_embedder(params.embedding) if params.embedding else None
     evaluation, replies = evaluate_all(examples, floors, models, task, params.confidence, params.rouge_max_words, embedder)
     evaluation["comparability"] = describe_comparability(group_of, evaluation["signatures"], params.rouge_max_words)
-    write_json(SCORES, evaluation)
+    write_json(SCORES, to_digits(evaluation))
     conversations = examples.conversations
     conversations.to_parquet(EXAMPLES, index=False, compression="zstd")
     replies.to_parquet(REPLIES, index=False, compression="zstd")

@@ -7,6 +7,8 @@ import numpy as np
 from stages.evaluate.intervals import Estimate
 from stages.lib.records.scores import Reason, Scores, Why, perplexity
 
+DIGITS = 10  # what lies beyond them depends on the order in which a processor adds up
+
 Figure = float | Reason  # the number, or why there is none
 Figures = dict[str, Figure]
 
@@ -57,3 +59,16 @@ def without_reasons(figures: Figures) -> Scores:
 
 def reasons_of(figures: Figures) -> dict[str, Reason]:
     return {name: value for name, value in figures.items() if isinstance(value, str)}
+
+
+def to_digits(value: object) -> object:
+    """What is written, so that another processor writes the same bytes.
+
+    >>> to_digits({"a": [1.6342297290051198, 3, None], "b": (-0.58207671720874915, "x")})
+    {'a': [1.634229729, 3, None], 'b': [-0.5820767172, 'x']}
+    """
+    if isinstance(value, dict):
+        return {key: to_digits(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_digits(one) for one in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
