@@ -22,8 +22,10 @@ def read_history(value: object, name: str, keys: MessageKeys) -> list[Message]:
         return read_messages(talk, name, keys._replace(role="role", content="content"))
     if isinstance(turns, list):
         if all(isinstance(turn, str) for turn in turns) and len(turns) % 2 == 0:
-            turns = [turns[at : at + 2] for at in range(0, len(turns), 2)]
-        if (messages := messages_of_pairs(turns)) is not None:
+            messages = messages_of_pairs([turns[at : at + 2] for at in range(0, len(turns), 2)])
+        else:
+            messages = messages_of_pairs(turns)
+        if messages is not None:
             return read_messages(messages, name, keys._replace(role="role", content="content"))
         if found := keys_of_messages(turns):
             return read_messages(turns, name, keys._replace(role=found[0], content=found[1]))

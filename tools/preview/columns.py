@@ -34,19 +34,25 @@ def propose_columns(sample: Sample) -> Proposal | None:
     if known and holds_talks(sample, known):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    found = propose_messages(sample, known) or propose_texts(sample)
+    found = propose_lists_of_pairs(sample) or propose_messages(sample, known) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
+
+
+def propose_lists_of_pairs(sample: Sample) -> Proposal | None:
+    """Questions with their replies, a list of them in a row, unless these are the turns before a pair of the row's own."""
+    for name in sample.keys:
+        if 2 * sum(map(bool, map(list_of_pairs, sample.cells(name)))) <= len(sample.rows):
+            continue
+        if not (find_column("history", [name], only_exact=True) and propose_pairs(sample)):
+            usual = key_of(name) in USUAL_NAMES["messages"]
+            return with_optional({"messages": name}, sample, f"a list of questions with their replies in {name!r}", usual)
+    return None
 
 
 def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
     """A list of messages in a row; `known`: a standard format's columns."""
     for name in sorted(sample.keys, key=lambda name: known is None or name != known.messages):  # not a rejected one before it
-        cells = sample.cells(name)
-        earlier = find_column("history", [name], only_exact=True) and propose_pairs(sample)
-        if not earlier and 2 * sum(map(bool, map(list_of_pairs, cells))) > len(sample.rows):
-            usual = key_of(name) in USUAL_NAMES["messages"]
-            return with_optional({"messages": name}, sample, f"a list of questions with their replies in {name!r}", usual)
-        lists = [messages for value in cells if (messages := list_of_messages(value))]
+        lists = [messages for value in sample.cells(name) if (messages := list_of_messages(value))]
         if 2 * len(lists) <= len(sample.rows):
             continue
         inner = keys_of(lists)
