@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 from transformers import DynamicCache
 
-from stages.predict.cache import can_grow
+from stages.predict.cache import RoomyLayer, can_grow, places_of
 from stages.predict.padding import pad_left
 from stages.predict.questions import Question
 from stages.predict.reply import Reply
@@ -145,9 +145,16 @@ class Rows:
         self.mask = torch.cat([self.mask, self.mask.new_ones(len(self.mask), 1)], dim=-1)
 
     def keep(self, stay: list[int]) -> None:
-        if len(stay) < len(self.positions):
-            kept = torch.tensor(stay, device=self.ids.device, dtype=torch.long)
-            self.cache.batch_select_indices(kept)
-            self.ids, self.mask = self.ids[kept], self.mask[kept]
-            self.positions = [self.positions[row] for row in stay]
-            self.replies, self.rooms = [self.replies[row] for row in stay], [self.rooms[row] for row in stay]
+        if len(stay) == len(self.positions):
+            return
+        rows = places_of(stay)
+        kept = torch.tensor(rows, device=self.ids.device, dtype=torch.long)
+        moved = torch.tensor([place for place, row in enumerate(rows) if place != row], device=kept.device, dtype=torch.long)
+        for layer in self.cache.layers:
+            if isinstance(layer, RoomyLayer):
+                layer.move_rows(moved, kept[moved], len(rows))
+            else:
+                layer.batch_select_indices(kept)
+        self.ids, self.mask = self.ids[kept], self.mask[kept]
+        self.positions = [self.positions[row] for row in rows]
+        self.replies, self.rooms = [self.replies[row] for row in rows], [self.rooms[row] for row in rows]
