@@ -30,6 +30,7 @@ from stages.lib.model.adapter import load_adapter
 from stages.lib.model.hardware import find_hardware
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import conversations_of, read_conversations
+from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.predictions import CONTENDERS
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.lib.tokenizer import load_tokenizer
@@ -38,7 +39,6 @@ from stages.predict.contender import load_contender
 from stages.predict.generation import call_generate, generate_replies
 from stages.predict.params import PredictParams
 from stages.predict.questions import Question, ask, choose_turns, context_of
-from stages.predict.retention import read_prompts
 from stages.predict.training_data import read_training_data
 
 Replies = list[list[int]]

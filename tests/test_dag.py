@@ -258,6 +258,7 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "records/cleaned.py": ("clean", "split", "report"),
     "records/collected.py": ("sources", "collect", "clean"),
     "records/conversation.py": ("base_model", "collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
+    "records/general_prompts.py": ("predict", "evaluate"),
     "records/loss_history.py": ("train", "report"),
     "records/pins.py": ("base_model", "tokenize", "train", "predict", "report"),
     "records/predictions.py": ("predict", "evaluate", "report"),

@@ -2,19 +2,18 @@
 
 from pathlib import Path
 
-import orjson
 import pandas as pd
 from pydantic import ConfigDict
 
-from stages.lib.core.files import read_lines
 from stages.lib.core.params import Section
+from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of
 
 COLUMNS = ["id", "language", "prompt", "base_reply", "tuned_reply", "change"]
 
 
 class RetentionFile(Section):
-    """Of `predict`, only where the general prompts are; that stage checks them."""
+    """Of `predict`, only where the general prompts are."""
 
     model_config = ConfigDict(extra="ignore")
     retention: str
@@ -30,7 +29,7 @@ def describe_retention(path: Path) -> pd.DataFrame:
     """A row a general prompt that predict was given, the least retained first. `change`: what tuning adds to the loss on base's
     reply, in nats a token; NaN where one of the models has no likelihood.
     """
-    prompts = [orjson.loads(line) for line in read_lines(path) if line.strip()]
+    prompts = [prompt.model_dump() for prompt in read_prompts(path)]
     table = pd.DataFrame(prompts, columns=["id", "language", "prompt"])
     for contender in CONTENDERS:
         table = table.merge(read_replies(contender), on="id")

@@ -14,6 +14,7 @@ from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.model.hardware import describe_environment, find_hardware
 from stages.lib.records.conversation import conversations_of, read_conversations
+from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.pins import ADAPTER_PIN
 from stages.lib.records.predictions import CONTENDERS, Conditions, Contender, Prediction, predictions_of, write_predictions
 from stages.lib.scratch import hold_folder, take_fingerprint
@@ -21,7 +22,7 @@ from stages.lib.tokenizer import load_tokenizer
 from stages.predict.journal import open_journal
 from stages.predict.params import PredictParams
 from stages.predict.predictions import Inputs, Predictor
-from stages.predict.retention import read_base_replies, read_prompts
+from stages.predict.retention import read_base_replies
 from stages.predict.training_data import read_training_data
 from stages.predict.vllm_engine import describe_decoding, find_engine, start_vllm
 from stages.predict.workers import start_work

@@ -7,13 +7,13 @@ from tqdm import tqdm
 
 from stages.lib.chat_template import what_is_said
 from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
+from stages.lib.records.general_prompts import RetentionPrompt
 from stages.lib.records.predictions import Prediction, SetName, blank
 from stages.predict import classes, likelihood
 from stages.predict.journal import Journal
 from stages.predict.params import PredictParams
 from stages.predict.questions import Question, ask, choose_turns
 from stages.predict.reply import Reply
-from stages.predict.retention import RetentionPrompt
 from stages.predict.training_data import TrainingData
 from stages.predict.work import Continuation, Labels, Scoring, Segment, Task, Worker
 

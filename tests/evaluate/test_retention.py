@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from evaluation import evaluate_folder, many
 
+from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.scores import RETENTION
 
 PROMPTS = [{"id": f"en/{at}", "language": "en", "prompt": f"What is {at}?"} for at in range(4)]
@@ -32,3 +33,9 @@ def test_the_least_retained_come_first_and_what_has_no_likelihood_last(tmp_path:
 def test_where_there_are_no_general_prompts_the_table_is_empty(tmp_path: Path) -> None:
     evaluate_folder(tmp_path, many(25))
     assert pd.read_parquet(tmp_path / RETENTION).shape == (0, len(COLUMNS))
+
+
+@pytest.mark.parametrize("prompts", [[{"id": "en/0"}], [{"id": "en/0", "language": "en", "prompt": ""}], [PROMPTS[0], PROMPTS[0]]])
+def test_prompts_broken_after_predict_are_named_by_their_line(prompts: list[dict], tmp_path: Path) -> None:
+    with pytest.raises(ReprotuneError, match=rf"^retention\.jsonl:{len(prompts)}: "):
+        evaluate_folder(tmp_path, many(25), prompts=prompts)

@@ -13,13 +13,13 @@ from torch.nn import functional
 from stages.lib.chat_template import tokenize_conversation, tokenize_prompt, what_is_said
 from stages.lib.core.errors import describe_os_error
 from stages.lib.records.conversation import trained_positions
+from stages.lib.records.general_prompts import RetentionPrompt
 from stages.lib.records.predictions import SCHEMA
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict import likelihood
 from stages.predict.generation import generate_replies
 from stages.predict.journal import Journal, open_journal
 from stages.predict.questions import Question, choose_turns
-from stages.predict.retention import RetentionPrompt
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -9,8 +9,9 @@ from conftest import REPO
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
+from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.predictions import Conditions, blank, predictions_of, write_predictions
-from stages.predict.retention import read_base_replies, read_prompts
+from stages.predict.retention import read_base_replies
 
 
 def test_the_repo_brings_32_english_and_32_chinese_prompts():
