@@ -35,7 +35,9 @@ def test_where_there_are_no_general_prompts_the_table_is_empty(tmp_path: Path) -
     assert pd.read_parquet(tmp_path / RETENTION).shape == (0, len(COLUMNS))
 
 
-@pytest.mark.parametrize("prompts", [[{"id": "en/0"}], [{"id": "en/0", "language": "en", "prompt": ""}], [PROMPTS[0], PROMPTS[0]]])
+@pytest.mark.parametrize(
+    "prompts", [[{"id": "en/0"}], [{"id": "en/0", "language": "en", "prompt": ""}], [PROMPTS[0], PROMPTS[0]]]
+)
 def test_prompts_broken_after_predict_are_named_by_their_line(prompts: list[dict], tmp_path: Path) -> None:
     with pytest.raises(ReprotuneError, match=rf"^retention\.jsonl:{len(prompts)}: "):
         evaluate_folder(tmp_path, many(25), prompts=prompts)
