@@ -58,6 +58,8 @@ def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> 
         messages = read_side(values[name], name, "assistant", keys)
         return Replies(messages, [], _is_whole(messages))
     texts, order = _ranked(value, values)
+    if len(texts) == 1:
+        order = [0.0]
     if order is None:
         raise ReprotuneError(f"{name} is {show(value)}; expected text, messages, or replies with their ranks or scores")
     best = sorted(range(len(order)), key=order.__getitem__)

@@ -494,7 +494,8 @@ def test_keys_of_messages_that_are_not_read_are_listed(row: dict, look) -> None:
 def test_a_list_of_questions_with_their_replies_is_proposed_and_read(talk: list, beside: dict, look) -> None:
     output = look(write("talks.jsonl", [json.dumps({"conversation": talk, **beside})]))
     assert pasted(output)["talks"]["columns"]["messages"] == "conversation"
-    assert "Till?" in output and "Nine." in output
+    assert "Till?" in output
+    assert "Nine." in output
     do_as_told(output)
     [read] = read_pasted()
     assert read["messages"][-4:] == [["user", "Open?"], ["assistant", "Yes."], ["user", "Till?"], ["assistant", "Nine."]]

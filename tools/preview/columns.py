@@ -1,10 +1,10 @@
 """Which column likely holds what: a proposal from the columns' names and cells."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from stages.collect.layouts import recognize_layout
-from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
@@ -12,14 +12,15 @@ from stages.collect.transcripts import read_transcript
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
 from tools.preview.orders import may_be_order, names_an_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
-from tools.preview.roles import usual_role
+from tools.preview.roles import propose_switch, usual_role
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
 
 LONGEST_CLASS = 60  # characters
-REPLIES = frozenset(
-    ["answer", "response", "output", "reply", "completion", "response1", "回答", "答案", "回复", "答复", "輸出", "输出"]
-)
+REPLIES = frozenset([
+    "answer", "response", "output", "reply", "completion", "response1", "generation", "generations", "choices", "回答", "答案",
+    "回复", "答复", "輸出", "输出",
+])  # fmt: skip
 MOST_SIDES = 6  # values of a key that may say who writes
 
 
@@ -50,31 +51,38 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
         if 2 * len(lists) <= len(sample.rows):
             continue
         inner = keys_of(lists)
-        content = find_column("content", inner)
-        if not content:
-            continue
-        role = find_role_key(lists, inner, content[0])
-        order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
-        if role and lacks_replies(name, lists, role[0], sample):
-            return propose_answered(name, sample)
-        if role and (known is None or name != known.messages) and holds_other_talks(name, role[0], content[0], sample):
-            return None
-        if not role:
-            return without_roles({"messages": name, "content": content[0]} | order, sample)
-        if not order and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
-            how = "a list of messages in each row, a standard format that needs no mapping"
-            return without_repeated_ids(Proposal(None, known, how), sample)
-        columns = {"messages": name, "role": role[0], "content": content[0]} | order
-        return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
+        if content := find_column("content", inner):
+            return propose_list(name, lists, inner, content, known, sample)
     return None
 
 
+def propose_list(
+    name: str, lists: Sequence[Messages], inner: Sequence[str], content: tuple[str, bool], known: Columns | None, sample: Sample
+) -> Proposal | None:
+    """`name`: of the column that holds the lists; `inner`: their messages' keys, `content` one of them."""
+    role = find_role_key(lists, inner, content[0])
+    order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
+    if not role:
+        return without_roles({"messages": name, "content": content[0]} | order, sample)
+    if lacks_replies(name, lists, role[0], sample):
+        return propose_answered(name, sample)
+    if (known is None or name != known.messages) and holds_other_talks(name, role[0], content[0], sample):
+        return None
+    if not order and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
+        how = "a list of messages in each row, a standard format that needs no mapping"
+        return without_repeated_ids(Proposal(None, known, how), sample)
+    columns = {"messages": name, "role": role[0], "content": content[0]} | order
+    return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
+
+
 def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sample) -> bool:
-    """Whether lists hold no reply, and another column may."""
-    names = {str(value_at(message, role)).strip() for messages in lists for message in messages} - {"None"}
-    roles = {ROLE_NAMES.get(one) or usual_role(one) for one in names}
+    """Whether lists hold no last reply, and another column may."""
+    names = texts_of(lists, role)
+    roles = {one: ROLE_NAMES.get(one) or usual_role(one) for one in set(chain.from_iterable(names)) - {""}}
+    unanswered = sum(roles.get(one[-1]) == "user" for one in names)
     left = [key_of(key) for key in sample.keys if key != name]
-    return "user" in roles and roles <= {"user", "system"} and any(has_word(key, REPLIES) for key in left)
+    asks_alone = "user" in roles.values() and set(roles.values()) <= {"user", "system"}
+    return (asks_alone or 2 * unanswered > len(lists)) and any(has_word(key, REPLIES) for key in left)
 
 
 def propose_answered(name: str, sample: Sample) -> Proposal | None:
@@ -103,9 +111,25 @@ def holds_talks(sample: Sample, known: Columns) -> bool:
 def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str) -> tuple[str, bool] | None:
     """Where messages say who writes; in an object the key of the name in it."""
     found = find_column("role", [key for key in inner if key != content])
+    cells = {key: [message.get(key) for messages in lists for message in messages] for key in inner if key != content}
+    if switch := find_switch(found, cells):
+        return switch
     if not found:
         return next(((key, False) for key in inner if key != content and names_sides(lists, key)), None)
     return inside_objects(found, [message.get(found[0]) for messages in lists for message in messages])
+
+
+def find_switch(role: tuple[str, bool] | None, cells: Mapping[str, Sequence[object]]) -> tuple[str, bool] | None:
+    """A key that is true or false and says by its name whose words those are, where `role`, the key so far, has no usual names.
+
+    >>> find_switch(("sender", True), {"sender": ["Ann", "Bo"], "incoming": [True, False]})
+    ('incoming', False)
+    >>> find_switch(("sender", True), {"sender": ["agent", "customer"], "incoming": [False, True]})
+    """
+    names = {key: Counter(plain_text(cell).strip() for cell in found if cell is not None) for key, found in cells.items()}
+    if role and names.get(role[0]) and all(name in ROLE_NAMES or usual_role(name) for name in names[role[0]]):
+        return None
+    return next(((key, False) for key, found in names.items() if len(found) > 1 and propose_switch(found, key)), None)
 
 
 def inside_objects(role: tuple[str, bool], cells: Sequence[object]) -> tuple[str, bool] | None:
@@ -160,6 +184,8 @@ def propose_rows(sample: Sample) -> Proposal | None:
     """A row a message, unless each row is a conversation of its own with a question in it."""
     fields = ("conversation", "role", "content")
     found = {field: column for field in fields if (column := find_column(field, sample.keys))}
+    if switch := find_switch(found.get("role"), {key: sample.cells(key) for key in sample.keys}):
+        found["role"] = switch
     if len(set(found.values())) < len(fields):
         return None
     role = inside_objects(found["role"], sample.cells(found["role"][0]))
