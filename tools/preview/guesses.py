@@ -16,7 +16,7 @@ from tools.preview.roles import (
     speakers_of,
 )
 from tools.preview.sample import Sample, without_last_conversation
-from tools.preview.unwanted import LeaveOut, messages_of, propose_unwanted, without_unwanted
+from tools.preview.unwanted import LeaveOut, propose_all, without_unwanted
 
 
 class Stated(NamedTuple):
@@ -49,7 +49,7 @@ def guess_rest(sample: Sample, mapping: Columns, begins: Role | None, stated: St
     """`begins`: as proposed with the columns."""
     feedback = find_feedback(sample, mapping)
     marks, begins = stated.marks or propose_marks(feedback), stated.begins or begins
-    leave_out = stated.leave_out or propose_unwanted(messages_of(sample, mapping), mapping.role)
+    leave_out = stated.leave_out or propose_all(sample, mapping)
     if mapping.conversation:
         sample = without_last_conversation(sample, mapping.conversation)
     while True:

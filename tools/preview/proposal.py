@@ -116,4 +116,6 @@ def cells_fit(field: str, values: list[object]) -> bool:
         return bool(texts) and all(re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]+)?", text) for text in texts)
     if field == "order":
         return len(texts) == len(values) and is_order(texts)
+    if field == "rejected":  # a reply; true and false say something of the row's
+        return any(text.lower() not in ("true", "false", "0", "1") for text in texts)
     return bool(texts)
