@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import chain
 
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import ROLE_NAMES, as_text
@@ -12,15 +11,12 @@ from stages.collect.transcripts import read_transcript
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
 from tools.preview.orders import may_be_order, names_an_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
+from tools.preview.replies import lacks_replies, reply_keys
 from tools.preview.roles import propose_switch, usual_role
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
 
 LONGEST_CLASS = 60  # characters
-REPLIES = frozenset([
-    "answer", "response", "output", "reply", "completion", "response1", "generation", "generations", "choices", "回答", "答案",
-    "回复", "答复", "輸出", "输出",
-])  # fmt: skip
 MOST_SIDES = 6  # values of a key that may say who writes
 
 
@@ -75,19 +71,9 @@ def propose_list(
     return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
 
 
-def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sample) -> bool:
-    """Whether lists hold no last reply, and another column may."""
-    names = texts_of(lists, role)
-    roles = {one: ROLE_NAMES.get(one) or usual_role(one) for one in set(chain.from_iterable(names)) - {""}}
-    unanswered = sum(roles.get(one[-1]) == "user" for one in names)
-    left = [key_of(key) for key in sample.keys if key != name]
-    asks_alone = "user" in roles.values() and set(roles.values()) <= {"user", "system"}
-    return (asks_alone or 2 * unanswered > len(lists)) and any(has_word(key, REPLIES) for key in left)
-
-
 def propose_answered(name: str, sample: Sample) -> Proposal | None:
     """A list of messages up to the reply, and the column of the reply, if it can be told which that is."""
-    found = find_column("assistant", [key for key in sample.keys if key != name])
+    found = find_column("assistant", [key for key in reply_keys(sample) if key != name])
     if not found or not any(sample.cells(found[0])):
         return None
     layout = f"the question, or the talk up to the reply, in {name!r}, and the reply in {found[0]!r}"
@@ -201,7 +187,7 @@ def propose_rows(sample: Sample) -> Proposal | None:
 
 def propose_pairs(sample: Sample) -> Proposal | None:
     user = find_column("user", sample.keys)
-    assistant = find_column("assistant", [key for key in sample.keys if not user or key != user[0]])
+    assistant = find_column("assistant", [key for key in reply_keys(sample) if not user or key != user[0]])
     if not user or not assistant:
         return None
     return with_optional({"user": user[0], "assistant": assistant[0]}, sample, "a row a pair", user[1] and assistant[1])
