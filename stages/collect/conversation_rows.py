@@ -37,8 +37,9 @@ from stages.collect.preferences import (
 from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
+from stages.collect.templated import without_end
 from stages.collect.tool_use import refuse_lost_tools
-from stages.collect.transcripts import read_transcript
+from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
@@ -174,6 +175,9 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMappi
         if isinstance(side, list) and mapping.leave_out and (found := keys_of_messages(side)):
             kept, more_left_out = prepare_messages(side, *found, None, mapping.leave_out)
             values, left_out = {**values, name: kept}, left_out + more_left_out
+    talk = read_prompt(prompt) if isinstance(prompt := values[user], str) else None
+    if talk and isinstance(reply := values[assistant], str):
+        values = {**values, assistant: without_end(reply)}
     replies = read_replies(values, assistant, keys)
     taken = [name for name, _ in names_in(columns)]
     stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
@@ -185,10 +189,13 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMappi
     if replies.whole:  # it holds what stands under `user` too
         refuse_lost({user: values[user], str(columns.input): more}, assistant, replies.messages, keys)
         return replies, left_out
-    prompt = read_side(values[user], user, "user", keys)
+    if talk:
+        asked = read_messages(talk, user, keys._replace(role="role", content="content"))
+    else:
+        asked = read_side(values[user], user, "user", keys)
     if more:
-        prompt[-1]["content"] += f"\n\n{more}"
-    return replies._replace(messages=prompt + replies.messages), left_out
+        asked[-1]["content"] += f"\n\n{more}"
+    return replies._replace(messages=asked + replies.messages), left_out
 
 
 def _with_history(messages: list[Message], values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:

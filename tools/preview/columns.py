@@ -28,10 +28,10 @@ def propose_columns(sample: Sample) -> Proposal | None:
             return proposal
         what = "a pair" if known.user else "a message that names the one before it"
         return without_repeated_ids(Proposal(None, known, f"a row {what}, in a standard format that needs no mapping"), sample)
-    if known and holds_talks(sample, known):
+    if known and holds_talks(sample, str(known.messages)):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    found = propose_messages(sample, known) or propose_texts(sample)
+    found = propose_messages(sample, known) or propose_talks(sample) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
 
 
@@ -89,9 +89,21 @@ def holds_other_talks(name: str, role: str, content: str, sample: Sample) -> boo
     return False
 
 
-def holds_talks(sample: Sample, known: Columns) -> bool:
-    texts = [value for value in sample.cells(str(known.messages)) if isinstance(value, str)]
-    return 2 * sum(map(bool, map(read_transcript, texts))) > len(sample.rows)
+def holds_talks(sample: Sample, name: str) -> bool:
+    """Whether most cells of a column are whole talks, the last reply in them."""
+    talks = [read_transcript(value) for value in sample.cells(name) if isinstance(value, str)]
+    whole = [talk for talk in talks if talk and (talk[-1].get("content") or talk[-1].get("tool_calls"))]
+    return 2 * len(whole) > len(sample.rows)
+
+
+def propose_talks(sample: Sample) -> Proposal | None:
+    """A column with a talk in each row that is written down as one text; not the earlier turns beside a pair."""
+    usual = (*USUAL_NAMES["text"], *USUAL_NAMES["messages"])
+    for name in sample.keys:
+        if holds_talks(sample, name) and (key_of(name) in usual or propose_pairs(sample) is None):
+            how = f"a talk in each row, written down as one text, in {name!r}"
+            return with_optional({"messages": name}, sample, how, key_of(name) in usual)
+    return None
 
 
 def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str) -> tuple[str, bool] | None:
