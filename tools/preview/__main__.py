@@ -36,6 +36,7 @@ from tools.preview.examples import settings_needed, tell_first
 from tools.preview.feedback import tell_feedback
 from tools.preview.given import find_given, tell_kind_of_all
 from tools.preview.guesses import Stated, guess_rest
+from tools.preview.known_exports import refuse_known
 from tools.preview.nothing_to_paste import tell_all_dropped, tell_nothing_read, tell_unmapped
 from tools.preview.proposal import Proposal
 from tools.preview.roles import check_stated, tell_events
@@ -140,6 +141,8 @@ def preview(options: argparse.Namespace) -> int:
     entry = make_entry(kind, target, given.pattern)
     sample, proposal = read_and_map(check_entry(entry | {"path": str(path), "outside": True}), stated_columns)
     refuse_trees(path, sample)
+    if not stated_columns:
+        refuse_known(path, sample, proposal is not None)
     print_all(tell_file(given, kind, sample))
     if proposal is None:
         print_all(tell_unmapped(path, sample))

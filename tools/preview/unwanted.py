@@ -29,7 +29,8 @@ def propose_all(sample: Sample, mapping: Columns) -> LeaveOut:
 def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None, are_messages: bool) -> LeaveOut:
     """By keys whose names say it: true or false, a time of deletion, or a kind of message. `role`: the key of who writes.
 
-    `are_messages`: of which a key may be a mark of what to learn, and is read as that.
+    `are_messages`: of which a key may be a mark of what to learn, and is read as that; and of which none with a picture can go,
+    since the reply to it would seem to be one to what stands before.
     """
     rows = list(values)
     leave_out: LeaveOut = {}
@@ -43,7 +44,7 @@ def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None, a
             continue
         if (wanted := unwanted_in(key_of(key), cells)) is not None:
             leave_out[key] = wanted
-        elif key in ATTACHED and 0 < 3 * sum(map(bool, cells)) <= len(cells):  # a few pictures among texts
+        elif not are_messages and key in ATTACHED and 0 < 3 * sum(map(bool, cells)) <= len(cells):  # a few pictures among texts
             leave_out[key] = ANY_VALUE
     return leave_out
 
