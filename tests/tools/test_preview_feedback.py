@@ -62,7 +62,10 @@ UNWANTED = {
     "rejected": ([False, True, False, False], "true"),
     "is_deleted": ([None, True, None, None], "true"),
     "approved": ([True, False, True, True], "false"),
-    "是否有效": ([True, False, True, True], "false"),
+    "是否有效": (["是", "否", "是", "是"], "[否]"),
+    "is_correct": ([1, 0, 1, 1], "[0]"),
+    "skip": ([0, 1, 0, None], "[1]"),
+    "is_safe": ([True, False, True, True], "false"),
 }
 
 
@@ -84,6 +87,14 @@ def test_rows_that_say_they_are_not_to_be_learned_are_proposed_to_be_left_out(ke
 @pytest.mark.parametrize("values", [["approved"] * 4, ["rejected"] * 4])
 def test_where_all_rows_say_the_same_none_is_proposed_to_be_left_out(values: list, look) -> None:
     assert "leave_out" not in look(pairs(status=values))
+
+
+@pytest.mark.parametrize("names", [("question", "answer", "corrected_answer"), ("instruction", "output", "edited_output")])
+def test_of_a_reply_and_the_same_one_corrected_the_corrected_one_is_learned(names: tuple[str, str, str], look) -> None:
+    rows = [dict(zip(names, (f"Where is shelf {n}?", "No idea.", f"Beside door {n}."), strict=True)) for n in range(4)]
+    assert f"columns: {{user: {names[0]}, assistant: {names[2]}}}" in look(rows)
+    rows[1][names[2]] = None
+    assert "Nothing to paste: the names do not tell" in look(rows, code=1)
 
 
 def test_a_class_is_none_that_says_so(look) -> None:

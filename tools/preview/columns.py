@@ -11,7 +11,7 @@ from stages.collect.transcripts import read_transcript
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
 from tools.preview.orders import may_be_order, names_an_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
-from tools.preview.replies import lacks_replies, reply_keys
+from tools.preview.replies import find_reply, lacks_replies, mended_replies
 from tools.preview.roles import propose_switch, usual_role
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
@@ -23,6 +23,8 @@ MOST_SIDES = 6  # values of a key that may say who writes
 def propose_columns(sample: Sample) -> Proposal | None:
     """A list of messages if there is one, else a row a message, else a row a pair; None if the names tell nothing."""
     known = recognize_layout(sample.keys)
+    if known and known.assistant and not known.rejected and mended_replies(sample.keys, known.assistant):
+        return propose_pairs(sample)
     if known and known.messages is None:
         if (proposal := propose_thumbs(known, sample)) is not None:
             return proposal
@@ -73,7 +75,7 @@ def propose_list(
 
 def propose_answered(name: str, sample: Sample) -> Proposal | None:
     """A list of messages up to the reply, and the column of the reply, if it can be told which that is."""
-    found = find_column("assistant", [key for key in reply_keys(sample) if key != name])
+    found = find_reply(sample, name)
     if not found or not any(sample.cells(found[0])):
         return None
     layout = f"the question, or the talk up to the reply, in {name!r}, and the reply in {found[0]!r}"
@@ -199,7 +201,7 @@ def propose_rows(sample: Sample) -> Proposal | None:
 
 def propose_pairs(sample: Sample) -> Proposal | None:
     user = find_column("user", sample.keys)
-    assistant = find_column("assistant", [key for key in reply_keys(sample) if not user or key != user[0]])
+    assistant = find_reply(sample, user[0] if user else None)
     if not user or not assistant:
         return None
     return with_optional({"user": user[0], "assistant": assistant[0]}, sample, "a row a pair", user[1] and assistant[1])

@@ -7,11 +7,11 @@ from stages.collect.messages import ROLE_NAMES, as_text
 from tools.preview.message_lists import Messages, texts_of
 from tools.preview.roles import usual_role
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
 
 REPLIES = frozenset([
-    "answer", "response", "output", "reply", "completion", "response1", "generation", "generations", "choices", "回答", "答案",
-    "回复", "答复", "輸出", "输出",
+    "answer", "response", "output", "reply", "completion", "response1", "generation", "generations", "choices", "ideal", "target",
+    "targets", "expected", "回答", "答案", "回复", "答复", "輸出", "输出",
 ])  # fmt: skip
 MOST_WORDS = 3  # of a name
 
@@ -38,3 +38,27 @@ def holds_names(cells: Sequence[object]) -> bool:
     """
     texts = [text for cell in cells if (text := as_text(cell))]
     return len(texts) > 1 and 2 * len(set(texts)) <= len(texts) and all(len(text.split()) <= MOST_WORDS for text in texts)
+
+
+def find_reply(sample: Sample, other: str | None) -> tuple[str, bool] | None:
+    """The column of the reply, as `find_column` finds it; of a reply and the same one corrected, the corrected one.
+
+    None too where only some are corrected: no column holds what is to be learned then. `other`: the question's column.
+    """
+    keys = [key for key in reply_keys(sample) if key != other]
+    found = find_column("assistant", keys)
+    if not found:
+        return None
+    mended = mended_replies(keys, found[0])
+    if not mended:
+        return found
+    return (mended[0], False) if len(mended) == 1 and all(map(as_text, sample.cells(mended[0]))) else None
+
+
+def mended_replies(keys: Sequence[str], name: str) -> list[str]:
+    """
+    >>> mended_replies(["answer", "corrected_answer", "best_guess"], "answer"), mended_replies(["answer_good"], "answer_good")
+    (['corrected_answer'], [])
+    """
+    others = [key for key in keys if key != name and has_word(key_of(key), [key_of(name)])]
+    return [key for key in others if has_word(key_of(key), USUAL_NAMES["mended"])]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from stages.collect.lists import reason_to_leave_out
-from stages.collect.marks import is_mark
+from stages.collect.marks import is_mark, read_switch
 from stages.collect.messages import ATTACHED
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
 from tools.console import paragraph
@@ -71,10 +71,8 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
     names = USUAL_NAMES["leave_out"]
     texts = {str(cell).strip().lower() for cell in cells if cell is not None and str(cell).strip()}
     for truth in (True, False):
-        if name in names[truth] and texts == {"true", "false"}:
-            return truth
-        if name in names[truth] and texts == {str(truth).lower()} and None in cells:
-            return truth
+        if name in names[truth] and (wanted := _switched(cells, truth)) is not None:
+            return wanted
     if name in names["any"] and texts - {"false"} and len([cell for cell in cells if not cell]) > 0:
         return ANY_VALUE
     kinds = names["kinds"] if name in names["kind"] else names["splits"] if name in names["split"] else []
@@ -82,6 +80,24 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
     if found and len(texts) > len({cell.lower() for cell in found}):
         return list(found)
     return None
+
+
+def _switched(cells: list[object], truth: bool) -> Scalar | list[Scalar] | None:
+    """The value of cells that are all true or false, or something that says it, or nothing, where only some say `truth`.
+
+    >>> _switched([True, False], True), _switched(["是", "否"], False), _switched([1, 0, None], True), _switched([1, 1], True)
+    (True, ['否'], [1], None)
+    """
+    said = [cell for cell in cells if cell is not None and str(cell).strip()]
+    switches = {read_switch(cell) for cell in said}
+    if None in switches or truth not in switches or (len(switches) == 1 and None not in cells):
+        return None
+    wanted: list[Scalar] = [cell for cell in dict.fromkeys(map(_scalar, said)) if read_switch(cell) is truth]
+    return truth if {str(cell).strip().lower() for cell in wanted} == {str(truth).lower()} else wanted
+
+
+def _scalar(cell: object) -> Scalar:
+    return cell if isinstance(cell, (bool, int, float, str)) else str(cell)
 
 
 def count_unwanted(values: Iterable[Mapping[str, object]], leave_out: LeaveOut) -> Counter[str]:
