@@ -28,11 +28,10 @@ TEMPLATES = (
     Template(re.compile(r"#{2,3}[ \t]*(Human|User|Assistant|System|Instruction|Input|Response):"), ("</s>", "<|endoftext|>")),
 )
 ENDS = tuple(dict.fromkeys(chain.from_iterable(one.ends for one in TEMPLATES)))
-FIRST = re.compile(r"\s*(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>)?\s*")  # may stand before the first turn
-ALPACA = re.compile(r"\s*Below is an instruction that describes a task[^#\n]*\n+(?=###)")
-BEGINS = re.compile(f"{FIRST.pattern}(?:{ALPACA.pattern})?(?:{'|'.join(one.header.pattern for one in TEMPLATES)}|\\[INST\\])")
-LLAMA = re.compile(r"\s*(?:<s>)?\s*\[INST\](.*?)\[/INST\](.*?)(?=(?:<s>)?\s*\[INST\]|\Z)", re.DOTALL)
-LLAMA_SYSTEM = re.compile(r"\s*<<SYS>>(.*?)<</SYS>>", re.DOTALL)
+FIRST = re.compile(r"(?:(?:<s>|<bos>|<\|begin_of_text\|>|<\|endoftext\|>)\s*)?")  # may stand before the first turn
+ALPACA = re.compile(r"(?:Below is an instruction that describes a task[^#\n]*\n+(?=###))?")
+BEGINS = re.compile(f"{FIRST.pattern}{ALPACA.pattern}(?:{'|'.join(one.header.pattern for one in TEMPLATES)}|\\[INST\\])")
+LLAMA_SYSTEM = re.compile(r"<<SYS>>(.*?)<</SYS>>", re.DOTALL)
 
 
 def read_templated(text: str) -> list[tuple[str, str]] | None:
@@ -43,13 +42,14 @@ def read_templated(text: str) -> list[tuple[str, str]] | None:
     >>> read_templated("<s>[INST] <<SYS>>Be kind.<</SYS>> Hi [/INST] Hello. </s>")
     [('system', 'Be kind.'), ('user', 'Hi'), ('assistant', 'Hello.')]
     """
+    text = text.lstrip()
     if not BEGINS.match(text):
         return None
     if "[INST]" in text and (talk := _read_llama(text)):
         return talk
     for template in TEMPLATES:
-        start = ALPACA.match(text) or re.compile(r"\s*").match(text)
-        at = next((one.end() for one in (start, FIRST.match(text)) if one and template.header.match(text, one.end())), None)
+        starts = (match.end() for pattern in (ALPACA, FIRST) if (match := pattern.match(text)))
+        at = next((start for start in starts if template.header.match(text, start)), None)
         if at is not None:
             _, *pieces = template.header.split(text[at:])
             return _turns(pieces[::2], pieces[1::2], template.ends)
@@ -82,13 +82,15 @@ def _turns(names: list[str], texts: list[str], ends: tuple[str, ...]) -> list[tu
 
 
 def _read_llama(text: str) -> list[tuple[str, str]] | None:
+    before, *pieces = text.split("[INST]")
     turns: list[tuple[str, str]] = []
-    at = 0
-    while found := LLAMA.match(text, at):
-        question, reply = found[1], without_end(found[2], ("</s>",))
+    for piece in pieces:
+        question, closed, reply = piece.partition("[/INST]")
+        if not closed:
+            return None
+        question = question.strip()
         if system := LLAMA_SYSTEM.match(question):
             turns.append(("system", system[1].strip()))
-            question = question[system.end() :]
-        turns += [("user", question.strip()), ("assistant", reply)]
-        at = found.end()
-    return turns if turns and not text[at:].strip() else None
+            question = question[system.end() :].strip()
+        turns += [("user", question), ("assistant", without_end(reply.strip().removesuffix("<s>"), ("</s>",)))]
+    return turns if not FIRST.sub("", before.strip(), count=1) else None
