@@ -50,12 +50,18 @@ def marked(**marks: object) -> bytes:
     return lines({"messages": [TALK[0], TALK[1] | marks]})
 
 
+def logged(reply: str, **beside: object) -> dict:
+    choice = {"message": {"role": "assistant", "content": reply}} | beside
+    return {"request": {"messages": TALK[:1]}, "response": {"choices": [choice]}}
+
+
 def timed(*times: str) -> bytes:
     rows = [f'1,{("user", "assistant")[number % 2]},hi {number},"{time}"\n' for number, time in enumerate(times)]
     return "".join(["chat,from,text,at\n", *rows]).encode()
 
 
 JSONL, TABLE = {"format": "jsonl"}, {"format": "csv", "columns": PAIRS}
+LOGGED = {"format": "jsonl", "columns": {"user": "request", "assistant": "response"}}
 TIMED = {"format": "csv", "columns": ROWS | {"order": "at"}}
 GROUPED = b"chat,from,text,who\n1,user,hi,Ann\n1,assistant,hello,Bo\n"
 BRANCHED = [
@@ -151,6 +157,8 @@ CASES = [
          JSONL | {"columns": {"user": "prompt", "assistant": "completion"}}, {}, lines(SPAM | {"school": 1})),
     Case("so that each branch is read as a conversation", "raw.jsonl", BRANCHES,
          JSONL | {"columns": {"conversation": "chat", "role": "role", "content": "content"}}, {"columns": CHAIN}),
+    Case("; take such rows out", "raw.jsonl", lines(logged("a"), logged("b", finish_reason="length")), LOGGED, {},
+         lines(logged("a"))),
     # Marks
     Case("mend it, or set `marks: ", "raw.jsonl", marked(weight=0.5), JSONL, {"marks": {"weight": "ignore"}}),
     Case("since a reply is learned or it is not; mend it", "raw.jsonl", marked(weight=0.5), JSONL, {}, marked(weight=1)),

@@ -8,7 +8,7 @@ from stages.collect.fields import read_fields, with_defaults
 from stages.collect.history import keys_of_messages, read_history
 from stages.collect.items import holds_items, messages_of_items
 from stages.collect.layouts import HISTORY, PARENT, columns_of_row, is_beside, names_in
-from stages.collect.lists import order_texts, prepare_messages, read_list, reason_to_leave_out, sort_list
+from stages.collect.lists import order_texts, prepare_messages, read_list, reason_to_leave_out, sort_list, value_at
 from stages.collect.mapping import SourceMapping
 from stages.collect.marks import is_row_marked_off
 from stages.collect.message_rows import read_single
@@ -37,8 +37,9 @@ from stages.collect.preferences import (
 from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
+from stages.collect.templated import without_end
 from stages.collect.tool_use import refuse_lost_tools
-from stages.collect.transcripts import read_transcript
+from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
@@ -51,16 +52,22 @@ class LeftOut(Exception):
 
 
 class _Plan(NamedTuple):
-    """How rows with the same keys are read. `any_beside`: whether there are known ones besides the columns; most have none."""
+    """How rows with the same keys are read. `any_beside`: whether there are known ones besides the columns; most have none.
+
+    `inner`: names of columns that lead into a row's objects.
+    """
 
     columns: Columns
     keys: MessageKeys
     any_beside: bool
+    inner: tuple[str, ...]
 
 
 def _plan_for(values: dict[str, object], mapping: SourceMapping, plans: dict[tuple[str, ...], _Plan]) -> _Plan:
     columns = columns_of_row(values, mapping.columns, mapping.required)
-    plan = _Plan(columns, mapping.keys(columns), bool(mapping.marks or columns.history) or any(map(is_beside, values)))
+    inner = tuple(name for name, _ in names_in(columns) if "." in name and name not in values)
+    any_beside = bool(mapping.marks or columns.history) or any(map(is_beside, values))
+    plan = _Plan(columns, mapping.keys(columns), any_beside, inner)
     if len(plans) < MOST_PLANS and not any("." in name for name in mapping.required):  # which leads into a row's objects
         plans[tuple(values)] = plan
     return plan
@@ -90,7 +97,9 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     if mapping.leave_out and (reason := reason_to_leave_out(values, mapping.leave_out)):
         raise LeftOut(reason)
     plan = plans.get(tuple(values)) or _plan_for(values, mapping, plans)
-    columns, keys, any_beside = plan.columns, plan.keys, plan.any_beside
+    columns, keys, any_beside, inner = plan
+    if inner:
+        values = {**values, **{name: value_at(values, name) for name in inner}}
     # The answer of a classifier may be its label too, and true or false.
     label_of_reply = columns.label if columns.label != columns.assistant else None
     thumb = read_thumb(values, label_of_reply, columns.desirable) if label_of_reply or columns.desirable else None
@@ -166,6 +175,9 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMappi
         if isinstance(side, list) and mapping.leave_out and (found := keys_of_messages(side)):
             kept, more_left_out = prepare_messages(side, *found, None, mapping.leave_out)
             values, left_out = {**values, name: kept}, left_out + more_left_out
+    talk = read_prompt(prompt) if isinstance(prompt := values[user], str) else None
+    if talk and isinstance(reply := values[assistant], str):
+        values = {**values, assistant: without_end(reply)}
     replies = read_replies(values, assistant, keys)
     taken = [name for name, _ in names_in(columns)]
     stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
@@ -177,10 +189,13 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMappi
     if replies.whole:  # it holds what stands under `user` too
         refuse_lost({user: values[user], str(columns.input): more}, assistant, replies.messages, keys)
         return replies, left_out
-    prompt = read_side(values[user], user, "user", keys)
+    if talk:
+        asked = read_messages(talk, user, keys._replace(role="role", content="content"))
+    else:
+        asked = read_side(values[user], user, "user", keys)
     if more:
-        prompt[-1]["content"] += f"\n\n{more}"
-    return replies._replace(messages=prompt + replies.messages), left_out
+        asked[-1]["content"] += f"\n\n{more}"
+    return replies._replace(messages=asked + replies.messages), left_out
 
 
 def _with_history(messages: list[Message], values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:

@@ -1,5 +1,7 @@
 """Earlier turns that stand in a key of their own, as Alpaca's and ms-swift's `history` has them -> messages."""
 
+from collections.abc import Sequence
+
 from stages.collect.messages import NOTHING, MessageKeys, read_messages
 from stages.collect.pairs import messages_of_pairs
 from stages.collect.transcripts import read_transcript
@@ -35,7 +37,7 @@ def read_history(value: object, name: str, keys: MessageKeys) -> list[Message]:
     )
 
 
-def keys_of_messages(values: list[object]) -> tuple[str, str] | None:
+def keys_of_messages(values: Sequence[object]) -> tuple[str, str] | None:
     """(key of the role, key of the content) of a list of messages in a usual format."""
     dicts = [value for value in values if isinstance(value, dict)]
     fits = [pair for pair in ROLE_AND_CONTENT if dicts and all(pair[0] in value for value in dicts)]

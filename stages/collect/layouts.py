@@ -31,6 +31,8 @@ STANDARD_LAYOUTS = (
     {"user": "message", "assistant": "response", "history": "chat_history"},  # Cohere's
     {"messages": "contents", "role": "role", "content": "parts"},  # Gemini's
     *({"user": "prompt", "assistant": several} for several in ("responses", "completions", "answers")),  # ranked ones
+    {"user": "instruction", "assistant": "completions"},  # UltraFeedback's
+    *({"user": "instruction", "assistant": several} for several in ("generations", "generation")),  # distilabel's
     {"messages": "chat", "role": "role", "content": "content", "system": "system"},  # glaive's
     {"role": "role", "content": "text", "id": "message_id", "parent": "parent_id"},  # OpenAssistant's
 )
@@ -42,7 +44,7 @@ HISTORY = (
     "previous_messages", "历史对话", "对话历史",
 )  # fmt: skip
 STANDARD_FIELDS = {
-    "system": ("system", "systemInstruction", "system_instruction", "preamble"),  # the others are Gemini's and Cohere's
+    "system": ("system", "system_prompt", "system_message", "systemInstruction", "system_instruction", "preamble"),
     "id": ("id",),
     "label": ("label",),
     "language": ("language",),

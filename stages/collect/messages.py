@@ -11,7 +11,7 @@ from stages.collect.contents import Content, holds_results, part_thoughts, read_
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
 from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
-from stages.collect.values import shorten, show
+from stages.collect.values import from_json, shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
 
@@ -43,7 +43,7 @@ SEEN_OR_HEARD = ("image", "img", "picture", "photo", "video", "audio")
 OF_A_FILE = ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files", "_base64", "_b64", "_bytes", "_data")
 ATTACHED = frozenset([
     *(name + ending for name in SEEN_OR_HEARD for ending in OF_A_FILE), "image_id", "img_id", "jpg", "jpeg", "png", "webp", "wav",
-    "mp3", "mp4", "pixel_values", "图片", "图像", "图片路径", "音频", "视频",
+    "mp3", "mp4", "pixel_values", "attachment", "attachments", "附件", "图片", "图像", "图片路径", "音频", "视频",
 ])  # fmt: skip
 OF_A_TEXT = frozenset(["type", "role", "text", "content", "cache_control", "annotations"])  # keys of a part that is a text
 MARKER = re.compile("<(?:image|video|audio)>")
@@ -220,7 +220,7 @@ def refuse_attached(values: Mapping[str, object], meanings: Mapping[str, Meaning
     `meanings`: the source's `marks`; "ignore" says that the replies do without it.
     """
     for key, value in values.items():
-        if key in ATTACHED and value and value == value and meanings.get(key) != "ignore":  # noqa: PLR0124  NaN
+        if key in ATTACHED and value and value == value and from_json(value) not in NOTHING and meanings.get(key) != "ignore":  # noqa: PLR0124  NaN
             raise ReprotuneError(
                 f'{whose} with {key!r}; only text can be read (in the source, `leave_out: {{{key}: "*"}}` leaves such ones out; '
                 f"where no reply needs it, `marks: {{{key}: ignore}}`)"

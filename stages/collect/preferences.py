@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from stages.collect.envelopes import open_envelope
 from stages.collect.history import keys_of_messages
 from stages.collect.items import holds_items, messages_of_items
 from stages.collect.messages import NOTHING, MessageKeys, as_text, read_message, read_messages
@@ -28,8 +29,7 @@ class Replies(NamedTuple):
 def read_side(value: object, name: str, role: Role, keys: MessageKeys) -> list[Message]:
     """One side of a pair: a text, one message, a list of messages, or OpenAI's object with a list of them."""
     value = _as_messages(value)
-    if isinstance(value, dict) and isinstance(value.get("messages"), list):
-        value = value["messages"]
+    value = found if (found := open_envelope(value)) is not None else value
     if isinstance(value, dict) and keys_of_messages([value]):
         value = [value]
     if isinstance(value, list) and holds_items(value):
@@ -44,8 +44,10 @@ def read_side(value: object, name: str, role: Role, keys: MessageKeys) -> list[M
 
 
 def _as_messages(value: object) -> object:
-    """A text that is a list of messages, or one, as JSON; any other as it is: a reply may be JSON."""
+    """A text that is a list of messages, or one, as JSON, or what an API logs; any other as it is: a reply may be JSON."""
     parsed = from_json(value)
+    if isinstance(parsed, dict) and any(isinstance(parsed.get(key), list) for key in ("messages", "choices")):
+        return parsed
     several = parsed if isinstance(parsed, list) else [parsed]
     fits = keys_of_messages(several)
     return parsed if fits and all(isinstance(one, dict) and set(fits) <= one.keys() for one in several) else value
@@ -54,10 +56,14 @@ def _as_messages(value: object) -> object:
 def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> Replies:
     """The reply under a key; of several that are ranked or scored the best one, the others rejected."""
     value = from_json(values[name]) if isinstance(values[name], str) and _has_order(values) else values[name]
+    if isinstance(value, list) and (reply := open_envelope(value)) is not None:
+        return Replies(read_side(reply, name, "assistant", keys), [])
     if not isinstance(value, list) or keys_of_messages(value) or holds_items(value):
         messages = read_side(values[name], name, "assistant", keys)
         return Replies(messages, [], _is_whole(messages))
     texts, order = _ranked(value, values)
+    if len(texts) == 1:
+        order = [0.0]
     if order is None:
         raise ReprotuneError(f"{name} is {show(value)}; expected text, messages, or replies with their ranks or scores")
     best = sorted(range(len(order)), key=order.__getitem__)

@@ -1,8 +1,9 @@
-"""A talk that is written down as one text, `Human: ... Assistant: ...`, as Anthropic's HH and glaive's have it -> messages."""
+"""A talk that is written down as one text, `Human: ... Assistant: ...`, or by a chat template -> messages."""
 
 import json
 import re
 
+from stages.collect.templated import read_templated
 from stages.collect.tool_use import calls_in_text, read_tools
 from stages.lib.records.conversation import Tool
 
@@ -20,13 +21,30 @@ def read_transcript(text: str) -> list[dict[str, object]] | None:
     >>> read_transcript("\\n\\nHuman: Hi\\n\\nAssistant: Hello.")
     [{'role': 'user', 'content': 'Hi'}, {'role': 'assistant', 'content': 'Hello.'}]
     """
+    talk = _read_spoken(text) or read_templated(text)
+    if not talk or len({role for role, _ in talk} & {"user", "assistant"}) < 2:
+        return None
+    return [_message(role, said.removesuffix("<|endoftext|>").strip()) for role, said in talk]
+
+
+def read_prompt(text: str) -> list[dict[str, object]] | None:
+    """The messages of a talk that is written down up to the assistant's turn, where its reply begins; None if it is none.
+
+    >>> read_prompt("Human: Hi\nAssistant: Hello.\nHuman: Open?\nAssistant:")[-1]
+    {'role': 'user', 'content': 'Open?'}
+    >>> read_prompt("Human: Hi\nAssistant: Hello."), read_prompt("Assistant:")
+    (None, None)
+    """
+    talk = read_transcript(text)
+    is_open = talk and talk[-1] == {"role": "assistant", "content": ""} and talk[-2]["role"] in ("user", "tool")
+    return talk[:-1] if talk and is_open else None
+
+
+def _read_spoken(text: str) -> list[tuple[str, str]] | None:
     if not BEGINS.match(text):
         return None
     _, *pieces = SPEAKER.split(text)
-    talk = [(SPEAKERS[speaker], said.strip()) for speaker, said in zip(pieces[::2], pieces[1::2], strict=True)]
-    if len({role for role, _ in talk} & {"user", "assistant"}) < 2:
-        return None
-    return [_message(role, said.removesuffix("<|endoftext|>").strip()) for role, said in talk]
+    return [(SPEAKERS[speaker], said.strip()) for speaker, said in zip(pieces[::2], pieces[1::2], strict=True)]
 
 
 def _message(role: str, said: str) -> dict[str, object]:

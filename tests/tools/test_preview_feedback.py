@@ -54,6 +54,62 @@ def test_a_label_of_0_and_1_beside_a_prompt_and_its_completion_says_whether_peop
     assert "columns: {user: prompt, assistant: completion, desirable: label}" in look(rows)
 
 
+UNWANTED = {
+    "status": (["approved", "rejected", "approved", "approved"], "[rejected]"),
+    "审核状态": (["通过", "驳回", "通过", "通过"], "[驳回]"),
+    "split": (["train", "test", "validation", "train"], "[test, validation]"),
+    "exclude": ([False, True, False, False], "true"),
+    "rejected": ([False, True, False, False], "true"),
+    "is_deleted": ([None, True, None, None], "true"),
+    "approved": ([True, False, True, True], "false"),
+    "是否有效": (["是", "否", "是", "是"], "[否]"),
+    "is_correct": ([1, 0, 1, 1], "[0]"),
+    "skip": ([0, 1, 0, None], "[1]"),
+    "is_safe": ([True, False, True, True], "false"),
+}
+
+
+@pytest.mark.parametrize("key", UNWANTED)
+@pytest.mark.parametrize("in_lists", [False, True])
+def test_rows_that_say_they_are_not_to_be_learned_are_proposed_to_be_left_out(key: str, in_lists: bool, look) -> None:
+    values, wanted = UNWANTED[key]
+    rows = pairs(**{key: values})
+    if in_lists:
+        sides = [("user", "question"), ("assistant", "answer")]
+        rows = [{"messages": [{"role": role, "content": row[name]} for role, name in sides], key: row[key]} for row in rows]
+    said = look(rows)
+    assert f"leave_out: {{{key}: {wanted}}}" in said.replace(f"leave_out: {key}: {wanted}", f"leave_out: {{{key}: {wanted}}}")
+    left = 1 + wanted.count(",")
+    assert f"reads as {4 - left} conversations of {8 - 2 * left} messages" in said
+    assert f"left out {key} is " in said
+
+
+@pytest.mark.parametrize("values", [["approved"] * 4, ["rejected"] * 4])
+def test_where_all_rows_say_the_same_none_is_proposed_to_be_left_out(values: list, look) -> None:
+    assert "leave_out" not in look(pairs(status=values))
+
+
+@pytest.mark.parametrize("names", [("question", "answer", "corrected_answer"), ("instruction", "output", "edited_output")])
+def test_of_a_reply_and_the_same_one_corrected_the_corrected_one_is_learned(names: tuple[str, str, str], look) -> None:
+    rows = [dict(zip(names, (f"Where is shelf {n}?", "No idea.", f"Beside door {n}."), strict=True)) for n in range(4)]
+    assert f"columns: {{user: {names[0]}, assistant: {names[2]}}}" in look(rows)
+    rows[1][names[2]] = None
+    assert "Nothing to paste: the names do not tell" in look(rows, code=1)
+
+
+def test_a_class_is_none_that_says_so(look) -> None:
+    rows = [{"text": f"Is shelf {number} free?", "intent": ["spam", "question"][number % 2]} for number in range(4)]
+    assert "leave_out" not in look(rows, "--columns", "user=text", "assistant=intent", "label=intent")
+    renamed = [{"text": row["text"], "status": row["intent"]} for row in rows]
+    assert "leave_out" not in look(renamed, "--columns", "user=text", "assistant=status", "label=status")
+
+
+def test_a_quality_of_good_and_bad_is_a_thumb_and_other_words_are_said(look) -> None:
+    assert "marks: {quality: train}" in look(pairs(quality=["good", "bad", "good", "good"]))
+    assert "--leave-out quality=VALUE" in look(pairs(quality=["high", "low", "high", "high"]))
+    assert "--leave-out quality=bad" in look(pairs(quality=["fine", "bad", "fine", "fine"]))
+
+
 def test_who_says_nothing_is_proposed_to_be_left_out(look) -> None:
     talk = [("customer", "Open?"), ("event", "Kim joined"), ("agent", "Till six."), ("system", "Chat ended")]
     rows = [{"conversation": n, "role": role, "text": f"{text} {n}"} for n in range(3) for role, text in talk]

@@ -559,9 +559,12 @@ def test_which_of_several_talks_is_to_be_learned_is_asked(row: dict, look) -> No
         else value
         for key, value in row.items()
     }
-    said, _, code = look(write_rows("talks.jsonl", [talks]))
+    said, error, code = look(write_rows("talks.jsonl", [talks]))
     assert code == 1
-    assert "Which column holds what can't be told from the names." in said
+    asked = (
+        "hold two replies to one question" if "conversation_a" in row else "Which column holds what can't be told from the names."
+    )
+    assert asked in said + error
 
 
 REPLY = [{"role": "user", "content": "Is the tea hot?"}, {"role": "assistant", "content": "Very."}]
@@ -727,6 +730,8 @@ RUN_ELSEWHERE = {  # words -> where they are followed, by other words of that fi
     "leaves such ones out; where": ("tools/test_preview_feedback.py", '"--leave-out", "image_path=*"'),
     "where it is no one's": ("tools/test_preview_feedback.py", '"--leave-out", "role=wizard"'),
     "map `messages: {}`, and `rejected`": ("cases/record.jsonl", "a chosen conversation, mapped as one"),
+    "without its notes": ("tools/test_preview_known_exports.py", "test_the_layout_is_named_with_what_to_write_which_is_read"),
+    "Export as JSON-MIN": ("tools/test_preview_known_exports.py", "test_the_layout_is_named_with_what_to_write_which_is_read"),
     "behind `python -m stages.collect`": ("tools/test_collect_remedies.py", "name one of other behind"),
 }
 OF_A_HUB_OR_AN_INDEX = [

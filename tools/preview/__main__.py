@@ -36,12 +36,13 @@ from tools.preview.examples import settings_needed, tell_first
 from tools.preview.feedback import tell_feedback
 from tools.preview.given import find_given, tell_kind_of_all
 from tools.preview.guesses import Stated, guess_rest
+from tools.preview.known_exports import refuse_known
 from tools.preview.nothing_to_paste import tell_all_dropped, tell_nothing_read, tell_unmapped
 from tools.preview.proposal import Proposal
 from tools.preview.roles import check_stated, tell_events
 from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
-from tools.preview.unwanted import LeaveOut, count_unwanted, messages_of, tell_unwanted
+from tools.preview.unwanted import LeaveOut, count_unwanted, messages_and_rows, tell_unwanted
 
 MAY_SERVE_TWICE = {"label", "language", "group"}  # beside what the column is mapped to besides: a class is an answer too
 
@@ -140,6 +141,8 @@ def preview(options: argparse.Namespace) -> int:
     entry = make_entry(kind, target, given.pattern)
     sample, proposal = read_and_map(check_entry(entry | {"path": str(path), "outside": True}), stated_columns)
     refuse_trees(path, sample)
+    if not stated_columns:
+        refuse_known(path, sample, proposal is not None)
     print_all(tell_file(given, kind, sample))
     if proposal is None:
         print_all(tell_unmapped(path, sample))
@@ -147,7 +150,7 @@ def preview(options: argparse.Namespace) -> int:
     guesses = guess_rest(sample, proposal.mapping, proposal.begins, stated)
     print_all(tell_columns(sample, proposal, guesses.leave_out, guesses.marks))
     print_all(tell_feedback(guesses.feedback, stated.marks, guesses.leave_out))
-    unwanted = count_unwanted(messages_of(sample, proposal.mapping), guesses.leave_out)
+    unwanted = count_unwanted(messages_and_rows(sample, proposal.mapping, guesses.leave_out), guesses.leave_out)
     print_all(tell_unwanted(unwanted, bool(stated.leave_out)))
     if proposal.mapping.conversation:
         sample = without_last_conversation(sample, proposal.mapping.conversation)

@@ -9,6 +9,7 @@ from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_te
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
 from stages.collect.tool_use import read_tools
+from stages.collect.transcripts import read_prompt
 from stages.lib.core.errors import ReprotuneError
 from tools.console import paragraph
 from tools.preview.message_lists import lists_of_messages
@@ -66,6 +67,9 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
         cells = [cell for cell in sample.cells(str(tools)) if cell not in (None, "", [], {})]
         if cells and not any(map(reads_as_tools, cells)):
             yield f"{tools} describes nothing that the assistant could call, so that it is not used: {shorten_cell(cells[0])!r}"
+    asked = sample.cells(columns.user) if columns.user else []
+    if 2 * sum(bool(read_prompt(cell)) for cell in asked if isinstance(cell, str)) > len(sample.rows):
+        yield f"{columns.user} holds talks up to the reply, written down as one text each: read as their messages"
     for field, name in read.items():
         cells = sample.cells(name)
         if field == "label" and columns.label != columns.assistant:

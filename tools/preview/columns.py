@@ -1,10 +1,9 @@
 """Which column likely holds what: a proposal from the columns' names and cells."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stages.collect.layouts import recognize_layout
-from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
@@ -12,29 +11,30 @@ from stages.collect.transcripts import read_transcript
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
 from tools.preview.orders import may_be_order, names_an_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
-from tools.preview.roles import usual_role
+from tools.preview.replies import find_reply, lacks_replies, mended_replies
+from tools.preview.roles import propose_switch, usual_role
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
 
 LONGEST_CLASS = 60  # characters
-REPLIES = frozenset(
-    ["answer", "response", "output", "reply", "completion", "response1", "回答", "答案", "回复", "答复", "輸出", "输出"]
-)
 MOST_SIDES = 6  # values of a key that may say who writes
 
 
 def propose_columns(sample: Sample) -> Proposal | None:
     """A list of messages if there is one, else a row a message, else a row a pair; None if the names tell nothing."""
     known = recognize_layout(sample.keys)
+    if known and known.assistant and not known.rejected and mended_replies(sample.keys, known.assistant):
+        return propose_pairs(sample)
     if known and known.messages is None:
         if (proposal := propose_thumbs(known, sample)) is not None:
             return proposal
         what = "a pair" if known.user else "a message that names the one before it"
         return without_repeated_ids(Proposal(None, known, f"a row {what}, in a standard format that needs no mapping"), sample)
-    if known and holds_talks(sample, known):
+    if known and holds_talks(sample, str(known.messages)):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    found = propose_lists_of_pairs(sample) or propose_messages(sample, known) or propose_texts(sample)
+    pairs = propose_lists_of_pairs(sample)
+    found = pairs or propose_messages(sample, known) or propose_talks(sample) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
 
 
@@ -56,36 +56,33 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
         if 2 * len(lists) <= len(sample.rows):
             continue
         inner = keys_of(lists)
-        content = find_column("content", inner)
-        if not content:
-            continue
-        role = find_role_key(lists, inner, content[0])
-        order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
-        if role and lacks_replies(name, lists, role[0], sample):
-            return propose_answered(name, sample)
-        if role and (known is None or name != known.messages) and holds_other_talks(name, role[0], content[0], sample):
-            return None
-        if not role:
-            return without_roles({"messages": name, "content": content[0]} | order, sample)
-        if not order and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
-            how = "a list of messages in each row, a standard format that needs no mapping"
-            return without_repeated_ids(Proposal(None, known, how), sample)
-        columns = {"messages": name, "role": role[0], "content": content[0]} | order
-        return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
+        if content := find_column("content", inner):
+            return propose_list(name, lists, inner, content, known, sample)
     return None
 
 
-def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sample) -> bool:
-    """Whether lists hold no reply, and another column may."""
-    names = {str(value_at(message, role)).strip() for messages in lists for message in messages} - {"None"}
-    roles = {ROLE_NAMES.get(one) or usual_role(one) for one in names}
-    left = [key_of(key) for key in sample.keys if key != name]
-    return "user" in roles and roles <= {"user", "system"} and any(has_word(key, REPLIES) for key in left)
+def propose_list(
+    name: str, lists: Sequence[Messages], inner: Sequence[str], content: tuple[str, bool], known: Columns | None, sample: Sample
+) -> Proposal | None:
+    """`name`: of the column that holds the lists; `inner`: their messages' keys, `content` one of them."""
+    role = find_role_key(lists, inner, content[0])
+    order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
+    if not role:
+        return without_roles({"messages": name, "content": content[0]} | order, sample)
+    if lacks_replies(name, lists, role[0], sample):
+        return propose_answered(name, sample)
+    if (known is None or name != known.messages) and holds_other_talks(name, role[0], content[0], sample):
+        return None
+    if not order and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
+        how = "a list of messages in each row, a standard format that needs no mapping"
+        return without_repeated_ids(Proposal(None, known, how), sample)
+    columns = {"messages": name, "role": role[0], "content": content[0]} | order
+    return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
 
 
 def propose_answered(name: str, sample: Sample) -> Proposal | None:
     """A list of messages up to the reply, and the column of the reply, if it can be told which that is."""
-    found = find_column("assistant", [key for key in sample.keys if key != name])
+    found = find_reply(sample, name)
     if not found or not any(sample.cells(found[0])):
         return None
     layout = f"the question, or the talk up to the reply, in {name!r}, and the reply in {found[0]!r}"
@@ -101,17 +98,45 @@ def holds_other_talks(name: str, role: str, content: str, sample: Sample) -> boo
     return False
 
 
-def holds_talks(sample: Sample, known: Columns) -> bool:
-    texts = [value for value in sample.cells(str(known.messages)) if isinstance(value, str)]
-    return 2 * sum(map(bool, map(read_transcript, texts))) > len(sample.rows)
+def holds_talks(sample: Sample, name: str) -> bool:
+    """Whether most cells of a column are whole talks, the last reply in them."""
+    talks = [read_transcript(value) for value in sample.cells(name) if isinstance(value, str)]
+    whole = [talk for talk in talks if talk and (talk[-1].get("content") or talk[-1].get("tool_calls"))]
+    return 2 * len(whole) > len(sample.rows)
+
+
+def propose_talks(sample: Sample) -> Proposal | None:
+    """A column with a talk in each row that is written down as one text; not the earlier turns beside a pair."""
+    usual = (*USUAL_NAMES["text"], *USUAL_NAMES["messages"])
+    for name in sample.keys:
+        if holds_talks(sample, name) and (key_of(name) in usual or propose_pairs(sample) is None):
+            how = f"a talk in each row, written down as one text, in {name!r}"
+            return with_optional({"messages": name}, sample, how, key_of(name) in usual)
+    return None
 
 
 def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str) -> tuple[str, bool] | None:
     """Where messages say who writes; in an object the key of the name in it."""
     found = find_column("role", [key for key in inner if key != content])
+    cells = {key: [message.get(key) for messages in lists for message in messages] for key in inner if key != content}
+    if switch := find_switch(found, cells):
+        return switch
     if not found:
         return next(((key, False) for key in inner if key != content and names_sides(lists, key)), None)
     return inside_objects(found, [message.get(found[0]) for messages in lists for message in messages])
+
+
+def find_switch(role: tuple[str, bool] | None, cells: Mapping[str, Sequence[object]]) -> tuple[str, bool] | None:
+    """A key that is true or false and says by its name whose words those are, where `role`, the key so far, has no usual names.
+
+    >>> find_switch(("sender", True), {"sender": ["Ann", "Bo"], "incoming": [True, False]})
+    ('incoming', False)
+    >>> find_switch(("sender", True), {"sender": ["agent", "customer"], "incoming": [False, True]})
+    """
+    names = {key: Counter(plain_text(cell).strip() for cell in found if cell is not None) for key, found in cells.items()}
+    if role and names.get(role[0]) and all(name in ROLE_NAMES or usual_role(name) for name in names[role[0]]):
+        return None
+    return next(((key, False) for key, found in names.items() if len(found) > 1 and propose_switch(found, key)), None)
 
 
 def inside_objects(role: tuple[str, bool], cells: Sequence[object]) -> tuple[str, bool] | None:
@@ -166,6 +191,8 @@ def propose_rows(sample: Sample) -> Proposal | None:
     """A row a message, unless each row is a conversation of its own with a question in it."""
     fields = ("conversation", "role", "content")
     found = {field: column for field in fields if (column := find_column(field, sample.keys))}
+    if switch := find_switch(found.get("role"), {key: sample.cells(key) for key in sample.keys}):
+        found["role"] = switch
     if len(set(found.values())) < len(fields):
         return None
     role = inside_objects(found["role"], sample.cells(found["role"][0]))
@@ -181,7 +208,7 @@ def propose_rows(sample: Sample) -> Proposal | None:
 
 def propose_pairs(sample: Sample) -> Proposal | None:
     user = find_column("user", sample.keys)
-    assistant = find_column("assistant", [key for key in sample.keys if not user or key != user[0]])
+    assistant = find_reply(sample, user[0] if user else None)
     if not user or not assistant:
         return None
     return with_optional({"user": user[0], "assistant": assistant[0]}, sample, "a row a pair", user[1] and assistant[1])

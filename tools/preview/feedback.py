@@ -1,7 +1,7 @@
 """What people thought of replies, in a key of rows or messages: thumbs, which can say what is to be learned, and grades."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from stages.collect.marks import KNOWN, read_thumb_word
 from stages.collect.rows import plain_text
@@ -51,6 +51,17 @@ def is_thumb(values: Counter[str]) -> bool:
     return None not in thumbs and False in thumbs
 
 
+def worst_of(values: Iterable[str]) -> str:
+    """The lowest grade, or a word that people dislike by; a stand-in where no such one is there.
+
+    >>> worst_of(["5", "1", "-"]), worst_of(["fine", "bad", "good"]), worst_of(["high", "low"])
+    ('1', 'bad', 'VALUE')
+    """
+    grades = sorted((int(value), value) for value in values if value.removeprefix("-").isdecimal())
+    words = [value for value in values if read_thumb_word(value) is False]
+    return next((value for value in (*(value for _, value in grades[:1]), *words)), "VALUE")
+
+
 def tell_feedback(feedback: dict[str, Counter[str]], stated: dict[str, str], leave_out: Collection[str]) -> Iterator[str]:
     """`stated`: what --marks says."""
     for key, values in feedback.items():
@@ -63,8 +74,5 @@ def tell_feedback(feedback: dict[str, Counter[str]], stated: dict[str, str], lea
                 "`marks` away to learn from all",
             )
         elif 1 < len(values) <= MOST_VALUES:
-            worst = min(
-                values, key=lambda value: (not value.lstrip("-").isdigit(), int(value) if value.lstrip("-").isdigit() else 0)
-            )
-            note = f"{key} holds {counted(values)}, and all are learned alike; to leave some out: --leave-out {key}={worst}"
-            yield from paragraph("", note)
+            note = f"{key} holds {counted(values)}, and all are learned alike; to leave some out: --leave-out {key}="
+            yield from paragraph("", note + worst_of(values))

@@ -6,9 +6,17 @@ from typing import NamedTuple
 from stages.collect.sources import Columns
 from stages.lib.records.conversation import Role
 from tools.preview.feedback import find_feedback, propose_marks
-from tools.preview.roles import RoleProposal, event_names, propose_for_many, propose_roles, role_names, speakers_of
+from tools.preview.roles import (
+    RoleProposal,
+    event_names,
+    propose_for_many,
+    propose_roles,
+    propose_switch,
+    role_names,
+    speakers_of,
+)
 from tools.preview.sample import Sample, without_last_conversation
-from tools.preview.unwanted import LeaveOut, messages_of, propose_unwanted, without_unwanted
+from tools.preview.unwanted import LeaveOut, propose_all, without_unwanted
 
 
 class Stated(NamedTuple):
@@ -41,7 +49,7 @@ def guess_rest(sample: Sample, mapping: Columns, begins: Role | None, stated: St
     """`begins`: as proposed with the columns."""
     feedback = find_feedback(sample, mapping)
     marks, begins = stated.marks or propose_marks(feedback), stated.begins or begins
-    leave_out = stated.leave_out or propose_unwanted(messages_of(sample, mapping), mapping.role)
+    leave_out = stated.leave_out or propose_all(sample, mapping)
     if mapping.conversation:
         sample = without_last_conversation(sample, mapping.conversation)
     while True:
@@ -50,7 +58,8 @@ def guess_rest(sample: Sample, mapping: Columns, begins: Role | None, stated: St
         if not begins:
             names, openers = role_names(said, mapping)
         speakers = speakers_of(said, mapping)
-        proposal = propose_for_many(propose_roles(names, openers), speakers)
+        switch = propose_switch(names, mapping.role or "")
+        proposal = switch or propose_for_many(propose_roles(names, openers), speakers)
         guesses = Guesses(stated, begins, leave_out, marks, feedback, names, speakers, proposal)
         events = [] if stated.leave_out or not mapping.role else event_names(speakers, proposal.roles)
         if not events:

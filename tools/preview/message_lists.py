@@ -51,6 +51,7 @@ def lists_of_messages(sample: Sample, columns: Columns) -> list[Messages]:
         names = [name for name in (columns.history, columns.user, columns.assistant) if name]
         values = [row.values.get(name) for row in sample.rows for name in names]
         found = [list_of_messages(value) for value in values if isinstance(value, list)]
+        found = [messages for messages in found if messages and (keys_of_messages(messages) or holds_items(messages))]
     return [messages_of_items(messages) if holds_items(messages) else messages for messages in found if messages]
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from stages.collect.messages import as_text, field_text, show
@@ -11,7 +12,9 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 from tools.preview.orders import cells_of_conversations, orders
 from tools.preview.sample import Sample
-from tools.preview.usual_names import find_column
+from tools.preview.usual_names import find_column, key_of
+
+INPUT_BESIDE = {"instruction": "input", "指令": "输入"}
 
 
 class Proposal(NamedTuple):
@@ -55,6 +58,8 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
         if field in columns:
             continue
         found = find_column(field, left, only_exact=True)
+        if field == "input" and not found:
+            found = find_sibling(columns["user"], left)
         if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):
             found = next(((name, True) for name in left if orders(sample, columns, name)), None)
         if field == "id" and found and (fault := repeats(sample, found[0])):
@@ -65,6 +70,17 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
             else:
                 columns[field] = found[0]
     return Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
+
+
+def find_sibling(user: str, names: Sequence[str]) -> tuple[str, bool] | None:
+    """The column of what belongs to an instruction, where both names have the same word besides.
+
+    >>> find_sibling("instruction_zh", ["input_en", "input_zh"]), find_sibling("question", ["input"])
+    (('input_zh', False), None)
+    """
+    key = key_of(user)
+    wanted = {key.replace(word, other) for word, other in INPUT_BESIDE.items() if word in key}
+    return next(((name, False) for name in names if key_of(name) in wanted), None)
 
 
 def find_fault(field: str, conversations: list[list[str]]) -> str | None:
@@ -100,4 +116,6 @@ def cells_fit(field: str, values: list[object]) -> bool:
         return bool(texts) and all(re.fullmatch(r"[a-z]{2,3}(-[A-Za-z]+)?", text) for text in texts)
     if field == "order":
         return len(texts) == len(values) and is_order(texts)
+    if field == "rejected":  # a reply; true and false say something of the row's
+        return any(text.lower() not in ("true", "false", "0", "1") for text in texts)
     return bool(texts)

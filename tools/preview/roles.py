@@ -121,6 +121,23 @@ def propose_roles(names: Counter[str], openers: Counter[str]) -> RoleProposal:
     return RoleProposal(roles, left, "a proposal from these names")
 
 
+def propose_switch(names: Counter[str], key: str) -> RoleProposal | None:
+    """Where a key is true or false, and its name says whose words those are for which it is true.
+
+    >>> propose_switch(Counter(["false", "true"]), "incoming").roles, propose_switch(Counter("01"), "IsSender").roles
+    ({'false': 'assistant', 'true': 'user'}, {'0': 'user', '1': 'assistant'})
+    >>> propose_switch(Counter(["false", "true"]), "label"), propose_switch(Counter(["in", "out"]), "incoming")
+    (None, None)
+    """
+    side = "assistant" if key_of(key.rpartition(".")[2]) in USUAL_NAMES["true_of_own"] else usual_role(key.rpartition(".")[2])
+    other = {"user": "assistant", "assistant": "user"}.get(str(side))
+    for true, false in (("true", "false"), ("True", "False"), ("1", "0")):
+        if other and side and names and names.keys() <= {true, false}:
+            roles = {name: side if name == true else other for name in names}
+            return RoleProposal(roles, [], f"a proposal from the key's name, {key}")
+    return None
+
+
 def propose_for_many(proposal: RoleProposal, speakers: list[list[str]]) -> RoleProposal:
     """Where one of the names that are left speaks in most conversations, and the others in few: that one, and all others.
 
@@ -141,12 +158,12 @@ def propose_for_many(proposal: RoleProposal, speakers: list[list[str]]) -> RoleP
 def usual_role(name: str) -> str | None:
     """The role that a name, or a word in it, usually means.
 
-    >>> usual_role("Support Agent"), usual_role("客服小王"), usual_role("Ms Lee")
-    ('assistant', 'assistant', None)
+    >>> usual_role("Support Agent"), usual_role("客服小王"), usual_role("Ms Lee"), usual_role("A"), usual_role("wxid_a")
+    ('assistant', 'assistant', None, 'assistant', None)
     """
     key = key_of(name)
     for role, usual in USUAL_NAMES["roles"].items():
         parts = {word for word in usual if not word.isascii() and len(word) > 1 and word in key}
-        if key in usual or parts or set(key.split("_")) & set(usual):
+        if key in usual or parts or {word for word in key.split("_") if len(word) > 1} & set(usual):
             return role
     return None

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from stages.collect.lists import reason_to_leave_out
+from stages.collect.marks import is_mark, read_switch
 from stages.collect.messages import ATTACHED
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
 from tools.console import paragraph
@@ -15,11 +16,27 @@ from tools.preview.wording import counted
 LeaveOut = dict[str, Scalar | list[Scalar]]
 
 
-def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None) -> LeaveOut:
-    """By keys whose names say it: true or false, a time of deletion, or a kind of message. `role`: the key of who writes."""
+def propose_all(sample: Sample, mapping: Columns) -> LeaveOut:
+    """Of messages, and of rows where messages stand in lists in them."""
+    lists, rows = messages_in_lists(sample, mapping), [row.values for row in sample.rows]
+    if mapping.content and not mapping.messages:
+        return propose_unwanted(rows, mapping.role, are_messages=True)
+    fields = (mapping.assistant, mapping.label, mapping.rejected)  # what rows are for: a class may be called spam
+    of_rows = [{key: value for key, value in row.items() if key not in fields} for row in rows]
+    return propose_unwanted(of_rows, None, are_messages=False) | propose_unwanted(lists, mapping.role, are_messages=True)
+
+
+def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None, are_messages: bool) -> LeaveOut:
+    """By keys whose names say it: true or false, a time of deletion, or a kind of message. `role`: the key of who writes.
+
+    `are_messages`: of which a key may be a mark of what to learn, and is read as that; and of which none with a picture can go,
+    since the reply to it would seem to be one to what stands before.
+    """
     rows = list(values)
     leave_out: LeaveOut = {}
     for key in dict.fromkeys(key for row in rows for key in row):
+        if are_messages and is_mark(key):
+            continue
         cells = [row.get(key) for row in rows]
         if key == role:
             if events := event_roles(cells):
@@ -27,7 +44,7 @@ def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None) -
             continue
         if (wanted := unwanted_in(key_of(key), cells)) is not None:
             leave_out[key] = wanted
-        elif key in ATTACHED and 0 < 3 * sum(map(bool, cells)) <= len(cells):  # a few pictures among texts
+        elif not are_messages and key in ATTACHED and 0 < 3 * sum(map(bool, cells)) <= len(cells):  # a few pictures among texts
             leave_out[key] = ANY_VALUE
     return leave_out
 
@@ -48,22 +65,39 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
 
     >>> unwanted_in("public", [True, False]), unwanted_in("deleted_at", [None, "2024-03-01"]), unwanted_in("type", ["note", "x"])
     (False, '*', ['note'])
-    >>> unwanted_in("public", [False, False]), unwanted_in("type", ["message"])
-    (None, None)
+    >>> unwanted_in("public", [False, False]), unwanted_in("type", ["message"]), unwanted_in("split", ["train", "test"])
+    (None, None, ['test'])
     """
     names = USUAL_NAMES["leave_out"]
     texts = {str(cell).strip().lower() for cell in cells if cell is not None and str(cell).strip()}
     for truth in (True, False):
-        if name in names[truth] and texts == {"true", "false"}:
-            return truth
-        if name in names[truth] and texts == {str(truth).lower()} and None in cells:
-            return truth
+        if name in names[truth] and (wanted := _switched(cells, truth)) is not None:
+            return wanted
     if name in names["any"] and texts - {"false"} and len([cell for cell in cells if not cell]) > 0:
         return ANY_VALUE
-    found = [cell for cell in dict.fromkeys(cell for cell in cells if isinstance(cell, str)) if key_of(cell) in names["kinds"]]
-    if name in names["kind"] and found and len(texts) > len({cell.lower() for cell in found}):
+    kinds = names["kinds"] if name in names["kind"] else names["splits"] if name in names["split"] else []
+    found = [cell for cell in dict.fromkeys(cell for cell in cells if isinstance(cell, str)) if key_of(cell) in kinds]
+    if found and len(texts) > len({cell.lower() for cell in found}):
         return list(found)
     return None
+
+
+def _switched(cells: list[object], truth: bool) -> Scalar | list[Scalar] | None:
+    """The value of cells that are all true or false, or something that says it, or nothing, where only some say `truth`.
+
+    >>> _switched([True, False], True), _switched(["是", "否"], False), _switched([1, 0, None], True), _switched([1, 1], True)
+    (True, ['否'], [1], None)
+    """
+    said = [cell for cell in cells if cell is not None and str(cell).strip()]
+    switches = {read_switch(cell) for cell in said}
+    if None in switches or truth not in switches or (len(switches) == 1 and None not in cells):
+        return None
+    wanted: list[Scalar] = [cell for cell in dict.fromkeys(map(_scalar, said)) if read_switch(cell) is truth]
+    return truth if {str(cell).strip().lower() for cell in wanted} == {str(truth).lower()} else wanted
+
+
+def _scalar(cell: object) -> Scalar:
+    return cell if isinstance(cell, (bool, int, float, str)) else str(cell)
 
 
 def count_unwanted(values: Iterable[Mapping[str, object]], leave_out: LeaveOut) -> Counter[str]:
@@ -76,10 +110,15 @@ def count_unwanted(values: Iterable[Mapping[str, object]], leave_out: LeaveOut) 
     return counts
 
 
-def messages_of(sample: Sample, mapping: Columns) -> list[Mapping[str, object]]:
-    """The messages of lists, the rows where each is a message, and, of a row a pair, the pairs."""
+def messages_in_lists(sample: Sample, mapping: Columns) -> list[dict[str, object]]:
     lists = [] if mapping.conversation else lists_of_messages(sample, mapping)
-    return [message for messages in lists for message in messages] or [row.values for row in sample.rows]
+    return [message for messages in lists for message in messages]
+
+
+def messages_and_rows(sample: Sample, mapping: Columns, leave_out: LeaveOut) -> list[Mapping[str, object]]:
+    """What can be left out: the rows, and the messages in lists of those that stay."""
+    stay = sample._replace(rows=[row for row in sample.rows if not reason_to_leave_out(row.values, leave_out)])
+    return [*(row.values for row in sample.rows), *messages_in_lists(stay, mapping)]
 
 
 def without_unwanted(sample: Sample, mapping: Columns, leave_out: LeaveOut) -> Sample:

@@ -34,6 +34,8 @@ def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tu
         return None
     no_text = {"user", "assistant", "content"} & {field} and {*USUAL_NAMES["no_text"], *USUAL_NAMES["not_preferred"]}
     for usual in usual_names:
+        if (field, usual) == ("role", "user"):  # user_id may be a customer's, in each row
+            continue
         found = [key for key in by_key if len(usual) > 1 and has_word(key, [usual]) and not (no_text and has_word(key, no_text))]
         if field == "assistant" and len(found) > 1:  # which of them is the reply, the order of columns must not decide
             found = [key for key in found if has_word(key, USUAL_NAMES["preferred"])]

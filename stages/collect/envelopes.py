@@ -1,0 +1,63 @@
+"""What a chat API was asked and what it replied, as logs and batches wrap it up -> a list of messages, a message or a text."""
+
+from stages.collect.messages import long_text
+from stages.collect.values import show
+from stages.lib.core.errors import ReprotuneError
+
+# Where an object holds one text under one of these names and nothing else, as LangSmith writes inputs and outputs.
+LONE_TEXTS = frozenset([
+    "question", "prompt", "input", "query", "instruction", "message", "answer", "output", "response", "reply", "completion",
+    "generation", "result",
+])  # fmt: skip
+CUT = ("length", "max_tokens", "content_filter")  # why a reply ended before its end
+
+
+def open_envelope(value: object) -> object | None:
+    """What is in it; None if it is none.
+
+    Raises:
+        ReprotuneError: it holds several replies to one question, one that was cut short, or none.
+
+    >>> open_envelope({"choices": [{"message": {"role": "assistant", "content": "hi"}, "finish_reason": "stop"}]})
+    {'role': 'assistant', 'content': 'hi'}
+    >>> open_envelope({"system": "Be brief.", "messages": [{"role": "user", "content": "hi"}], "model": "m"})
+    [{'role': 'system', 'content': 'Be brief.'}, {'role': 'user', 'content': 'hi'}]
+    >>> open_envelope({"question": "hi"}), open_envelope({"role": "user", "content": "hi"})
+    ('hi', None)
+    """
+    if isinstance(value, list):
+        has_messages = [isinstance(one, dict) and isinstance(one.get("message"), dict) for one in value]
+        return _open_choices(value) if value and all(has_messages) else None
+    return _open_object(value) if isinstance(value, dict) and "role" not in value else None
+
+
+def _open_object(value: dict[str, object]) -> object | None:
+    choices = [value] if isinstance(value.get("message"), dict) else value.get("choices")
+    if isinstance(body := value.get("body"), dict):
+        return open_envelope(body)
+    if isinstance(choices, list):
+        return _open_choices(choices)
+    if isinstance(messages := value.get("messages"), list):
+        return _with_system(value, messages)
+    if value.get("object") == "response" and isinstance(value.get("output"), list):
+        return value["output"]
+    [(key, text)] = value.items() if len(value) == 1 else [("", None)]
+    return text if key in LONE_TEXTS and isinstance(text, str) else None
+
+
+def _open_choices(choices: list[object]) -> object:
+    if len(choices) != 1:
+        raise ReprotuneError(f"{len(choices)} choices of a reply; expected one (keep the one to be learned)")
+    [choice] = choices
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        raise ReprotuneError(f"a choice is {show(choice)}; expected a reply's message")
+    if choice.get("finish_reason") in CUT:
+        raise ReprotuneError(f"the reply was cut short, its finish_reason is {choice['finish_reason']}; take such rows out")
+    return message if "role" in message else {"role": "assistant", **message}
+
+
+def _with_system(value: dict[str, object], messages: list[object]) -> list[object]:
+    """Anthropic's requests have it beside the messages."""
+    system = long_text(value, "system")
+    return [{"role": "system", "content": system}, *messages] if system else messages

@@ -1,0 +1,115 @@
+"""Public layouts that can't be mapped are refused in one line, and what that line asks for is read."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPO
+
+from stages.lib.core.errors import ReprotuneError
+from tools.preview import __main__ as preview
+
+TEXTS = [("Is the lock oiled?", "Twice a year, in spring."), ("河水有多深？", "两米，春天更深一些。")]
+
+
+def reply(text: str, rank: int, *replies: dict) -> dict:
+    return {"text": text, "role": "assistant", "rank": rank, "replies": list(replies)}
+
+
+def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
+    """Name -> a row, and words of the reason."""
+    talk = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    texts = {"Human": f"<|Human|>: {question}<eoh>", "Inner Thoughts": "None", "MOSS": f"<|MOSS|>: {answer}<eom>"}
+    comment = {"part_type": "comment", "body": answer, "author": {"type": "admin"}}
+    parts = {"type": "conversation_part.list", "conversation_parts": [comment]}
+    choices = [{"value": {"choices": ["locks"]}, "type": "choices"}]
+    tree = {"text": question, "role": "prompter", "replies": [reply(answer, 0), reply("No.", 1)]}
+    return {
+        "tree": ({"message_tree_id": "t", "prompt": tree}, "'prompt' holds a tree of messages"),
+        "moss": ({"conversation_id": 1, "chat": {"turn_1": texts, "turn_2": texts}}, "'chat' holds MOSS's turns"),
+        "segments": (
+            {"segments": [{"label": False, "text": question}, {"label": True, "text": answer}]},
+            "'segments' holds Axolotl's segments",
+        ),
+        "intercom": (
+            {"id": question, "source": {"body": question}, "conversation_parts": parts},
+            "'conversation_parts' holds Intercom's conversations",
+        ),
+        "label_studio": (
+            {"id": 1, "data": {"text": question}, "annotations": [{"id": 1, "result": choices}]},
+            "'annotations' holds Label Studio's annotations",
+        ),
+        "batch": (
+            {"custom_id": question, "method": "POST", "body": {"messages": talk[:1]}},
+            "'body' holds a batch's requests",
+        ),
+        "batch_output": (
+            {"id": "b", "custom_id": question, "response": {"body": {"choices": [{"message": talk[1]}]}}, "error": None},
+            "'response' holds a batch's replies",
+        ),
+        "shp": (
+            {"history": question, "c_root_id_A": "x", "human_ref_A": answer, "human_ref_B": "Who could know that?", "labels": 1},
+            "'human_ref_A' and 'human_ref_B' hold two replies to one question, of which only the preferred one is to be learned, "
+            "which 'labels' may say",
+        ),
+        "beavertails": (
+            {"prompt": question, "response_0": answer, "response_1": "Who could know that?", "better_response_id": 0},
+            "'response_0' and 'response_1' hold two replies",
+        ),
+        "arena": (
+            {"model_a": "m", "model_b": "n", "conversation_a": talk, "conversation_b": talk, "winner": "model_a"},
+            "'conversation_a' and 'conversation_b' hold two replies",
+        ),
+    }  # fmt: skip
+
+
+NAMES = list(refused("", ""))
+
+
+@pytest.fixture(autouse=True)
+def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data/raw").mkdir(parents=True)
+    shutil.copy(REPO / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def look(monkeypatch: pytest.MonkeyPatch, rows: list[dict], *options: str) -> int:
+    Path("rows.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["preview", "rows.jsonl", *options])
+    return preview.main()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_layout_is_named_with_what_to_write_which_is_read(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ReprotuneError) as error:
+        look(monkeypatch, [refused(*texts)[name][0] for texts in TEXTS])
+    said = str(error.value)
+    assert said.startswith(f"rows.jsonl: {refused('', '')[name][1]}")
+    assert "\n" not in said
+    assert capsys.readouterr().out == ""
+    if name == "label_studio":
+        written = [{"text": question, "topic": "locks", "annotator": 1} for question, _ in TEXTS]
+    else:
+        example = said[said.index(": {", said.index("a line for each")) + 2 :]
+        written = [
+            json.loads(example.replace("...", "%s") % ((question, answer, "No.")[: example.count("...")]))
+            for question, answer in TEXTS
+        ]
+    assert look(monkeypatch, written) == 0
+    assert "2 conversations of 4 messages" in capsys.readouterr().out
+
+
+def test_two_replies_with_a_column_of_the_preferred_one_or_as_stated_are_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": q, "response_a": a, "response_b": "Who could know?", "chosen": a, "rejected": "Who?"} for q, a in TEXTS]
+    assert look(monkeypatch, rows) == 0
+    told = [{"history": q, "human_ref_A": a, "human_ref_B": "Who could know?"} for q, a in TEXTS]
+    assert look(monkeypatch, told, "--columns", "user=history", "assistant=human_ref_A") == 0
+    named = [{"frage_a": 1, "frage_b": 2, "x": q} for q, _ in TEXTS]
+    assert look(monkeypatch, named) == 1
+    assert "hold two replies" not in capsys.readouterr().out

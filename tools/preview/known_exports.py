@@ -1,0 +1,120 @@
+"""Public layouts of which no mapping makes conversations: what each one is, and what to write instead."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.collect.messages import as_text
+from stages.lib.core.errors import ReprotuneError
+from tools.preview.chat_exports import ONE_LINE
+from tools.preview.message_lists import list_of_messages
+from tools.preview.sample import Sample
+from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
+
+A_PREFERENCE = '{"prompt": "...", "chosen": "...", "rejected": "..."}'
+SIBLINGS = (("a", "b"), ("0", "1"), ("1", "2"))
+VERDICTS = frozenset(["winner", "preference", "preferred", "better", "safer", "label", "labels", "choice"])
+
+
+class Export(NamedTuple):
+    """`fits`: which column shows it, if one does; `what`: it is, for people, behind its name."""
+
+    fits: Callable[[Sample], str | None]
+    what: str
+
+
+def _most(sample: Sample, fits: Callable[[object], bool]) -> str | None:
+    """The first column of which most cells fit."""
+    return next((repr(key) for key in sample.keys if 2 * sum(map(fits, sample.cells(key))) > len(sample.rows)), None)
+
+
+def _is_reply_tree(cell: object) -> bool:
+    return isinstance(cell, dict) and isinstance(cell.get("replies"), list) and "text" in cell
+
+
+def _is_turns(cell: object) -> bool:
+    turns = list(cell.values()) if isinstance(cell, dict) else []
+    return bool(turns) and all(isinstance(turn, dict) and {"Human", "MOSS"} <= turn.keys() for turn in turns)
+
+
+def _is_segments(cell: object) -> bool:
+    pieces = list_of_messages(cell) or []
+    return bool(pieces) and all(piece.keys() == {"label", "text"} and isinstance(piece["label"], bool) for piece in pieces)
+
+
+def _holds_parts(cell: object) -> bool:
+    """Whether it is Intercom's object with the parts of a conversation, or a list of conversations with such objects."""
+    several = [{"conversation_parts": cell}] if isinstance(cell, dict) else list_of_messages(cell) or []
+    parts = [one.get("conversation_parts") for one in several]
+    return any(isinstance(one, dict) and isinstance(one.get("conversation_parts"), list) for one in parts)
+
+
+def _is_annotation(cell: object) -> bool:
+    return any(isinstance(one.get("result"), list) for one in list_of_messages(cell) or [])
+
+
+def _is_request_alone(sample: Sample) -> str | None:
+    asks = [isinstance(cell, dict) and "response" not in sample.keys for cell in sample.cells("body")]
+    return "'body'" if {"custom_id", "body"} <= {*sample.keys} and all(asks) else None
+
+
+def _is_response_alone(sample: Sample) -> str | None:
+    alone = {"custom_id", "response"} <= {*sample.keys} and not {"body", "request", "messages", "prompt"} & {*sample.keys}
+    return "'response'" if alone else None
+
+
+def find_siblings(sample: Sample) -> str | None:
+    """Two columns that differ by a letter or a number at their end, and hold texts or talks: two replies, say."""
+    by_key = {key_of(key): key for key in sample.keys if not has_word(key_of(key), USUAL_NAMES["no_text"])}
+    lengths: dict[str, int] = {}
+    for key, name in by_key.items():
+        for first, other in SIBLINGS:
+            stem = key.removesuffix(first)
+            if key.endswith(first) and stem and f"{stem}{other}" in by_key:
+                names = [name, by_key[f"{stem}{other}"]]
+                texts = [as_text(cell) or "" for one in names for cell in sample.cells(one)]
+                if 2 * sum(" " in text or len(text) > 20 for text in texts) > len(texts):
+                    lengths[" and ".join(map(repr, names))] = sum(map(len, texts))
+    return max(lengths, key=lengths.__getitem__) if lengths else None
+
+
+EXPORTS = (
+    Export(lambda sample: _most(sample, _is_reply_tree),
+           "holds a tree of messages in each row, each with its replies. Flatten each to the list from its first message "
+           f"down to a last one, by the best of the replies, and write JSONL, a line for each: {ONE_LINE}"),
+    Export(lambda sample: _most(sample, _is_turns),
+           "holds MOSS's turns, an object each. Write JSONL, a line for each conversation, without the markers around the "
+           f"texts: {ONE_LINE}"),
+    Export(lambda sample: _most(sample, _is_segments),
+           "holds Axolotl's segments: pieces of ready-made text, and whether each is to be learned, without who says it. "
+           f"Write JSONL of the talks that they were made of, a line for each: {ONE_LINE}"),
+    Export(lambda sample: _most(sample, _holds_parts),
+           "holds Intercom's conversations, whose first message stands in `source`, and the others deeper. Write JSONL, a "
+           f"line for each conversation, without its notes: {ONE_LINE}"),
+    Export(lambda sample: _most(sample, _is_annotation),
+           "holds Label Studio's annotations. Export as JSON-MIN or CSV instead, which has a column for each result"),
+    Export(_is_request_alone,
+           "holds a batch's requests, whose replies are in its output file. Join both by `custom_id`, and write JSONL, a "
+           f"line for each: {ONE_LINE}"),
+    Export(_is_response_alone,
+           "holds a batch's replies, whose questions are in its input file. Join both by `custom_id`, and write JSONL, a "
+           f"line for each: {ONE_LINE}"),
+)  # fmt: skip
+
+
+def refuse_known(path: Path, sample: Sample, is_mapped: bool) -> None:
+    """`is_mapped`: whether columns of questions and replies were found.
+
+    Raises:
+        ReprotuneError: it is one of these layouts, or has two replies, of which no column is the preferred one.
+    """
+    for export in EXPORTS:
+        if found := export.fits(sample):
+            raise ReprotuneError(f"{path}: {found} {export.what}")
+    if not is_mapped and (found := find_siblings(sample)):
+        verdicts = [repr(key) for key in sample.keys if has_word(key_of(key), VERDICTS)][:3]
+        said = f", which {' or '.join(verdicts)} may say" if verdicts else ""
+        raise ReprotuneError(
+            f"{path}: {found} hold two replies to one question, of which only the preferred one is to be learned{said}. Write "
+            f"JSONL, a line for each: {A_PREFERENCE}"
+        )

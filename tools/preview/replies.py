@@ -1,0 +1,64 @@
+"""Which columns may hold replies: beside a talk that ends without one, and not the names of who writes them."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from stages.collect.messages import ROLE_NAMES, as_text
+from tools.preview.message_lists import Messages, texts_of
+from tools.preview.roles import usual_role
+from tools.preview.sample import Sample
+from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
+
+REPLIES = frozenset([
+    "answer", "response", "output", "reply", "completion", "response1", "generation", "generations", "choices", "ideal", "target",
+    "targets", "expected", "回答", "答案", "回复", "答复", "輸出", "输出",
+])  # fmt: skip
+MOST_WORDS = 3  # of a name
+
+
+def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sample) -> bool:
+    """Whether lists hold no last reply, and another column may."""
+    names = texts_of(lists, role)
+    roles = {one: ROLE_NAMES.get(one) or usual_role(one) for one in set(chain.from_iterable(names)) - {""}}
+    unanswered = sum(roles.get(one[-1]) == "user" for one in names)
+    left = [key_of(key) for key in sample.keys if key != name]
+    asks_alone = "user" in roles.values() and set(roles.values()) <= {"user", "system"}
+    return (asks_alone or 2 * unanswered > len(lists)) and any(has_word(key, REPLIES) for key in left)
+
+
+def reply_keys(sample: Sample) -> list[str]:
+    """The columns without those that name a model or an agent, row after row, where a reply could stand under such a name."""
+    return [key for key in sample.keys if key_of(key) not in USUAL_NAMES["may_be_name"] or not holds_names(sample.cells(key))]
+
+
+def holds_names(cells: Sequence[object]) -> bool:
+    """
+    >>> holds_names(["gpt-4o", "gpt-4o"]), holds_names(["Yes.", "At noon."]), holds_names(["Ann", "Bo", "Ann", "Ann"])
+    (True, False, True)
+    """
+    texts = [text for cell in cells if (text := as_text(cell))]
+    return len(texts) > 1 and 2 * len(set(texts)) <= len(texts) and all(len(text.split()) <= MOST_WORDS for text in texts)
+
+
+def find_reply(sample: Sample, other: str | None) -> tuple[str, bool] | None:
+    """The column of the reply, as `find_column` finds it; of a reply and the same one corrected, the corrected one.
+
+    None too where only some are corrected: no column holds what is to be learned then. `other`: the question's column.
+    """
+    keys = [key for key in reply_keys(sample) if key != other]
+    found = find_column("assistant", keys)
+    if not found:
+        return None
+    mended = mended_replies(keys, found[0])
+    if not mended:
+        return found
+    return (mended[0], False) if len(mended) == 1 and all(map(as_text, sample.cells(mended[0]))) else None
+
+
+def mended_replies(keys: Sequence[str], name: str) -> list[str]:
+    """
+    >>> mended_replies(["answer", "corrected_answer", "best_guess"], "answer"), mended_replies(["answer_good"], "answer_good")
+    (['corrected_answer'], [])
+    """
+    others = [key for key in keys if key != name and has_word(key_of(key), [key_of(name)])]
+    return [key for key in others if has_word(key_of(key), USUAL_NAMES["mended"])]
