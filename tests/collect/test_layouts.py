@@ -345,3 +345,47 @@ def test_a_jsonl_row_keeps_its_messages_and_its_own_fields() -> None:
     bare, full = read(format="jsonl", path="raw.jsonl", roles={"bot": "assistant"}, label="other", language="en")
     assert bare == RawConversation("raw.jsonl:1", None, "other", "en", None, pair("hi", "hello"))
     assert full == RawConversation("raw.jsonl:2", "7", "3", "zh", "5", [{"role": "assistant", "content": "👋"}])
+
+
+INNER = {
+    "turn": {
+        "q": "Where?",
+        "a": "There.",
+        "talk": [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "There."}],
+    }
+}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        ({"user": "turn.q", "assistant": "turn.a"}, [INNER]),
+        ({"messages": "turn.talk"}, [INNER]),
+        ({"conversation": "meta.chat", "role": "by.name", "content": "said.text"}, [
+            {"said": {"text": text}, "by": {"name": name}} for name, text in (("user", "Where?"), ("assistant", "There."))
+        ]),
+    ],
+    ids=["pair", "list", "message"],
+)  # fmt: skip
+def test_a_mapped_name_leads_into_an_object_of_a_row(kind: str, columns: dict, rows: list[dict]) -> None:
+    meta = {"id": "7", "topic": "tea", "chat": "7", "who": {"name": "ann"}}
+    rows = [row | {"meta": meta} for row in rows]
+    write_jsonl(*rows)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "raw.parquet")
+    of_row = {"label": "meta.topic", "group": "meta.who.name"} | ({} if "conversation" in columns else {"id": "meta.id"})
+    (found,) = read(format=kind, path=f"raw.{kind}", columns=columns | of_row)
+    assert turns(found) == [("user", "Where?"), ("assistant", "There.")]
+    assert (found.key, found.label, found.group) == ("7", "tea", "ann")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv"])
+def test_a_row_in_which_a_mapped_name_leads_nowhere_says_so(kind: str) -> None:
+    write_csv("q,a", ["Where?", "There."])
+    write_jsonl({"q": "Where?", "a": "There."})
+    parquet.write_table(pyarrow.Table.from_pylist([{"q": "Where?", "a": "There."}]), "raw.parquet")
+    (found,) = read_all(format=kind, path=f"raw.{kind}", columns={"user": "q.text", "assistant": "a"})
+    assert isinstance(found, UnreadableRow)
+    assert found.reason == "no key 'q.text'; found 'q', 'a' (map the keys in the source's `columns`)"
+    with pytest.raises(ReprotuneError, match=r"no row has the key 'a\.topic'"):
+        read_all(format=kind, path=f"raw.{kind}", columns={"user": "q", "assistant": "a", "label": "a.topic"})
