@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from stages.collect.lists import value_at
@@ -13,7 +13,7 @@ from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import Columns, CsvSource, HubSource, Source
-from stages.collect.values import shorten
+from stages.collect.values import from_json, shorten
 from stages.lib.core.errors import ReprotuneError
 
 # Told apart by their keys, the first that fits. Those of preferences come first: their prompts are also others' questions.
@@ -177,6 +177,23 @@ def keys_in_lists(values: Iterable[object]) -> set[str]:
         if isinstance(value, list):
             keys |= {key for one in value if isinstance(one, dict) for key in one}
     return keys
+
+
+def note_keys(rows: Rows, unseen: set[str]) -> Rows:
+    """The rows; takes out of `unseen` what is a key of one, or of an object in it, also of one that stands there as text."""
+    for row in rows:
+        if unseen and isinstance(row, Row):
+            unseen.difference_update(_keys_within(row.values))
+        yield row
+
+
+def _keys_within(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        inner = from_json(waiting.pop())
+        if isinstance(inner, dict):
+            yield from inner
+        waiting += inner.values() if isinstance(inner, dict) else inner if isinstance(inner, (list, tuple)) else ()
 
 
 def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:
