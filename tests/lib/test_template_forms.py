@@ -146,6 +146,7 @@ def test_half_of_a_surrogate_pair_in_arguments_stays_an_escape(chatml):
         (CHATML, "the chat template loses the schemas of tools"),
         (BEGIN + CHATML, "the chat template loses the calls of tools"),
         (ONLY_WITHOUT_CONTENT, "the chat template loses the calls of tools"),
+        (template("{{ c.function.name }} {{ c.function.arguments.keys() | list | tojson }}"), "loses the calls of tools"),
         (
             AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if m.role != 'tool' }}"),
             "the chat template loses a tool's result",
@@ -195,6 +196,11 @@ OF_ITS_OWN = CHATML.replace(
     "{% if message.reasoning_content and loop.last %}<think>{{ message.reasoning_content }}</think>{% endif %}"
     "{{ message.content }}",
 )
+IN_A_TURN = CHATML.replace(
+    "{{ message.content }}",
+    "{% if message.reasoning_content and loop.last %}aside\n{{ message.reasoning_content }}<|im_end|><|im_start|>{% endif %}"
+    "{{ 'aloud\n' if message.role == 'assistant' }}{{ message.content }}",
+)
 THINKING: list[Message] = [
     {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4.", "reasoning_content": "2 and 2."},
 ]  # fmt: skip
@@ -207,8 +213,15 @@ THINKING: list[Message] = [
         (QWEN3, "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>", "<think>\n\n</think>\n\n4.<|im_end|>"),
         (OF_ITS_OWN, "<think>2 and 2.</think>4.<|im_end|>", "4.<|im_end|>"),
         (OPENED, "2 and 2.\n</think>\n\n4.<|im_end|>", "\n</think>\n\n4.<|im_end|>"),
+        (IN_A_TURN, "aside\n2 and 2.<|im_end|><|im_start|>aloud\n4.<|im_end|>", "aloud\n4.<|im_end|>"),
     ],
-    ids=["knows none", "writes empty ones", "in a key of their own", "opens one in the prompt"],
+    ids=[
+        "knows none",
+        "writes empty ones",
+        "in a key of their own",
+        "opens one in the prompt",
+        "in a turn that ends as others do",
+    ],
 )
 def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_its_other_mode(
     chatml, text, with_thoughts, without
