@@ -230,6 +230,8 @@ def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_it
     assert learned(tokenizer, tokenize_conversation(tokenizer, THINKING)) == [with_thoughts]
     plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
     assert learned(tokenizer, tokenize_conversation(tokenizer, plain)) == [without]
+    before: list[Message] = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2."}]
+    assert learned(tokenizer, tokenize_conversation(tokenizer, [*before, *THINKING]))[-1].endswith(with_thoughts)
     prompt = tokenize_prompt(tokenizer, THINKING[:1])
     for messages in (THINKING, plain):
         assert tokenize_conversation(tokenizer, messages)[0].input_ids[: len(prompt)] == prompt
@@ -284,6 +286,23 @@ def test_thoughts_are_given_as_a_part_to_a_template_that_reads_them_so(chatml):
     )
     assert form_of(give(chatml, text), uses_tools=False, has_thoughts=True) == Form(thoughts_as_part=True)
     assert learned(chatml, tokenize_conversation(chatml, THINKING)) == ["[THINK]2 and 2.[/THINK]4.<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("part", "form", "expected"),
+    [
+        ("part.text", Form(thoughts_in_text=True, contents_as_parts=True), "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>"),
+        (
+            "'[THINK]' + part.thinking + '[/THINK]' if part.type == 'thinking' else part.text",
+            Form(thoughts_as_part=True, contents_as_parts=True),
+            "[THINK]2 and 2.[/THINK]4.<|im_end|>",
+        ),
+    ],
+)
+def test_thoughts_are_given_to_a_template_that_reads_every_text_as_a_part(chatml, part, form, expected):
+    text = CHATML.replace("{{ message.content }}", f"{{% for part in message.content %}}{{{{ {part} }}}}{{% endfor %}}")
+    assert form_of(give(chatml, text), uses_tools=False, has_thoughts=True) == form
+    assert learned(chatml, tokenize_conversation(chatml, THINKING)) == [expected]
 
 
 def test_no_list_of_parts_is_learned_as_python_prints_it(chatml):
