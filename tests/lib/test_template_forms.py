@@ -114,6 +114,13 @@ def test_an_id_names_what_is_called_where_the_template_writes_no_other_name(chat
         assert whole.count(f"# {id}: ") == 1
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_calls_are_learned_alike_where_nothing_says_what_could_be_called(chatml, name):
+    tokenizer = give(chatml, FAMILIES[name][0])
+    with_tools, without = (learned(tokenizer, tokenize_conversation(tokenizer, exchange(), tools)) for tools in (TOOLS, None))
+    assert with_tools == without
+
+
 def test_a_template_that_knows_no_tools_is_refused_for_that_and_not_for_what_it_does_to_arguments(chatml):
     text = template("{{ c.function.name + c.function.arguments }}").replace(BEGIN, "")
     with pytest.raises(FormMisfit, match="the chat template loses the schemas of tools"):
