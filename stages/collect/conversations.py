@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from stages.collect.chains import join_chains
 from stages.collect.conversation_rows import convert_rows
-from stages.collect.layouts import find_columns, names_to_read, watch_keys
+from stages.collect.layouts import find_columns, names_to_read, note_keys, watch_keys, with_inner_values
 from stages.collect.lists import order_texts
 from stages.collect.mapping import SourceMapping, mapping_of
 from stages.collect.message_rows import join_messages
@@ -32,17 +32,26 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
             parts.append((read_rows(one), mapping))
         else:
             columns = find_columns(keys, mapping.columns, one)
-            named = names_to_read(keys, columns)
-            only = named + [key for key in keys if key in {*mapping.leave_out, *mapping.marks} and key not in named]
-            parts.append((read_rows(one, only), mapping._replace(columns=columns, required=())))
+            only = {*names_to_read(keys, columns), *mapping.leave_out, *mapping.marks}
+            only |= {key.partition(".")[0] for key in only}  # which may lead into a column's objects
+            inner = tuple(name for name in mapping.required if name not in keys)
+            parts.append((read_rows(one, only), mapping._replace(columns=columns, required=inner)))
+    unmarked = {key for key, meaning in mapping.marks.items() if meaning != "ignore"}
+    any_read = False
     for told, group in groupby(parts, key=itemgetter(1)):
         rows = watch_keys(chain.from_iterable(rows for rows, _ in group), told.columns, told.leave_out, source.path)
-        yield from to_conversations(rows, told)
+        for conversation in to_conversations(note_keys(rows, unmarked), told):
+            any_read = any_read or isinstance(conversation, RawConversation)
+            yield conversation
+    if unmarked and any_read:  # misspelt: what it should keep from being learned would be learned
+        names = ", ".join(map(repr, sorted(unmarked)))
+        raise ReprotuneError(f"{source.path}: no row or message has the key {names} (see the source's `marks`)")
 
 
 def to_conversations(rows: Iterable[Row | UnreadableRow], mapping: SourceMapping) -> Iterator[RawConversation | UnreadableRow]:
     """The rows' conversations, in their order; where a row is a message, after the unreadable rows."""
     columns = mapping.columns
+    rows = with_inner_values(rows, columns)
     if columns and columns.conversation and not columns.parent:
         return join_messages(rows, columns, mapping)
     if columns and columns.messages and columns.order:

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from stages.collect.lists import value_at
@@ -11,9 +11,9 @@ from stages.collect.messages import ATTACHED, REASONING_KEYS
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
 from stages.collect.readers import DELIMITERS
-from stages.collect.rows import Row, Rows
+from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import Columns, CsvSource, HubSource, Source
-from stages.collect.values import shorten
+from stages.collect.values import from_json, shorten
 from stages.lib.core.errors import ReprotuneError
 
 # Told apart by their keys, the first that fits. Those of preferences come first: their prompts are also others' questions.
@@ -146,7 +146,7 @@ def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], 
     for row in rows:
         if isinstance(row, Row):
             any_row = True
-            unseen = unseen and unseen - row.values.keys()
+            unseen = {name for name in unseen if name not in row.values and value_at(row.values, name) is None}
             if wanted:
                 there = row.values.keys() | keys_in_lists(row.values.values())
                 wanted = {key for key in wanted if key not in there and key.partition(".")[0] not in there}
@@ -156,6 +156,17 @@ def watch_keys(rows: Rows, columns: Columns | None, leave_out: Collection[str], 
             raise ReprotuneError(
                 f"{path}: no {what} has the key {', '.join(map(repr, sorted(names)))} (see the source's `{place}`)"
             )
+
+
+def with_inner_values(rows: Iterable[Row | UnreadableRow], columns: Columns | None) -> Iterable[Row | UnreadableRow]:
+    """The rows; what a mapped name leads to, inside an object of a row, stands under that name too."""
+    names = [name for name, _ in names_in(columns) if "." in name] if columns else []
+    return (_with_inner_values(row, names) if isinstance(row, Row) else row for row in rows) if names else rows
+
+
+def _with_inner_values(row: Row, names: Iterable[str]) -> Row:
+    found = {name: value_at(row.values, name) for name in names if name not in row.values}
+    return row._replace(values=row.values | {name: value for name, value in found.items() if value is not None})
 
 
 def keys_in_lists(values: Iterable[object]) -> set[str]:
@@ -168,6 +179,23 @@ def keys_in_lists(values: Iterable[object]) -> set[str]:
         if isinstance(value, list):
             keys |= {key for one in value if isinstance(one, dict) for key in one}
     return keys
+
+
+def note_keys(rows: Rows, unseen: set[str]) -> Rows:
+    """The rows; takes out of `unseen` what is a key of one, or of an object in it, also of one that stands there as text."""
+    for row in rows:
+        if unseen and isinstance(row, Row):
+            unseen.difference_update(_keys_within(row.values))
+        yield row
+
+
+def _keys_within(value: object) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        inner = from_json(waiting.pop())
+        if isinstance(inner, dict):
+            yield from inner
+        waiting += inner.values() if isinstance(inner, dict) else inner if isinstance(inner, (list, tuple)) else ()
 
 
 def columns_of_row(values: dict[str, object], columns: Columns | None, required: Collection[str]) -> Columns:

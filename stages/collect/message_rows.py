@@ -129,7 +129,7 @@ def _refuse_branches(key: str, turns: list[_Turn]) -> None:
 
 def read_single(values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
     """The message that a row is."""
-    named = {key: value_at(values, key) for key in (keys.role, keys.content) if key not in values}
+    named = {key: value_at(values, key) for key in (keys.role, keys.content)}
     messages = read_message({**values, **named}, keys)
     if messages is None:
         raise ReprotuneError(f"{columns.content} is {show(value_at(values, keys.content))}; expected text")

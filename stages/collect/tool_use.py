@@ -60,8 +60,8 @@ def _read_call(call: object) -> ToolCall:
 
 
 def _as_text(arguments: object) -> str:
-    if arguments is None:
-        return "{}"
+    if arguments is None or (isinstance(arguments, str) and not arguments.strip()):
+        return "{}"  # a template that goes through them refuses a text
     return arguments if isinstance(arguments, str) else json_text(arguments)
 
 

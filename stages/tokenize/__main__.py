@@ -20,7 +20,7 @@ from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.conversation import Conversation, ConversationFile, conversations_of, trained_positions
+from stages.lib.records.conversation import Conversation, ConversationFile, Message, conversations_of, trained_positions
 from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, TokenizedFate, TokenizedRow
 from stages.lib.records.tokenized import (
     IGNORE_INDEX,
@@ -55,18 +55,18 @@ def fits(examples: list[Example], max_length: int) -> bool:
     return all(len(example.input_ids) <= max_length for example in examples)
 
 
-def cut(tokenizer: BatchTokenizer, conversation: Conversation, max_length: int) -> list[Example]:
-    """The examples without the last turns, as many as it takes to fit; none if the first turn is too long itself.
+def cut(tokenizer: BatchTokenizer, conversation: Conversation, max_length: int) -> tuple[list[Message], list[Example]]:
+    """What is left without the last turns, as many as it takes to fit, and its examples.
 
-    A reply is never cut in two, so each keeps its end-of-turn token.
+    Both are empty if the first turn is too long itself. A reply is never cut in two, so each keeps its end-of-turn token.
     """
     messages = conversation["messages"]
     while len(replies := trained_positions(messages)) > 1:
         messages = messages[: replies[-2] + 1]
         [examples] = tokenizer.tokenize([messages], [conversation.get("tools")])
         if not isinstance(examples, TemplateMisfit) and fits(examples, max_length):
-            return examples
-    return []
+            return messages, examples
+    return [], []
 
 
 def tokenize_split(
@@ -84,7 +84,7 @@ def tokenize_split(
     for conversation, outcome in zip(progress, outcomes, strict=True):
         examples: list[Example] = []
         fate: TokenizedFate = "kept"
-        detail = None
+        detail, left = None, conversation["messages"]
         if isinstance(outcome, FormMisfit):
             raise ReprotuneError(refuse_form(outcome, conversation["id"], conversations, split))
         if isinstance(outcome, TemplateMisfit):
@@ -94,7 +94,7 @@ def tokenize_split(
         elif fits(outcome, params.max_length):
             examples = outcome
         else:
-            examples = cut(batch, conversation, params.max_length) if params.too_long == "cut" else []
+            left, examples = cut(batch, conversation, params.max_length) if params.too_long == "cut" else ([], [])
             fate = "cut" if examples else "too_long"
             too_long.add(conversation, max(len(example.input_ids) for example in outcome))
         ledger.append(describe(conversation["id"], split, fate, examples, detail))
@@ -103,7 +103,7 @@ def tokenize_split(
         for example in examples:
             kept.append(conversation["id"], example)
         if limit and examples:
-            replies[conversation["id"]] = reply_keys(conversation)
+            replies[conversation["id"]] = reply_keys(left)
     if limit and (repeats := find_repeats(replies, limit)):
         kept = Examples(pair for pair in kept if pair[0] not in repeats)
         ledger = [describe(row["id"], split, "identical_replies", []) if row["id"] in repeats else row for row in ledger]

@@ -3,9 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from stages.lib.records.conversation import Conversation, Message, is_trained, normalize
+from stages.lib.records.conversation import Message, is_trained, normalize
 from stages.tokenize.order import spread
 
 BYTES_OF_A_REPLY = 16
@@ -23,9 +23,9 @@ def find_repeats(replies: Mapping[str, Collection[bytes]], most: int) -> set[str
     return repeats
 
 
-def reply_keys(conversation: Conversation) -> frozenset[bytes]:
-    """What identical replies have in common, in few bytes."""
-    texts = map(reply_text, filter(is_trained, conversation["messages"]))
+def reply_keys(messages: Iterable[Message]) -> frozenset[bytes]:
+    """What identical replies have in common, in few bytes. `messages`: those that an example is made of, without what is cut."""
+    texts = map(reply_text, filter(is_trained, messages))
     return frozenset(hashlib.blake2b(text.encode(), digest_size=BYTES_OF_A_REPLY).digest() for text in texts)
 
 

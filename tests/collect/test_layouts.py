@@ -345,3 +345,85 @@ def test_a_jsonl_row_keeps_its_messages_and_its_own_fields() -> None:
     bare, full = read(format="jsonl", path="raw.jsonl", roles={"bot": "assistant"}, label="other", language="en")
     assert bare == RawConversation("raw.jsonl:1", None, "other", "en", None, pair("hi", "hello"))
     assert full == RawConversation("raw.jsonl:2", "7", "3", "zh", "5", [{"role": "assistant", "content": "👋"}])
+
+
+INNER = {
+    "turn": {
+        "q": "Where?",
+        "a": "There.",
+        "talk": [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "There."}],
+    }
+}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+@pytest.mark.parametrize(
+    ("columns", "rows"),
+    [
+        ({"user": "turn.q", "assistant": "turn.a"}, [INNER]),
+        ({"messages": "turn.talk"}, [INNER]),
+        ({"conversation": "meta.chat", "role": "by.name", "content": "said.text"}, [
+            {"said": {"text": text}, "by": {"name": name}} for name, text in (("user", "Where?"), ("assistant", "There."))
+        ]),
+    ],
+    ids=["pair", "list", "message"],
+)  # fmt: skip
+def test_a_mapped_name_leads_into_an_object_of_a_row(kind: str, columns: dict, rows: list[dict]) -> None:
+    meta = {"id": "7", "topic": "tea", "chat": "7", "who": {"name": "ann"}}
+    rows = [row | {"meta": meta} for row in rows]
+    write_jsonl(*rows)
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "raw.parquet")
+    of_row = {"label": "meta.topic", "group": "meta.who.name"} | ({} if "conversation" in columns else {"id": "meta.id"})
+    (found,) = read(format=kind, path=f"raw.{kind}", columns=columns | of_row)
+    assert turns(found) == [("user", "Where?"), ("assistant", "There.")]
+    assert (found.key, found.label, found.group) == ("7", "tea", "ann")
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "csv"])
+def test_a_row_in_which_a_mapped_name_leads_nowhere_says_so(kind: str) -> None:
+    write_csv("q,a", ["Where?", "There."])
+    write_jsonl({"q": "Where?", "a": "There."})
+    parquet.write_table(pyarrow.Table.from_pylist([{"q": "Where?", "a": "There."}]), "raw.parquet")
+    (found,) = read_all(format=kind, path=f"raw.{kind}", columns={"user": "q.text", "assistant": "a"})
+    assert isinstance(found, UnreadableRow)
+    assert found.reason == "no key 'q.text'; found 'q', 'a' (map the keys in the source's `columns`)"
+    with pytest.raises(ReprotuneError, match=r"no row has the key 'a\.topic'"):
+        read_all(format=kind, path=f"raw.{kind}", columns={"user": "q", "assistant": "a", "label": "a.topic"})
+
+
+PAIR = {"prompt": "Where?", "completion": "There."}
+TALK = [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "There.", "mine": 1}]
+
+
+@pytest.mark.parametrize(
+    ("row", "marks", "stops"),
+    [
+        (PAIR | {"mine": 1}, {"mine": "mask"}, False),
+        (PAIR | {"mine": 1}, {"mien": "mask"}, True),
+        (PAIR | {"mine": 1}, {"mien": "ignore"}, False),
+        (PAIR | {"meta": {"mine": 1}}, {"meta.mine": "mask"}, True),
+        ({"messages": TALK}, {"mine": "mask"}, False),
+        ({"messages": json.dumps(TALK)}, {"mine": "mask"}, False),
+        ({"messages": TALK}, {"mien": "mask"}, True),
+        ({"prompt": "Where?", "completion": TALK[1:]}, {"mine": "mask"}, False),
+        ({"input": {"messages": TALK[:1]}, "preferred_output": TALK[1:], "non_preferred_output": []}, {"mine": "mask"}, False),
+    ],
+)
+def test_a_mark_that_no_row_or_message_has_is_misspelt(row: dict, marks: dict[str, str], stops: bool) -> None:
+    write_jsonl(PAIR, row)
+    if not stops:
+        assert ["weight" in found.messages[-1] for found in read(format="jsonl", path="raw.jsonl", marks=marks)] == [
+            False,
+            "ignore" not in marks.values(),
+        ]
+        return
+    with pytest.raises(ReprotuneError, match=r"raw\.jsonl: no row or message has the key .* \(see the source's `marks`\)"):
+        read_all(format="jsonl", path="raw.jsonl", marks=marks)
+
+
+def test_a_mark_may_stand_in_one_file_of_a_folder_alone() -> None:
+    Path("chats").mkdir()
+    Path("chats/a.csv").write_text("prompt,completion\nWhere?,There.\n", encoding="utf-8")
+    Path("chats/b.csv").write_text("prompt,completion,mine\nWhere?,There.,1\n", encoding="utf-8")
+    found = read(format="csv", path="chats", marks={"mine": "mask"})
+    assert ["weight" in row.messages[-1] for row in found] == [False, True]

@@ -4,8 +4,10 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow
 import pytest
 from conftest import tiny_params, write_params
+from pyarrow import parquet
 from pydantic import TypeAdapter
 
 from stages.collect import __main__ as collect
@@ -174,3 +176,15 @@ def test_messages_of_a_list_are_sorted_by_their_key_and_lists_are_read_alike() -
     _, second = read(format="jsonl", path="raw.jsonl", columns=columns)
     assert isinstance(second, UnreadableRow)
     assert second.reason == "messages[0] has nothing under 'at', by which messages are sorted"
+
+
+@pytest.mark.parametrize("key", ["meta.bot", "meta.by.bot", "by.bot"])
+def test_rows_are_left_out_by_a_key_that_leads_into_a_column_of_parquet_too(key: str) -> None:
+    rows = [
+        {"prompt": f"Is it {n}?", "completion": "Yes.", "meta": {"bot": n == 1, "by": {"bot": n == 1}}, "by.bot": n == 1}
+        for n in range(3)
+    ]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), "raw.parquet")
+    kept, left, other = read(format="parquet", path="raw.parquet", leave_out={key: True})
+    assert [texts(kept)[0], texts(other)[0]] == ["Is it 0?", "Is it 2?"]
+    assert (left.place, left.fate, left.reason) == ("raw.parquet: row 2", "left_out", f"{key} is true")

@@ -1,6 +1,7 @@
 """JSON and Python's lists are read as they were written: no number rounded, no text joined."""
 
 import json
+import pprint
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,13 @@ def test_ids_beyond_64_bits_stay_apart(tmp_path: Path, monkeypatch: pytest.Monke
     source = {"format": "json", "path": "raw.json", "columns": {"conversation": "chat", "role": "who", "content": "text"}}
     found = list(read_source(TypeAdapter(Source).validate_python(source)))
     assert [row.key for row in found if isinstance(row, RawConversation)] == list(map(str, ids))
+
+
+@pytest.mark.parametrize("width", [40, 10_000])
+def test_a_document_as_python_prints_it_is_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [{"prompt": f"Is it {n}?", "completion": 'It\'s "so".', "label": None} for n in range(3)]
+    Path("raw.json").write_text(pprint.pformat(rows, width=width), encoding="utf-8")
+    found = list(read_source(TypeAdapter(Source).validate_python({"format": "json", "path": "raw.json"})))
+    said = [[message["content"] for message in row.messages] for row in found if isinstance(row, RawConversation)]
+    assert said == [[row["prompt"], row["completion"]] for row in rows]

@@ -44,7 +44,9 @@ def test_a_row_is_read_as_its_format_means_it_or_refused_by_name(case: dict) -> 
     assert unreadable == []
     for record, expected in zip(records, case["expected"], strict=True):
         group = record["group"] and record["group"].removeprefix("s/")
-        beside = {"label": record["label"], "group": group, "tools": record.get("tools"), "rejected": record.get("rejected")}
+        language = record["language"].removeprefix("und")
+        beside = {"label": record["label"], "language": language, "group": group}
+        beside |= {"tools": record.get("tools"), "rejected": record.get("rejected")}
         assert {"messages": record["messages"], **{key: value for key, value in beside.items() if value}} == expected
 
 

@@ -240,6 +240,14 @@ def test_the_stop_token_is_what_the_template_ends_a_reply_with(tokenizers, name)
     assert tokenizers[name].convert_ids_to_tokens(stop_token_id(tokenizers[name])) == FAMILIES[name].stop
 
 
+def test_what_no_template_can_be_is_an_error_that_names_the_param(chatml):
+    chatml.chat_template = "{% for m in messages %}{{ m.content"
+    with pytest.raises(
+        ReprotuneError, match=r"does not fit: the template refuses it: .*; give another one in base_model\.chat_template"
+    ):
+        stop_token_id(chatml)
+
+
 def test_what_ends_no_reply_is_an_error_that_a_user_can_act_on(chatml):
     chatml.chat_template = PLAIN + ASKS
     with pytest.raises(ReprotuneError, match=r"would never stop; write {{ eos_token }}"):

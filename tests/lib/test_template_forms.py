@@ -114,6 +114,13 @@ def test_an_id_names_what_is_called_where_the_template_writes_no_other_name(chat
         assert whole.count(f"# {id}: ") == 1
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_calls_are_learned_alike_where_nothing_says_what_could_be_called(chatml, name):
+    tokenizer = give(chatml, FAMILIES[name][0])
+    with_tools, without = (learned(tokenizer, tokenize_conversation(tokenizer, exchange(), tools)) for tools in (TOOLS, None))
+    assert with_tools == without
+
+
 def test_a_template_that_knows_no_tools_is_refused_for_that_and_not_for_what_it_does_to_arguments(chatml):
     text = template("{{ c.function.name + c.function.arguments }}").replace(BEGIN, "")
     with pytest.raises(FormMisfit, match="the chat template loses the schemas of tools"):
@@ -146,6 +153,7 @@ def test_half_of_a_surrogate_pair_in_arguments_stays_an_escape(chatml):
         (CHATML, "the chat template loses the schemas of tools"),
         (BEGIN + CHATML, "the chat template loses the calls of tools"),
         (ONLY_WITHOUT_CONTENT, "the chat template loses the calls of tools"),
+        (template("{{ c.function.name }} {{ c.function.arguments.keys() | list | tojson }}"), "loses the calls of tools"),
         (
             AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if m.role != 'tool' }}"),
             "the chat template loses a tool's result",
@@ -195,6 +203,11 @@ OF_ITS_OWN = CHATML.replace(
     "{% if message.reasoning_content and loop.last %}<think>{{ message.reasoning_content }}</think>{% endif %}"
     "{{ message.content }}",
 )
+IN_A_TURN = CHATML.replace(
+    "{{ message.content }}",
+    "{% if message.reasoning_content and loop.last %}aside\n{{ message.reasoning_content }}<|im_end|><|im_start|>{% endif %}"
+    "{{ 'aloud\n' if message.role == 'assistant' }}{{ message.content }}",
+)
 THINKING: list[Message] = [
     {"role": "user", "content": "2+2?"}, {"role": "assistant", "content": "4.", "reasoning_content": "2 and 2."},
 ]  # fmt: skip
@@ -207,8 +220,15 @@ THINKING: list[Message] = [
         (QWEN3, "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>", "<think>\n\n</think>\n\n4.<|im_end|>"),
         (OF_ITS_OWN, "<think>2 and 2.</think>4.<|im_end|>", "4.<|im_end|>"),
         (OPENED, "2 and 2.\n</think>\n\n4.<|im_end|>", "\n</think>\n\n4.<|im_end|>"),
+        (IN_A_TURN, "aside\n2 and 2.<|im_end|><|im_start|>aloud\n4.<|im_end|>", "aloud\n4.<|im_end|>"),
     ],
-    ids=["knows none", "writes empty ones", "in a key of their own", "opens one in the prompt"],
+    ids=[
+        "knows none",
+        "writes empty ones",
+        "in a key of their own",
+        "opens one in the prompt",
+        "in a turn that ends as others do",
+    ],
 )
 def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_its_other_mode(
     chatml, text, with_thoughts, without
@@ -217,6 +237,8 @@ def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_it
     assert learned(tokenizer, tokenize_conversation(tokenizer, THINKING)) == [with_thoughts]
     plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
     assert learned(tokenizer, tokenize_conversation(tokenizer, plain)) == [without]
+    before: list[Message] = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2."}]
+    assert learned(tokenizer, tokenize_conversation(tokenizer, [*before, *THINKING]))[-1].endswith(with_thoughts)
     prompt = tokenize_prompt(tokenizer, THINKING[:1])
     for messages in (THINKING, plain):
         assert tokenize_conversation(tokenizer, messages)[0].input_ids[: len(prompt)] == prompt
@@ -271,6 +293,23 @@ def test_thoughts_are_given_as_a_part_to_a_template_that_reads_them_so(chatml):
     )
     assert form_of(give(chatml, text), uses_tools=False, has_thoughts=True) == Form(thoughts_as_part=True)
     assert learned(chatml, tokenize_conversation(chatml, THINKING)) == ["[THINK]2 and 2.[/THINK]4.<|im_end|>"]
+
+
+@pytest.mark.parametrize(
+    ("part", "form", "expected"),
+    [
+        ("part.text", Form(thoughts_in_text=True, contents_as_parts=True), "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>"),
+        (
+            "'[THINK]' + part.thinking + '[/THINK]' if part.type == 'thinking' else part.text",
+            Form(thoughts_as_part=True, contents_as_parts=True),
+            "[THINK]2 and 2.[/THINK]4.<|im_end|>",
+        ),
+    ],
+)
+def test_thoughts_are_given_to_a_template_that_reads_every_text_as_a_part(chatml, part, form, expected):
+    text = CHATML.replace("{{ message.content }}", f"{{% for part in message.content %}}{{{{ {part} }}}}{{% endfor %}}")
+    assert form_of(give(chatml, text), uses_tools=False, has_thoughts=True) == form
+    assert learned(chatml, tokenize_conversation(chatml, THINKING)) == [expected]
 
 
 def test_no_list_of_parts_is_learned_as_python_prints_it(chatml):

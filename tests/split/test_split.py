@@ -624,7 +624,7 @@ def test_a_locked_test_stays_whatever_becomes_of_the_data(folder: Path) -> None:
     left = [row | {"messages": dialogue("x", prose("edited"))["messages"]} if row["id"] == edited else row for row in left]
     assignment = run(folder, left, locked_test=LOCKED_TEST, seed=5)
     assert (folder / "data/split/test.jsonl").read_bytes() == (folder / LOCKED_TEST).read_bytes()
-    assert sorted(assignment) == sorted(ids | {row["id"] for row in left})
+    assert list(assignment) == sorted(ids | {row["id"] for row in left})
     assert {id for id, row in assignment.items() if row["split"] == "test"} == ids
     sizes = Counter(row["split"] for row in assignment.values())
     free = sizes["train"] + sizes["validation"]

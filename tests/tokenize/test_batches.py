@@ -319,6 +319,25 @@ def test_a_special_token_in_a_text_is_a_misfit_wherever_it_stands(tiny: Any, pos
     assert [len(outcomes[at]) for at in (0, 2)] == [1, 1]
 
 
+def test_thoughts_are_in_no_batch_of_plain_texts(chatml: Any) -> None:
+    batch = [talk("Hi", "Hello."), talk("2+2?", "4.")]
+    batch[1][1]["reasoning_content"] = "2 and 2."
+    outcomes = tokenize_quickly(chatml, batch)
+    assert outcomes == tokenize_slowly(chatml, batch)
+    assert "2 and 2." in chatml.decode(outcomes[1][0].input_ids)
+
+
+@pytest.mark.parametrize("text", ["a", "user", "Be brief."])
+def test_a_text_that_the_template_leaves_out_is_missed_although_its_words_stand_elsewhere(chatml: Any, text: str) -> None:
+    """It writes a system message at the beginning alone."""
+    chatml.chat_template = CHATML.replace("message.content", "message.content if message.role != 'system' or loop.first")
+    first = talk("Hi", "Hello.", system="Be brief.")
+    batch = [first, [*first, {"role": "system", "content": text}, *talk("Is it a user?", "Yes.")]]
+    outcomes = tokenize_quickly(chatml, batch)
+    assert outcomes == tokenize_slowly(chatml, batch)
+    assert [type(outcome) for outcome in outcomes] == [list, str]
+
+
 @pytest.mark.parametrize("name", ["chatml", "mistral", "qwen3"])
 @pytest.mark.parametrize("size", range(11))
 def test_the_border_of_a_batch_changes_nothing(tiny: Any, monkeypatch: pytest.MonkeyPatch, name: str, size: int) -> None:

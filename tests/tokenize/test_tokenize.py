@@ -87,7 +87,7 @@ def test_cut_takes_whole_turns_from_the_end_and_no_more_than_it_must(tokenizer, 
     limit = longest(tokenizer, shorter)
     expected = tokenize_conversation(tokenizer, shorter)
     assert tokenize_one(tokenizer, conversation, params(limit, "cut")) == (expected, "cut")
-    assert cut(BatchTokenizer(tokenizer), conversation, limit) == expected
+    assert cut(BatchTokenizer(tokenizer), conversation, limit) == (shorter, expected)
 
 
 def test_every_reply_that_a_cut_leaves_keeps_its_stop_token(tokenizer):
@@ -100,8 +100,9 @@ def test_every_reply_that_a_cut_leaves_keeps_its_stop_token(tokenizer):
 
 def test_a_cut_takes_the_question_along_whose_reply_it_takes(chatml):
     messages = [*converse("a", 2)["messages"], {"role": "user", "content": "One more?"}]
-    (example,) = cut(BatchTokenizer(chatml), converse("a", 2) | {"messages": messages}, longest(chatml, messages[:2]))
-    assert example == tokenize_conversation(chatml, messages[:2])[0]
+    left, (example,) = cut(BatchTokenizer(chatml), converse("a", 2) | {"messages": messages}, longest(chatml, messages[:2]))
+    assert left == messages[:2]
+    assert example == tokenize_conversation(chatml, left)[0]
 
 
 @pytest.mark.parametrize("too_long", ["drop", "cut"])
@@ -124,7 +125,7 @@ def test_a_conversation_over_the_length_is_left_out_by_drop_or_where_its_first_t
 
 
 def repeats_among(conversations: list[dict], most: int) -> set[str]:
-    return find_repeats({row["id"]: reply_keys(row) for row in conversations}, most)
+    return find_repeats({row["id"]: reply_keys(row["messages"]) for row in conversations}, most)
 
 
 @pytest.mark.parametrize(("most", "kept"), [(None, 10), (1, 1), (3, 3), (9, 9), (10, 10), (99, 10)])
@@ -148,7 +149,7 @@ def test_replies_that_differ_in_case_width_and_white_space_are_the_same(other):
 def test_replies_that_call_for_other_things_are_others_though_their_texts_are_the_same():
     def calling(*names):
         calls = [{"type": "function", "function": {"name": name, "arguments": "{}"}} for name in names]
-        return {"messages": [{"role": "assistant", "content": "One moment.", **({"tool_calls": calls} if calls else {})}]}
+        return [{"role": "assistant", "content": "One moment.", **({"tool_calls": calls} if calls else {})}]
 
     keys = [reply_keys(calling(*names)) for names in ([], ["find"], ["order"], ["find", "order"])]
     assert len(set(keys)) == 4
@@ -199,6 +200,27 @@ def test_validation_keeps_identical_replies(chatml):
         for split in ("train", "validation")
     }
     assert fates == {"train": {"kept", "identical_replies"}, "validation": {"kept"}}
+
+
+@pytest.mark.parametrize("too_long", ["drop", "cut"])
+def test_replies_of_what_is_left_out_count_for_nothing(chatml, too_long):
+    long = [replying(f"{'word ' * 300}{n}", "Yes.") for n in range(5)]
+    pairs, ledger = tokenize_split(chatml, [*long, replying("short", "Yes.")], "train", params(200, too_long, 1))
+    assert [row["fate"] for row in ledger] == ["too_long"] * 5 + ["kept"]
+    assert [id for id, _ in pairs] == ["short"]
+
+
+def test_replies_that_are_cut_off_count_for_nothing(tokenizer):
+    """One that several begin with is a repeat in each, whatever they went on with; one that is cut off is learned elsewhere."""
+    begin_alike = [replying(f"row{n}", "Yes.", f"{'word ' * 300}{n}") for n in range(5)]
+    cut_off = [replying(f"long{n}", f"Of {n}.", f"{'word ' * 300}.") for n in range(5)]
+    alone = replying("alone", f"{'word ' * 300}.")
+    limit = longest(tokenizer, alone["messages"])
+    pairs, ledger = tokenize_split(tokenizer, [*begin_alike, *cut_off, alone], "train", params(limit, "cut", 1))
+    assert Counter(row["fate"] for row in ledger[:5]) == {"cut": 1, "identical_replies": 4}
+    assert {row["fate"] for row in ledger[5:10]} == {"cut"}
+    assert ledger[10]["fate"] == "kept"
+    assert {id for id, _ in pairs} == {row["id"] for row in ledger if row["fate"] in ("cut", "kept")}
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True])
