@@ -8,7 +8,7 @@ from stages.collect.fields import read_fields, with_defaults
 from stages.collect.history import keys_of_messages, read_history
 from stages.collect.items import holds_items, messages_of_items
 from stages.collect.layouts import HISTORY, PARENT, columns_of_row, is_beside, names_in
-from stages.collect.lists import order_texts, prepare_messages, read_list, reason_to_leave_out, sort_list, value_at
+from stages.collect.lists import order_texts, prepare_messages, read_list, reason_to_leave_out, sort_list
 from stages.collect.mapping import SourceMapping
 from stages.collect.marks import is_row_marked_off
 from stages.collect.message_rows import read_single
@@ -52,22 +52,16 @@ class LeftOut(Exception):
 
 
 class _Plan(NamedTuple):
-    """How rows with the same keys are read. `any_beside`: whether there are known ones besides the columns; most have none.
-
-    `inner`: names of columns that lead into a row's objects.
-    """
+    """How rows with the same keys are read. `any_beside`: whether there are known ones besides the columns; most have none."""
 
     columns: Columns
     keys: MessageKeys
     any_beside: bool
-    inner: tuple[str, ...]
 
 
 def _plan_for(values: dict[str, object], mapping: SourceMapping, plans: dict[tuple[str, ...], _Plan]) -> _Plan:
     columns = columns_of_row(values, mapping.columns, mapping.required)
-    inner = tuple(name for name, _ in names_in(columns) if "." in name and name not in values)
-    any_beside = bool(mapping.marks or columns.history) or any(map(is_beside, values))
-    plan = _Plan(columns, mapping.keys(columns), any_beside, inner)
+    plan = _Plan(columns, mapping.keys(columns), bool(mapping.marks or columns.history) or any(map(is_beside, values)))
     if len(plans) < MOST_PLANS and not any("." in name for name in mapping.required):  # which leads into a row's objects
         plans[tuple(values)] = plan
     return plan
@@ -97,9 +91,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     if mapping.leave_out and (reason := reason_to_leave_out(values, mapping.leave_out)):
         raise LeftOut(reason)
     plan = plans.get(tuple(values)) or _plan_for(values, mapping, plans)
-    columns, keys, any_beside, inner = plan
-    if inner:
-        values = {**values, **{name: value_at(values, name) for name in inner}}
+    columns, keys, any_beside = plan
     # The answer of a classifier may be its label too, and true or false.
     label_of_reply = columns.label if columns.label != columns.assistant else None
     thumb = read_thumb(values, label_of_reply, columns.desirable) if label_of_reply or columns.desirable else None

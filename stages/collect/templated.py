@@ -61,10 +61,14 @@ def without_end(text: str, ends: Sequence[str] = ENDS) -> str:
     >>> without_end(" Hello.<|im_end|>\\n"), without_end("Hello.")
     ('Hello.', 'Hello.')
     """
-    text = text.strip()
-    while end := next((end for end in ends if text.endswith(end)), None):
-        text = text.removesuffix(end).rstrip()
-    return text
+    at = len(text)
+    while True:
+        while at and text[at - 1].isspace():
+            at -= 1
+        end = next((end for end in ends if text.endswith(end, 0, at)), None)
+        if end is None:
+            return text[:at].lstrip()
+        at -= len(end)
 
 
 def _turns(names: list[str], texts: list[str], ends: tuple[str, ...]) -> list[tuple[str, str]] | None:

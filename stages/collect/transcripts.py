@@ -30,9 +30,9 @@ def read_transcript(text: str) -> list[dict[str, object]] | None:
 def read_prompt(text: str) -> list[dict[str, object]] | None:
     """The messages of a talk that is written down up to the assistant's turn, where its reply begins; None if it is none.
 
-    >>> read_prompt("Human: Hi\nAssistant: Hello.\nHuman: Open?\nAssistant:")[-1]
+    >>> read_prompt("Human: Hi\\nAssistant: Hello.\\nHuman: Open?\\nAssistant:")[-1]
     {'role': 'user', 'content': 'Open?'}
-    >>> read_prompt("Human: Hi\nAssistant: Hello."), read_prompt("Assistant:")
+    >>> read_prompt("Human: Hi\\nAssistant: Hello."), read_prompt("Assistant:")
     (None, None)
     """
     talk = read_transcript(text)

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from stages.collect.__main__ import assign_ids
 from stages.collect.conversations import read_source
 from stages.collect.sources import Source
+from stages.collect.transcripts import read_transcript
 from stages.lib.records.conversation import Conversation
 
 CASES = [json.loads(line) for line in (REPO / "tests/cases/record.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -84,3 +85,11 @@ def test_a_rank_that_is_nan_ranks_nothing() -> None:
     read = read_source(TypeAdapter(Source).validate_python({"format": "parquet", "path": "raw.parquet"}))
     _, [row] = assign_ids("s", read)
     assert row.reason == 'responses is ["a", "b"]; expected text, messages, or replies with their ranks or scores'
+
+
+@pytest.mark.parametrize("part", [" ", "\n", "<|im_start|> ", "[INST] ", "[INST] a [/INST] ", "<s>\n", "### Input:\n", "</s>"])
+def test_long_texts_with_a_template_s_markers_take_no_time(part: str) -> None:
+    began = time.process_time()
+    for first in ("", "<|im_start|>user\nhi<|im_end|>", "[INST] ", "### Human: a"):
+        read_transcript(first + part * 300_000)
+    assert time.process_time() - began < 10
