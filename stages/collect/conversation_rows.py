@@ -91,7 +91,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     if mapping.leave_out and (reason := reason_to_leave_out(values, mapping.leave_out)):
         raise LeftOut(reason)
     plan = plans.get(tuple(values)) or _plan_for(values, mapping, plans)
-    columns, keys, any_beside = plan
+    columns, keys, any_beside = plan.columns, plan.keys, plan.any_beside
     # The answer of a classifier may be its label too, and true or false.
     label_of_reply = columns.label if columns.label != columns.assistant else None
     thumb = read_thumb(values, label_of_reply, columns.desirable) if label_of_reply or columns.desirable else None

@@ -85,6 +85,8 @@ def assign_splits(groups: list[Group], quotas: dict[HeldOut, int]) -> dict[int, 
 
     def take(split: HeldOut, candidates: list[Group], rooms: dict[str, int]) -> None:
         for group in candidates:
+            if not left[split]:
+                break
             size = len(group.rows)
             if size <= min(rooms[group.stratum], left[split], largest) and group.rank not in split_of:
                 split_of[group.rank] = split

@@ -68,8 +68,11 @@ def covered_share(grams: Shingles, queries: np.ndarray, others: np.ndarray) -> n
     known = grams.values[np.repeat(chosen, grams.sizes())]
     known.sort()  # in place: it may be half of what is in memory
     asked = grams.take(queries)
-    hits = np.zeros(len(asked.values) + 1)
-    places = np.minimum(np.searchsorted(known, asked.values), max(len(known) - 1, 0))
-    np.cumsum(known[places] == asked.values if len(known) else np.zeros(len(asked.values)), out=hits[1:])
+    order = np.argsort(asked.values)  # what is asked for in its order lies near what was asked for before
+    values = asked.values[order]
+    places = np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))
+    is_known = np.zeros(len(values), bool)
+    is_known[order] = known[places] == values if len(known) else False
+    hits = np.concatenate([[0], np.cumsum(is_known)])
     with np.errstate(invalid="ignore"):
         return (hits[asked.offsets[1:]] - hits[asked.offsets[:-1]]) / asked.sizes()
