@@ -505,6 +505,17 @@ def test_earlier_turns_that_are_pairs_are_not_taken_for_the_conversation(look) -
     assert pasted(look(write("x.jsonl", [json.dumps(row)])))["x"]["columns"]["history"] == "history"
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [{"boxes": [[0, 1], [2, 3]]}, {"entities": [["Ann", "person"]]}, {"examples": [{"input": "1+1", "output": "2"}]}],
+    ids=lambda beside: next(iter(beside)),
+)
+def test_other_lists_of_two_beside_a_pair_are_no_conversation(beside: dict, look) -> None:
+    row = {**beside, "the_question": "b?", "the_answer": "b"}
+    columns = pasted(look(write("x.jsonl", [json.dumps(row)])))["x"]["columns"]
+    assert (columns["user"], columns["assistant"]) == ("the_question", "the_answer")
+
+
 def test_where_all_keys_of_messages_are_read_none_is_listed(look) -> None:
     row = {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]}
     assert "not used" not in look(write("x.jsonl", [json.dumps(row)]))

@@ -39,12 +39,13 @@ def propose_columns(sample: Sample) -> Proposal | None:
 
 
 def propose_lists_of_pairs(sample: Sample) -> Proposal | None:
-    """Questions with their replies, a list of them in a row, unless these are the turns before a pair of the row's own."""
+    """Questions with their replies, a list of them in a row; under another name than a talk's only objects, where no pair is."""
     for name in sample.keys:
-        if 2 * sum(map(bool, map(list_of_pairs, sample.cells(name)))) <= len(sample.rows):
+        cells = sample.cells(name)
+        if 2 * sum(map(bool, map(list_of_pairs, cells))) <= len(sample.rows):
             continue
-        if not (find_column("history", [name], only_exact=True) and propose_pairs(sample)):
-            usual = key_of(name) in USUAL_NAMES["messages"]
+        usual = key_of(name) in USUAL_NAMES["messages"]
+        if usual or (all(map(list_of_messages, filter(None, cells))) and propose_pairs(sample) is None):
             return with_optional({"messages": name}, sample, f"a list of questions with their replies in {name!r}", usual)
     return None
 

@@ -15,7 +15,7 @@ from scipy import sparse
 from stages.lib.similarity.shingles import Shingles, jaccard
 
 LOWEST_THRESHOLD = 0.3  # below it a prefix is most of its set, and nearly all pairs share an element of theirs
-BUCKETS_BITS = 24  # n-grams are counted and matched by their upper bits; two in one bucket cost time, never a pair
+BUCKETS_BITS = 22  # n-grams are counted and matched by their upper bits; two in one bucket cost time, never a pair
 SETS_AT_ONCE = 1 << 15  # no more: a set's number in its block and two halves of its key fill 64 bits
 ROWS_AT_ONCE = 1 << 13
 PRODUCTS_AT_ONCE = 4_000_000  # some 100 MB
