@@ -46,11 +46,12 @@ def by_pair(pairs: np.ndarray, similarities: np.ndarray) -> dict[tuple[int, int]
 
 @contextlib.contextmanager
 def sizes(bits: int, rows: int, products: int) -> Iterator[None]:
-    """Other numbers of buckets, and of rows and products that are worked on at once."""
+    """Other numbers of buckets, of rows and products that are worked on at once, and blocks of a few sets."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(join, "BUCKETS_BITS", bits)
         monkeypatch.setattr(join, "ROWS_AT_ONCE", rows)
         monkeypatch.setattr(join, "PRODUCTS_AT_ONCE", products)
+        monkeypatch.setattr(join, "BLOCK", 1)
         yield
 
 

@@ -17,7 +17,7 @@ Originals = dict[int, tuple[int, float]]
 def find_originals(shingles: Shingles, threshold: float) -> Originals:
     """Row to drop -> (the first row that stays and is like it, their Jaccard index). Rows in the order in which they may stay."""
     originals: Originals = {}
-    _stay(Joins(shingles).at(threshold), np.arange(len(shingles.offsets) - 1), originals)
+    _stay(Joins(shingles, lowest=threshold).at(threshold), np.arange(len(shingles.offsets) - 1), originals)
     return originals
 
 

@@ -209,7 +209,7 @@ def main() -> None:
     order = order_by_id(traits.ids, len(locked))
     if (order != np.arange(len(order))).any():
         traits = traits.take(order)
-    joins = Joins(traits.shingles)
+    joins = Joins(traits.shingles, lowest=min(NEAREST_FROM, params.near_duplicates, params.leak))
     outcome = split_rows(traits, joins, len(locked), params)
     sizes: Counter[str] = Counter(outcome.splits)
     if empty := [split for split in SPLITS if not sizes[split]]:

@@ -5,7 +5,6 @@ from scipy import sparse
 
 from stages.lib.similarity.join import Join
 
-BLOCKS = 8  # rows are searched for among the rows of their own block and earlier ones
 ALL_AT_ONCE = 1 << 10  # candidates
 
 
@@ -14,11 +13,10 @@ def connect_similar(join: Join) -> np.ndarray:
     are alike."""
     rows = np.arange(len(join.sizes))
     family = rows.copy()
-    last = 0
-    for block in np.array_split(rows, BLOCKS):
-        last += len(block)
-        for candidates in join.candidates(block, rows[:last]):
-            family = _join_families(join, candidates[candidates[:, 0] > candidates[:, 1]], family)
+    rank = np.argsort(np.argsort(join.sizes, kind="stable"))
+    for others, block in join.by_size(rows, rows):
+        for pairs in join.candidates(np.sort(block), others[rank[others] < rank[block].max()]):
+            family = _join_families(join, pairs[rank[pairs[:, 0]] > rank[pairs[:, 1]]], family)
     return np.column_stack([rows, family])[family != rows]
 
 

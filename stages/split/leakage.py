@@ -7,7 +7,6 @@ from stages.lib.similarity.shingles import Shingles
 from stages.split.traits import Traits, equal_pairs
 
 NO_ROW = np.iinfo(np.int64).max
-BLOCKS = 8  # of the rows that are searched: a block's index takes an eighth of the memory
 
 
 def find_crossings(traits: Traits, join: Join, held_out: np.ndarray, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -34,8 +33,8 @@ def nearest_others(join: Join, queries: np.ndarray, others: np.ndarray) -> dict[
     """
     best = np.zeros(len(join.sizes))
     nearest = np.full(len(join.sizes), NO_ROW)
-    for block in np.array_split(others, BLOCKS):
-        for pairs in join.candidates(queries, block):
+    for part in join.by_size(queries, others):
+        for pairs in join.candidates(*part):
             _look_at(join, pairs, best, nearest)
     found = queries[nearest[queries] != NO_ROW]
     return {row: (int(nearest[row]), float(best[row])) for row in found.tolist()}

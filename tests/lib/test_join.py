@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 
 from stages.lib.similarity import join
-from stages.lib.similarity.join import Joins, parities, similar_pairs
+from stages.lib.similarity.join import Joins, parities, prefix_lengths, similar_pairs
 from stages.lib.similarity.shingles import Shingles
 
 
@@ -57,13 +57,14 @@ def test_no_pair_is_lost_where_there_are_more_rows_than_one_block_has() -> None:
 @given(rows=st.lists(st.frozensets(st.integers(0, 2**32 - 1), max_size=400), max_size=6))
 def test_bits_differ_no_more_than_sets_and_about_as_much_where_these_are_small(rows: list[frozenset[int]]) -> None:
     bits = parities(sets_of(rows))
-    assert bits.shape == (len(rows), 4)
+    assert bits.shape == (len(rows), 16)
     for one, its_bits in zip(rows, bits, strict=True):
         for other, other_bits in zip(rows, bits, strict=True):
             different = int(np.bitwise_count(its_bits ^ other_bits).sum())
             assert different <= len(one ^ other)
             assert different % 2 == len(one ^ other) % 2
-    assert np.bitwise_count(parities(sets_of([range(256), []]))).sum() == 256
+    every_bit = [word << 28 | bit for word in range(16) for bit in range(64)]
+    assert np.bitwise_count(parities(sets_of([every_bit, []]))).sum() == 1024
 
 
 def test_pairs_that_share_too_little_are_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,13 +83,27 @@ def test_the_matrix_of_a_search_takes_eight_bytes_an_element_and_little_more_whi
     values = np.random.default_rng(0).integers(0, 2**32, (80_000, 20), dtype=np.uint32)
     search = Joins(Shingles(np.sort(values, axis=1).ravel(), np.arange(80_001) * 20)).at(0.5)
     rows = np.arange(0, 80_000, 2)
-    elements = int(search.lengths[rows].sum())
+    lengths = prefix_lengths(search.sizes[rows], 0.5)
+    elements = int(lengths.sum())
     tracemalloc.start()
     try:
-        matrix = search._matrix(rows, 8)
+        matrix = search._matrix(rows, lengths, 8)
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert matrix.indices.dtype == np.int32
     assert held < 10 * elements
     assert peak < 30 * elements
+
+
+def test_sets_made_ready_from_one_threshold_on_are_not_searched_below_it() -> None:
+    joins = Joins(sets_of([range(10)]), lowest=0.5)
+    assert joins.at(0.5).threshold == 0.5
+    with pytest.raises(ValueError, match=r"a threshold of 0\.4; these sets were made ready from 0\.5 on"):
+        joins.at(0.4)
+
+
+def test_a_set_that_can_be_like_none_of_the_others_has_no_prefix() -> None:
+    sizes_of_sets = np.array([0, 4, 10, 19, 20])
+    assert prefix_lengths(sizes_of_sets, 0.5).tolist() == [0, 3, 6, 10, 11]
+    assert prefix_lengths(sizes_of_sets, 0.5, smallest_other=20).tolist() == [0, 0, 1, 7, 7]

@@ -51,6 +51,9 @@ class Known:
         self.bounds = self.index + np.array([0.0, *(slack for _, slack in drawn)])
         self.sizes, self.blocks = np.ones(len(self.index), np.int64), blocks
 
+    def by_size(self, queries: np.ndarray, others: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        yield from ((queries, block) for block in np.array_split(others, self.blocks))
+
     def candidates(self, queries: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
         pairs = np.column_stack([np.repeat(queries, len(others)), others])
         yield from np.array_split(pairs[::-1], self.blocks)
@@ -120,7 +123,7 @@ def traits_of(group: list[int], text: list[int], sets: list[Iterable[int]]) -> T
 
 
 def crossings_of(traits: Traits, held_out: np.ndarray, train: np.ndarray, threshold: float) -> dict[str, np.ndarray]:
-    return find_crossings(traits, Joins(traits.shingles).at(threshold), held_out, train)
+    return find_crossings(traits, Joins(traits.shingles, lowest=threshold).at(threshold), held_out, train)
 
 
 def connected(pairs: list[list[int]], rows: Iterable[int]) -> set[frozenset[int]]:

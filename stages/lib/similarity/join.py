@@ -2,7 +2,8 @@
 
 Two sets with a Jaccard index of at least t share an element among the first n - ceil(t n) + 1 of each, in any one order of all
 elements (the prefix filter of S. Chaudhuri, V. Ganti, R. Kaushik, A primitive operator for similarity joins, 2006). With rare
-elements first few pairs share one. What each pair can share at most is then told by a few bits of each set, in which every
+elements first few pairs share one, and fewer still where the other set is known to be large: sets are searched in blocks of like
+sizes. What each pair can share at most is then told by a few bits of each set, in which every
 element turns one over: what differs between the bits differs between the sets (the bitmap filter of E. Sandes et al., 2017). The
 pairs that are left are verified. Unlike with MinHash no pair is left to chance, whatever the threshold is.
 """
@@ -18,129 +19,168 @@ LOWEST_THRESHOLD = 0.3  # below it a prefix is most of its set, and nearly all p
 BUCKETS_BITS = 22  # n-grams are counted and matched by their upper bits; two in one bucket cost time, never a pair
 SETS_AT_ONCE = 1 << 15  # no more: a set's number in its block and two halves of its key fill 64 bits
 ROWS_AT_ONCE = 1 << 13
+BLOCK = 1 << 13  # sets of like sizes, searched at once
+MOST_BLOCKS = 8
 PRODUCTS_AT_ONCE = 4_000_000  # some 100 MB
-WORDS = 4  # of 64 bits, for each set
+WORDS = 16  # of 64 bits, for each set: 128 bytes, and of a hundred pairs that four words let pass one is left
 
 
 class Joins:
-    """Searches of the same sets at several thresholds: what does not depend on the threshold is made once."""
+    """Searches of the same sets at thresholds from `lowest` on: what does not depend on the threshold is made once."""
 
-    def __init__(self, shingles: Shingles) -> None:
+    def __init__(self, shingles: Shingles, lowest: float = LOWEST_THRESHOLD) -> None:
         self.shingles = shingles
+        self.lowest = lowest
         self.sizes = shingles.sizes()
         self.bits = parities(shingles)
         self.frequencies = frequency_steps(shingles)
+        self.offsets = np.concatenate([[0], np.cumsum(prefix_lengths(self.sizes, lowest))])
+        self.rarest = self._rarest_first()
+
+    def _rarest_first(self) -> np.ndarray:
+        """The elements that searches may look at, of each set the rarest first, end to end; uint32 (offsets[-1],)."""
+        rarest = np.empty(self.offsets[-1], np.uint32)
+        for first in range(0, len(self.sizes), SETS_AT_ONCE):
+            last = min(first + SETS_AT_ONCE, len(self.sizes))
+            block = self.shingles.take(np.arange(first, last))
+            sizes, lengths = block.sizes(), np.diff(self.offsets[first : last + 1])
+            row_of = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
+            # Ordered within a row by frequency (in 2**16 steps, all that fits), then by value: the same order for all rows.
+            keys = np.sort((row_of << np.uint64(48)) | self.order_of(block.values))
+            rank = np.arange(len(keys)) - np.repeat(block.offsets[:-1], sizes)
+            rarest[self.offsets[first] : self.offsets[last]] = keys[rank < np.repeat(lengths, sizes)].astype(np.uint32)
+        return rarest
+
+    def order_of(self, values: np.ndarray) -> np.ndarray:
+        """Where each element stands in the one order of all; uint64 of 48 bits."""
+        return (self.frequencies[bucket_of(values)].astype(np.uint64) << np.uint64(32)) | values
 
     def at(self, threshold: float) -> "Join":
+        """
+        Raises:
+            ValueError: the threshold is below the lowest.
+        """
+        if threshold < self.lowest:
+            raise ValueError(f"a threshold of {threshold:g}; these sets were made ready from {self.lowest:g} on")
         return Join(self, threshold)
 
 
 class Join:
-    """Sets made ready to be searched for pairs with a Jaccard index of at least `threshold`. Empty sets are like nothing."""
+    """Sets that are searched for pairs with a Jaccard index of at least `threshold`. Empty sets are like nothing."""
 
     def __init__(self, joins: Joins, threshold: float) -> None:
-        self.shingles = joins.shingles
+        self.joins = joins
         self.threshold = threshold
         self.sizes = joins.sizes
-        self.bits = joins.bits
-        # Rounded down a little before ceil: 0.8 * 5 must not become 5 by a last bit.
-        shortest = np.ceil(threshold * self.sizes - 1e-9).astype(np.int64)  # what a set that is alike shares at least
-        self.lengths = np.where(self.sizes > 0, self.sizes - shortest + 1, 0)
-        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)])
-        self.buckets, self.last = self._prefixes(joins.frequencies)
 
-    def _prefixes(self, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The bucket of each element of each set's prefix, end to end, and where the last one stands in the order of all (N,)."""
-        buckets, last = [np.empty(0, np.int32)], [np.empty(0, np.uint64)]
-        for first in range(0, len(self.sizes), SETS_AT_ONCE):
-            block = self.shingles.take(np.arange(first, min(first + SETS_AT_ONCE, len(self.sizes))))
-            lengths, sizes = self.lengths[first : first + SETS_AT_ONCE], block.sizes()
-            row_of = np.repeat(np.arange(len(sizes), dtype=np.uint64), sizes)
-            steps = frequencies[block.values >> np.uint32(32 - BUCKETS_BITS)].astype(np.uint64)
-            # Ordered within a row by frequency (in 2**16 steps, all that fits), then by value: the same order for all rows.
-            keys = np.sort((row_of << np.uint64(48)) | (steps << np.uint64(32)) | block.values)
-            rank = np.arange(len(keys)) - np.repeat(block.offsets[:-1], sizes)
-            chosen = keys[rank < np.repeat(lengths, sizes)] & np.uint64((1 << 48) - 1)
-            buckets.append(((chosen & np.uint64(0xFFFFFFFF)) >> np.uint64(32 - BUCKETS_BITS)).astype(np.int32))
-            ends = np.concatenate([chosen, [np.uint64(0)]])[np.cumsum(lengths) - 1]
-            last.append(np.where(lengths > 0, ends, np.uint64(0)))
-        return np.concatenate(buckets), np.concatenate(last)
+    def prefix_ends(self, rows: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Where the last element of each row's prefix stands in the order of all; 0 for a prefix of none. uint64 (rows,)."""
+        ends = np.zeros(len(rows), np.uint64)
+        filled = np.flatnonzero(lengths)
+        ends[filled] = self.joins.order_of(self.joins.rarest[self.joins.offsets[rows[filled]] + lengths[filled] - 1])
+        return ends
 
-    def _matrix(self, rows: np.ndarray, bits: int) -> sparse.csr_array:
+    def _matrix(self, rows: np.ndarray, lengths: np.ndarray, bits: int) -> sparse.csr_array:
         """Which buckets the prefixes of `rows` hold, how often; (rows, 2 ** bits)."""
-        lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         columns = np.empty(offsets[-1], np.int32)
         for first in range(0, len(rows), SETS_AT_ONCE):
             last = min(first + SETS_AT_ONCE, len(rows))
             begin, end = offsets[first], offsets[last]
-            moved_by = self.offsets[rows[first:last]] - offsets[first:last]
+            moved_by = self.joins.offsets[rows[first:last]] - offsets[first:last]
             places = np.arange(begin, end) + np.repeat(moved_by, lengths[first:last])
-            columns[begin:end] = self.buckets[places] >> np.int32(BUCKETS_BITS - bits)
+            columns[begin:end] = bucket_of(self.joins.rarest[places]) >> np.uint32(BUCKETS_BITS - bits)
         if offsets[-1] <= np.iinfo(np.int32).max:  # else scipy makes the columns' type that of the offsets, twice as large
             offsets = offsets.astype(np.int32)
         return sparse.csr_array((np.ones(len(columns), np.float32), columns, offsets), shape=(len(rows), 1 << bits))
 
+    def by_size(self, queries: np.ndarray, others: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """`others` in blocks of like sizes, each with those of `queries` that are neither too small nor too large for all of it.
+
+        What a pair has in common is more, and its prefixes are shorter, the larger the smallest set of a block is.
+        """
+        ordered = others[np.argsort(self.sizes[others], kind="stable")]
+        sizes = self.sizes[queries]
+        for block in np.array_split(ordered, min(MOST_BLOCKS, 1 + len(others) // BLOCK)):
+            if len(block):
+                smallest, largest = self.sizes[block[[0, -1]]]
+                fitting = (sizes >= self.threshold * smallest - 1e-9) & (self.threshold * sizes <= largest + 1e-9)
+                yield queries[fitting], block
+
     def candidates(self, queries: np.ndarray, others: np.ndarray) -> Iterator[np.ndarray]:
         """(row of `queries`, row of `others`) of all that may be alike, in the order of `queries`; batches of pairs (P, 2)."""
-        bits = min(BUCKETS_BITS, max(8, int(4 * self.lengths[others].sum()).bit_length()))
-        matrix, columns = self._matrix(queries, bits), self._matrix(others, bits).T.tocsr()
+        if not len(queries) or not len(others):
+            return
+        lengths = prefix_lengths(self.sizes[queries], self.threshold, self.sizes[others].min())
+        other_lengths = prefix_lengths(self.sizes[others], self.threshold, self.sizes[queries].min())
+        bits = min(BUCKETS_BITS, max(8, int(4 * other_lengths.sum()).bit_length()))
+        matrix, columns = self._matrix(queries, lengths, bits), self._matrix(others, other_lengths, bits).T.tocsr()
+        ends, other_ends = self.prefix_ends(queries, lengths), self.prefix_ends(others, other_lengths)
+        behind, others_behind = self.sizes[queries] - lengths, self.sizes[others] - other_lengths
         for first, last in _batches(matrix, columns):
             shared = (matrix[first:last] @ columns).tocoo()
-            i, j = queries[first + shared.row], others[shared.col]
+            i, j = first + shared.row, shared.col
             # What the set whose prefix ends first shares with the other one is in both prefixes, or behind its own.
-            behind = np.where(self.last[i] <= self.last[j], self.sizes[i] - self.lengths[i], self.sizes[j] - self.lengths[j])
-            needed = self.threshold / (1 + self.threshold) * (self.sizes[i] + self.sizes[j])
-            possible = np.flatnonzero(shared.data + behind >= needed - 1e-6)
-            i, j = i[possible], j[possible]
-            pairs = np.column_stack([i, j])
+            unseen = np.where(ends[i] <= other_ends[j], behind[i], others_behind[j])
+            i_rows, j_rows = queries[i], others[j]
+            needed = self.threshold / (1 + self.threshold) * (self.sizes[i_rows] + self.sizes[j_rows])
+            possible = np.flatnonzero(shared.data + unseen >= needed - 1e-6)
+            pairs = np.column_stack([i_rows[possible], j_rows[possible]])
             yield pairs[self.at_most(pairs) >= self.threshold - 1e-9]
 
     def at_most(self, pairs: np.ndarray) -> np.ndarray:
         """What the Jaccard index of each pair is at most, by a few bits of each set; float64 (P,)."""
         i, j = pairs[:, 0], pairs[:, 1]
         both = self.sizes[i] + self.sizes[j]
-        common = (both - np.bitwise_count(self.bits[i] ^ self.bits[j]).sum(axis=1, dtype=np.int64)) // 2
+        common = (both - np.bitwise_count(self.joins.bits[i] ^ self.joins.bits[j]).sum(axis=1, dtype=np.int64)) // 2
         return np.minimum(common, np.minimum(self.sizes[i], self.sizes[j])) / (both - common)
 
     def verified(self, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Those of the pairs that are alike, and the Jaccard index of each."""
-        similarity = jaccard(self.shingles, pairs)
+        similarity = jaccard(self.joins.shingles, pairs)
         alike = similarity >= self.threshold
         return pairs[alike], similarity[alike]
 
 
 def similar_pairs(join: Join, queries: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All pairs (row of `queries`, row of `others`) that are alike, (P, 2), and the Jaccard index of each."""
-    found = [join.verified(pairs) for pairs in join.candidates(queries, others)]
+    found = [join.verified(pairs) for part in join.by_size(queries, others) for pairs in join.candidates(*part)]
     pairs = np.concatenate([np.empty((0, 2), np.int64), *(pairs for pairs, _ in found)])
     return pairs, np.concatenate([np.empty(0), *(similarity for _, similarity in found)])
+
+
+def bucket_of(values: np.ndarray) -> np.ndarray:
+    return values >> np.uint32(32 - BUCKETS_BITS)
+
+
+def prefix_lengths(sizes: np.ndarray, threshold: float, smallest_other: int = 0) -> np.ndarray:
+    """How many of a set's elements tell whether it may be like another of at least `smallest_other` elements; int64 (N,)."""
+    in_common = np.maximum(threshold * sizes, threshold / (1 + threshold) * (sizes + smallest_other))
+    # Rounded down a little before ceil: 0.8 * 5 must not become 5 by a last bit.
+    lengths = sizes - np.ceil(in_common - 1e-9).astype(np.int64) + 1
+    return np.where(sizes > 0, np.maximum(lengths, 0), 0)
 
 
 def frequency_steps(shingles: Shingles) -> np.ndarray:
     """How often each bucket occurs, on a logarithmic scale in uint16; (buckets,)."""
     counts = np.zeros(1 << BUCKETS_BITS, np.int64)
     for first in range(0, len(shingles.values), 1 << 24):
-        counts += np.bincount(shingles.values[first : first + (1 << 24)] >> np.uint32(32 - BUCKETS_BITS), minlength=len(counts))
+        counts += np.bincount(bucket_of(shingles.values[first : first + (1 << 24)]), minlength=len(counts))
     return np.minimum(np.log2(counts + 1) * 2048, 65535).astype(np.uint16)
 
 
 def parities(shingles: Shingles) -> np.ndarray:
     """WORDS * 64 bits for each set, of which each element turns over one; uint64 (N, WORDS)."""
-    bits = np.zeros((len(shingles.offsets) - 1, WORDS), np.uint64)
-    for first in range(0, len(bits), 1 << 15):
-        sizes = shingles.sizes()[first : first + (1 << 15)]
-        filled = np.flatnonzero(sizes)
-        if not len(filled):
-            continue
-        starts = shingles.offsets[first : first + (1 << 15)]
-        values = shingles.values[starts[0] : starts[filled[-1]] + sizes[filled[-1]]]
+    bits = np.zeros((len(shingles.offsets) - 1) * WORDS, np.uint64)
+    for first in range(0, len(shingles.sizes()), SETS_AT_ONCE):
+        sizes = shingles.sizes()[first : first + SETS_AT_ONCE]
+        values = shingles.values[shingles.offsets[first] : shingles.offsets[first + len(sizes)]]
+        row_of = np.repeat(np.arange(first, first + len(sizes)), sizes)
+        word_of = row_of * WORDS + values // np.uint32(2**32 // WORDS)  # ascending, as the values of a set are
+        starts = np.flatnonzero(np.diff(word_of, prepend=-1))
         turned = np.left_shift(np.uint64(1), (values & np.uint32(63)).astype(np.uint64))
-        word_of = (values >> np.uint32(6)) % np.uint32(WORDS)
-        for word in range(WORDS):
-            of_word = np.where(word_of == word, turned, np.uint64(0))
-            bits[first + filled, word] = np.bitwise_xor.reduceat(of_word, starts[filled] - starts[0])
-    return bits
+        bits[word_of[starts]] = np.bitwise_xor.reduceat(turned, starts) if len(starts) else turned
+    return bits.reshape(-1, WORDS)
 
 
 def _batches(rows: sparse.csr_array, columns: sparse.csr_array) -> Iterator[tuple[int, int]]:
