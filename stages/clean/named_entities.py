@@ -9,13 +9,13 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from functools import cache
-from importlib import metadata
 from typing import Protocol
 
 from pydantic import Field
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Section
+from stages.lib.core.requirements import installed_version
 from stages.lib.scripts import HAN
 
 PACKAGE = "presidio-analyzer"
@@ -65,10 +65,7 @@ def load_analyzer(version: str, models: tuple[tuple[str, str], ...]) -> Analyzer
     Raises:
         ReprotuneError: Presidio is absent or of another version, or a model is absent.
     """
-    try:
-        found = metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        found = "absent"
+    found = installed_version(PACKAGE)
     if found != version:
         raise ReprotuneError(
             f"params.yaml: clean.presidio.version is {version!r}; installed: {found}; `pip install {PACKAGE}=={version}`, "

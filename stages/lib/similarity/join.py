@@ -3,9 +3,9 @@
 Two sets with a Jaccard index of at least t share an element among the first n - ceil(t n) + 1 of each, in any one order of all
 elements (the prefix filter of S. Chaudhuri, V. Ganti, R. Kaushik, A primitive operator for similarity joins, 2006). With rare
 elements first few pairs share one, and fewer still where the other set is known to be large: sets are searched in blocks of like
-sizes. What each pair can share at most is then told by a few bits of each set, in which every element turns one over: what differs
-between the bits differs between the sets (the bitmap filter of E. Sandes et al., 2017). The pairs that are left are verified.
-Unlike with MinHash no pair is left to chance, whatever the threshold is.
+sizes. What each pair can share at most is then told by a few bits of each set, in which every element turns one over: what
+differs between the bits differs between the sets (the bitmap filter of E. Sandes et al., 2017). The pairs that are left are
+verified. Unlike with MinHash no pair is left to chance, whatever the threshold is.
 """
 
 from collections.abc import Iterator
