@@ -27,6 +27,7 @@ from stages.collect.pairs import messages_of_pairs
 from stages.collect.preferences import (
     Replies,
     as_rank,
+    is_tie,
     read_rejected,
     read_replies,
     read_side,
@@ -42,7 +43,7 @@ from stages.collect.tool_use import refuse_lost_tools
 from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, normalize
 
 MOST_PLANS = 1024  # kept; so many that rows of as many kinds cost no memory
 
@@ -98,7 +99,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     left_out: tuple[int, ...] = ()
     if columns.messages:
         messages, left_out = _read_list(values[columns.messages], columns, mapping, keys)
-        replies = Replies(messages, [])
+        replies = Replies(_behind_first(messages, values, columns), [])
     elif columns.user:
         replies, left_out = _read_pair(values, columns, mapping)
     else:
@@ -117,7 +118,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     if thumb is False or marked_off:
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)
-    if columns.rejected:
+    if columns.rejected and not is_tie(values):
         rejected += read_rejected(values.get(columns.rejected), columns.rejected, keys, may_be_talk=bool(columns.messages))
     raw = RawConversation(
         row.place,
@@ -156,6 +157,22 @@ def _read_list(
     if not as_mapped and (messages := messages_of_pairs(kept)) is not None:
         return read_messages(messages, name, keys._replace(role="role", content="content")), left_out
     return read_messages(kept, name, keys), left_out
+
+
+def _behind_first(messages: list[Message], values: dict[str, object], columns: Columns) -> list[Message]:
+    """The messages behind the first question, where that stands beside their list, and does not begin the list too."""
+    asked, more = long_text(values, columns.user), long_text(values, columns.input)
+    parts = [part for part in (asked, more) if part]
+    at = _after_system(messages)
+    first = normalize(messages[at]["content"]) if at < len(messages) else ""
+    if not parts or first in map(normalize, (*parts, "\n\n".join(parts))):
+        return messages
+    question: Message = {"role": "user", "content": "\n\n".join(parts)}
+    return [*messages[:at], question, *messages[at:]]
+
+
+def _after_system(messages: list[Message]) -> int:
+    return next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
 
 
 def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMapping) -> tuple[Replies, tuple[int, ...]]:
@@ -206,5 +223,5 @@ def _with_history(messages: list[Message], values: dict[str, object], columns: C
         )
     if not earlier:
         return messages
-    first = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    first = _after_system(messages)
     return messages[:first] + earlier + messages[first:]

@@ -143,7 +143,7 @@ def test_what_is_printed_shows_and_reads_the_conversations_of_the_file(case: dic
     for conversation in case["conversations"][:2]:
         for role, content in conversation["messages"]:
             text = f"[{content}]" if role == "assistant" else content
-            assert f"  {role}: {text}\n".replace("ask\n", "ask\n  ") in shown
+            assert "  " + f"{role}: {text}".replace("\n", "\n  ") + "\n" in shown
 
 
 @cases("refused")

@@ -41,6 +41,10 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
             {"id": 1, "data": {"text": question}, "annotations": [{"id": 1, "result": choices}]},
             "'annotations' holds Label Studio's annotations",
         ),
+        "answers": (
+            {"question": question, "answers": [{"text": answer, "author": "Kim"}, {"text": "No.", "author": "Bo"}]},
+            "'answers' holds several answers to each question, which are no turns of a talk",
+        ),
         "batch": (
             {"custom_id": question, "method": "POST", "body": {"messages": talk[:1]}},
             "'body' holds a batch's requests",

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
 from stages.lib.core.errors import ReprotuneError
+from tools.preview.alternatives import are_alternatives, lists_in, propose_alternatives
 from tools.preview.chat_exports import ONE_LINE
 from tools.preview.message_lists import list_of_messages
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
 
+A_PAIR = '{"prompt": "...", "completion": "..."}'
 A_PREFERENCE = '{"prompt": "...", "chosen": "...", "rejected": "..."}'
 SIBLINGS = (("a", "b"), ("0", "1"), ("1", "2"))
 VERDICTS = frozenset(["winner", "preference", "preferred", "better", "safer", "label", "labels", "choice"])
@@ -78,6 +81,12 @@ def find_siblings(sample: Sample) -> str | None:
     return max(lengths, key=lengths.__getitem__) if lengths else None
 
 
+def _holds_alternatives(sample: Sample) -> str | None:
+    lists = {key: lists_in(sample, key) for key in sample.keys}
+    fits = [key for key, found in lists.items() if 2 * len(found) > len(sample.rows) and are_alternatives(key, found)]
+    return repr(fits[0]) if fits and not propose_alternatives(sample) and not recognize_layout(sample.keys) else None
+
+
 EXPORTS = (
     Export(lambda sample: _most(sample, _is_reply_tree),
            "holds a tree of messages in each row, each with its replies. Flatten each to the list from its first message "
@@ -93,6 +102,9 @@ EXPORTS = (
            f"line for each conversation, without its notes: {ONE_LINE}"),
     Export(lambda sample: _most(sample, _is_annotation),
            "holds Label Studio's annotations. Export as JSON-MIN or CSV instead, which has a column for each result"),
+    Export(_holds_alternatives,
+           "holds several answers to each question, which are no turns of a talk, and nothing there ranks them. Write JSONL, a "
+           f"line for each question with the answer to be learned: {A_PAIR}"),
     Export(_is_request_alone,
            "holds a batch's requests, whose replies are in its output file. Join both by `custom_id`, and write JSONL, a "
            f"line for each: {ONE_LINE}"),
