@@ -39,7 +39,7 @@ from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
 from stages.collect.templated import without_end
-from stages.collect.tool_use import refuse_lost_tools
+from stages.collect.tool_use import refuse_early_results, refuse_lost_tools
 from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
@@ -108,6 +108,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     label, language, group, system = with_defaults(fields, mapping)
     if system and replies.messages[:1] == system:  # it stands in the list too
         system = []
+    refuse_early_results(replies.messages)
     if columns.tools and fields.tools is None:
         refuse_lost_tools(values, columns.tools, replies.messages)
     messages, marked_off = replies.messages, False

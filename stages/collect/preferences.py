@@ -57,6 +57,8 @@ def _as_messages(value: object) -> object:
 def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> Replies:
     """The reply under a key; of several that are ranked or scored the best one, the others rejected."""
     value = from_json(values[name]) if isinstance(values[name], str) and _has_order(values) else values[name]
+    if any(values.get(key) for key in ("tools", "functions")) and are_calls(calls := from_json(value)):
+        return Replies(read_message({"role": "assistant", "tool_calls": calls}, keys._replace(role="role")) or [], [])
     if isinstance(value, list) and (reply := open_envelope(value)) is not None:
         return Replies(read_side(reply, name, "assistant", keys), [])
     if not isinstance(value, list) or keys_of_messages(value) or holds_items(value):
@@ -82,6 +84,15 @@ def read_rejected(value: object, name: str, keys: MessageKeys, may_be_talk: bool
         return []
     several = value if isinstance(value, list) and not keys_of_messages(value) else [value]
     return [read_side(one, name, "assistant", keys) for one in several if one not in NOTHING]
+
+
+def are_calls(value: object) -> bool:
+    """Whether a reply is nothing but calls of tools, as xLAM's answers are."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) and one.keys() == {"name", "arguments"} for one in value)
+    )
 
 
 def is_tie(values: Mapping[str, object]) -> bool:

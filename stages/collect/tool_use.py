@@ -122,6 +122,18 @@ def refuse_lost_tools(values: Mapping[str, object], name: str, messages: list[Me
         raise ReprotuneError(f"{name} is {show(value)}, and tools are called; expected functions with their names and parameters")
 
 
+def refuse_early_results(messages: list[Message]) -> None:
+    """
+    Raises:
+        ReprotuneError: a tool's result stands before the first call.
+    """
+    result = next((at for at, message in enumerate(messages) if message["role"] == "tool"), len(messages))
+    call = next((at for at, message in enumerate(messages) if "tool_calls" in message), 0)
+    if result < call:
+        shown = show(messages[result]["content"])
+        raise ReprotuneError(f"a tool's result, {shown}, stands before the first call of a tool; put it behind its call")
+
+
 def _declarations(tool: object) -> list[object]:
     found = (tool.get("functionDeclarations") or tool.get("function_declarations")) if isinstance(tool, dict) else None
     return found if isinstance(found, list) else [tool]

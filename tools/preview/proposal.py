@@ -10,9 +10,9 @@ from stages.collect.order import find_reading, is_order
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
-from tools.preview.orders import cells_of_conversations, orders
+from tools.preview.orders import cells_of_conversations, names_an_order, orders
 from tools.preview.sample import Sample
-from tools.preview.usual_names import find_column, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
 
 INPUT_BESIDE = {"instruction": "input", "指令": "输入"}
 
@@ -82,10 +82,14 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
         if field in columns:
             continue
         found = find_column(field, left, only_exact=True)
+        if field == "system" and not found and "messages" in columns:
+            found = next(((name, True) for name in left if key_of(name) in USUAL_NAMES["system_of_lists"]), None)
         if field == "input" and not found:
             found = find_sibling(columns["user"], left)
         if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):
             found = next(((name, True) for name in left if orders(sample, columns, name)), None)
+            times = (name for name in left if names_an_order(name) and cells_fit("order", sample.cells(name)))
+            found = found or next(((name, True) for name in times), None)  # which can't be sorted by, as is said below
         if field == "id" and found and (fault := repeats(sample, found[0])):
             how += f". {found[0]} is not mapped to id: {fault}"
         elif found and cells_fit(field, sample.cells(found[0])):
