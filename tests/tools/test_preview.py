@@ -373,6 +373,12 @@ def test_columns_that_are_no_messages_are_not_said_to_lack_a_conversation(look) 
 # Columns
 
 
+def test_authors_in_objects_that_name_nobody_are_not_guessed_to_take_turns(look) -> None:
+    said = [{"from": {"user": {"label": "x"}, "application": None}, "text": text} for text in ("Is it open?", "Yes.")]
+    rows = [json.dumps({"messages": messages}) for messages in (said, said[::-1])]
+    assert "Nothing to paste: the names do not tell" in look(write("objects.jsonl", rows), code=1)
+
+
 def test_columns_that_tell_nothing_are_listed_with_cells_and_what_to_type(look) -> None:
     path = write_csv("odd.csv", ["alpha", "beta"], ["How late is it?", "Noon."], ["Who is it?", "Me."])
     output = look(path, code=1)

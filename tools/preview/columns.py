@@ -70,6 +70,8 @@ def propose_list(
     role = find_role_key(lists, inner, content[0])
     order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
     if not role:
+        if find_column("role", [key for key in inner if key != content[0]], only_exact=True):
+            return None  # it is there, but in objects that name nobody, so that taking turns would be a guess against it
         columns = {"messages": name, "content": content[0]} | order
         return without_roles(columns | find_first(sample, lists, columns), sample)
     if lacks_replies(name, lists, role[0], sample):
