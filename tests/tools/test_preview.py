@@ -373,6 +373,16 @@ def test_columns_that_are_no_messages_are_not_said_to_lack_a_conversation(look) 
 # Columns
 
 
+def test_a_description_beside_talks_that_begin_with_a_reply_may_be_their_question(look) -> None:
+    asked, replied = {"role": "user", "content": "Yes."}, {"role": "assistant", "content": "Is it plugged in?"}
+    last = {"role": "assistant", "content": "Then the bulb is broken."}
+    for first, says in (([replied, asked, last], True), ([asked, last], False)):
+        path = write("lamps.jsonl", [json.dumps({"description": "The lamp is dark.", "source": "web", "messages": first})])
+        said = " ".join(look(path).split())
+        assert ("description may hold the first question" in said) == says
+        assert "source may hold" not in said
+
+
 def test_authors_in_objects_that_name_nobody_are_not_guessed_to_take_turns(look) -> None:
     said = [{"from": {"user": {"label": "x"}, "application": None}, "text": text} for text in ("Is it open?", "Yes.")]
     rows = [json.dumps({"messages": messages}) for messages in (said, said[::-1])]

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text
+from stages.collect.sources import Columns
 from stages.lib.records.conversation import normalize
-from tools.preview.message_lists import Messages, texts_of
+from tools.preview.message_lists import Messages, lists_of_messages, texts_of
 from tools.preview.orders import in_order, read_orders
 from tools.preview.roles import propose_switch, usual_role
 from tools.preview.sample import Sample
@@ -27,15 +28,32 @@ def find_first(sample: Sample, lists: Sequence[Messages], columns: dict[str, str
     return question_beside(sample, left, after)
 
 
+def may_be_first(sample: Sample, mapping: Columns) -> str | None:
+    """A column that is not mapped, and may hold the question that lists lack, or say in short what they are about."""
+    if not mapping.messages or mapping.user:
+        return None
+    columns = {"messages": mapping.messages, "role": mapping.role or "role", "content": mapping.content or "content"}
+    lists, taken = lists_of_messages(sample, mapping), [name for _, name in mapping]
+    keys = [key for key in sample.keys if key not in taken and key_of(key) in USUAL_NAMES["first_of_replies"]]
+    missing = (key for key in keys if holds_what_is_missing(sample, key, lists, columns))
+    return next(missing, None) if begin_with_replies(lists, columns) else None
+
+
 def question_beside(sample: Sample, keys: Sequence[str], is_post: bool = True) -> dict[str, str]:
     """The fields of a question among the keys; of a post its title too."""
-    by_key = {
-        key_of(key.partition(".")[0]): key for key in reversed(keys) if any(isinstance(cell, str) for cell in cells(sample, key))
-    }
-    names = [*USUAL_NAMES["first_questions"], *(USUAL_NAMES["first_of_replies"] if is_post else [])]
-    titles = USUAL_NAMES["titles_of_posts"] if is_post else []
-    found = [next((by_key[name] for name in usual if name in by_key), None) for usual in (titles, names)]
-    return dict(zip(("user", "input"), filter(None, found), strict=False))
+    texts = [key for key in reversed(keys) if holds_texts(sample, key)]
+    plain = {key_of(key): key for key in texts if "." not in key}
+    inner = {key_of(key.partition(".")[0]): key for key in texts if "." in key}
+    title = find_usual(plain, "titles_of_posts") if is_post else None
+    found = find_usual(inner | plain, "first_questions")
+    if is_post:
+        found = found or find_usual(plain, "first_of_replies") or find_usual(inner, "objects_of_first")
+    return dict(zip(("user", "input"), filter(None, (title, found)), strict=False))
+
+
+def find_usual(by_key: dict[str, str], names: str) -> str | None:
+    """The first of the usual names, of a list in usual_names.yaml, that there is."""
+    return next((by_key[name] for name in USUAL_NAMES[names] if name in by_key), None)
 
 
 def begin_with_replies(lists: Sequence[Messages], columns: dict[str, str]) -> bool:
@@ -65,7 +83,9 @@ def cells(sample: Sample, name: str) -> list[object]:
 
 def texts_inside(sample: Sample, name: str) -> list[str]:
     """The name of a text in a column's objects, as in `{"body": "...", "author": ...}`."""
-    inner = [
-        key for key in USUAL_NAMES["columns"]["content"] if any(isinstance(cell, str) for cell in cells(sample, f"{name}.{key}"))
-    ]
-    return [f"{name}.{key}" for key in inner[:1]]
+    names = (f"{name}.{key}" for key in USUAL_NAMES["columns"]["content"])
+    return [inner for inner in names if holds_texts(sample, inner)][:1]
+
+
+def holds_texts(sample: Sample, name: str) -> bool:
+    return any(isinstance(cell, str) for cell in cells(sample, name))
