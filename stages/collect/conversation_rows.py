@@ -164,9 +164,11 @@ def _behind_first(messages: list[Message], values: dict[str, object], columns: C
     """The messages behind the first question, where that stands beside their list, and does not begin the list too."""
     asked, more = long_text(values, columns.user), long_text(values, columns.input)
     parts = [part for part in (asked, more) if part]
+    if not parts:
+        return messages
     at = _after_system(messages)
     first = normalize(messages[at]["content"]) if at < len(messages) else ""
-    if not parts or first in map(normalize, (*parts, "\n\n".join(parts))):
+    if first in map(normalize, (*parts, "\n\n".join(parts))):
         return messages
     question: Message = {"role": "user", "content": "\n\n".join(parts)}
     return [*messages[:at], question, *messages[at:]]

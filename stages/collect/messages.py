@@ -160,7 +160,7 @@ def read_plain_messages(value: list, keys: MessageKeys) -> list[Message] | None:
             return None
         text, name = message.get(of_content), message.get(of_role)
         role = roles.get(name) if isinstance(name, str) and name not in CALL_ROLES else None
-        if role is None or role == "tool" or not isinstance(text, str) or "think" in text:
+        if role is None or role == "tool" or not isinstance(text, str) or "<think" in text or "</think" in text:
             return None
         messages.append({"role": role, "content": text})
     return messages
