@@ -99,7 +99,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     left_out: tuple[int, ...] = ()
     if columns.messages:
         messages, left_out = _read_list(values[columns.messages], columns, mapping, keys)
-        replies = Replies(_behind_first(messages, values, columns), [])
+        replies = Replies(_behind_first(messages, values, columns) if columns.user else messages, [])
     elif columns.user:
         replies, left_out = _read_pair(values, columns, mapping)
     else:

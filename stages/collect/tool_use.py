@@ -127,11 +127,15 @@ def refuse_early_results(messages: list[Message]) -> None:
     Raises:
         ReprotuneError: a tool's result stands before the first call.
     """
-    result = next((at for at, message in enumerate(messages) if message["role"] == "tool"), len(messages))
-    call = next((at for at, message in enumerate(messages) if "tool_calls" in message), 0)
-    if result < call:
-        shown = show(messages[result]["content"])
-        raise ReprotuneError(f"a tool's result, {shown}, stands before the first call of a tool; put it behind its call")
+    early = None
+    for message in messages:
+        if "tool_calls" in message and early:
+            shown = show(early["content"])
+            raise ReprotuneError(f"a tool's result, {shown}, stands before the first call of a tool; put it behind its call")
+        if "tool_calls" in message:
+            return
+        if message["role"] == "tool":
+            early = early or message
 
 
 def _declarations(tool: object) -> list[object]:
