@@ -70,6 +70,8 @@ BRANCHED = [
     {"id": 3, "role": "assistant", "parent_id": 1},
 ]
 BRANCHES = lines(*(row | {"chat": "c", "content": f"text {row['id']}"} for row in BRANCHED))
+CALL = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+CALLED = [{"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "tool", "content": "r"}]
 CHAIN = {"role": "role", "content": "content", "id": "id", "parent": "parent_id"}
 
 CASES = [
@@ -124,6 +126,13 @@ CASES = [
          {"format": "csv", "columns": {"conversation": "chat", "content": "text"}}, {"begins": "user"}),
     Case("leave `group` out of the source's `columns`", "raw.csv", GROUPED, {"format": "csv", "columns": ROWS | {"group": "who"}},
          {"columns": ROWS}),
+    Case("put it behind its call", "raw.jsonl", lines({"messages": [TALK[0], *CALLED[::-1], TALK[1]]}), JSONL, {},
+         lines({"messages": [TALK[0], *CALLED, TALK[1]]})),
+    Case("put each into its message", "raw.jsonl", lines({"messages": TALK, "loss_mask": [0, 1]}), JSONL, {}, marked(train=1)),
+    Case("` in the source if it is none", "raw.jsonl", lines({"messages": TALK, "loss_mask": [0, 1]}), JSONL,
+         {"marks": {"loss_mask": "ignore"}}),
+    Case("it was cut short, so take it out", "raw.jsonl", lines(SPAM, SPAM | {"completion": "<think> so"}), JSONL, {},
+         lines(SPAM)),
     Case("rename one of them", "raw.csv", b"question,answer,answer\nq,a,b\n", TABLE, {}, b"question,answer,other\nq,a,b\n"),
     Case("two columns are named", "raw.parquet", parquet(["question", "answer", "answer"]),
          {"format": "parquet", "columns": PAIRS}, {}, parquet(["question", "answer", "other"])),

@@ -38,15 +38,16 @@ def fix_whitespace(text: str) -> str:
     stripped = text.strip()
     if "\n" not in stripped:
         return stripped
+    lines = stripped.split("\n")
     before = text[: text.index(stripped[0])].rpartition("\n")[2]
     if not LAID_OUT.search(f"\n{stripped}"):
-        lines = stripped.split("\n")
         return re.sub(r"\n{4,}", "\n\n", "\n".join(map(_strip_right, lines, [*lines[1:], ""])))
-    # The first line is indented as the next one is, or less; a file ends with a line feed.
+    # The first line is indented as the next one is, or less, or as a later one, in a drawing; a file ends with a line feed.
     is_file = CODE.search(f"\n{stripped}") and "```" not in stripped
     after = "\n" if is_file and text.rstrip(" \t").endswith("\n") else ""
-    second = next(line for line in stripped.split("\n")[1:] if line.strip())
-    is_code = before and second.startswith(before) and not before.strip(" \t")
+    others = [line for line in lines[1:] if line.strip()]
+    as_others = others[0].startswith(before) or (len(before) > 1 and any(line.startswith(before) for line in others))
+    is_code = before and as_others and not before.strip(" \t")
     return f"{before if is_code else ''}{stripped}{after}"
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from stages.collect.rows import plain_text
 from stages.collect.tool_use import json_text, make_call, make_result
-from stages.collect.values import shorten, show
+from stages.collect.values import from_json, shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, ToolCall
 
@@ -147,6 +147,9 @@ def _read_text(part: dict[str, object]) -> Content | None:
         value = part.get(key)
         if isinstance(value, dict) and isinstance(value.get("value"), str):  # {"text": {"value": ..., "annotations": []}}
             value = value["value"]
+        if key == "content" and "type" not in part:  # Feishu's is JSON
+            inner = from_json(value)
+            value = inner["text"] if isinstance(inner, dict) and inner.keys() == {"text"} else value
         if isinstance(value, str):
             return Content(value)
     return None

@@ -27,6 +27,7 @@ from stages.collect.pairs import messages_of_pairs
 from stages.collect.preferences import (
     Replies,
     as_rank,
+    is_tie,
     read_rejected,
     read_replies,
     read_side,
@@ -38,11 +39,11 @@ from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
 from stages.collect.templated import without_end
-from stages.collect.tool_use import refuse_lost_tools
+from stages.collect.tool_use import refuse_early_results, refuse_lost_tools
 from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Message
+from stages.lib.records.conversation import Message, normalize
 
 MOST_PLANS = 1024  # kept; so many that rows of as many kinds cost no memory
 
@@ -98,7 +99,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     left_out: tuple[int, ...] = ()
     if columns.messages:
         messages, left_out = _read_list(values[columns.messages], columns, mapping, keys)
-        replies = Replies(messages, [])
+        replies = Replies(_behind_first(messages, values, columns) if columns.user else messages, [])
     elif columns.user:
         replies, left_out = _read_pair(values, columns, mapping)
     else:
@@ -107,6 +108,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     label, language, group, system = with_defaults(fields, mapping)
     if system and replies.messages[:1] == system:  # it stands in the list too
         system = []
+    refuse_early_results(replies.messages)
     if columns.tools and fields.tools is None:
         refuse_lost_tools(values, columns.tools, replies.messages)
     messages, marked_off = replies.messages, False
@@ -117,7 +119,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     if thumb is False or marked_off:
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)
-    if columns.rejected:
+    if columns.rejected and not is_tie(values):
         rejected += read_rejected(values.get(columns.rejected), columns.rejected, keys, may_be_talk=bool(columns.messages))
     raw = RawConversation(
         row.place,
@@ -156,6 +158,24 @@ def _read_list(
     if not as_mapped and (messages := messages_of_pairs(kept)) is not None:
         return read_messages(messages, name, keys._replace(role="role", content="content")), left_out
     return read_messages(kept, name, keys), left_out
+
+
+def _behind_first(messages: list[Message], values: dict[str, object], columns: Columns) -> list[Message]:
+    """The messages behind the first question, where that stands beside their list, and does not begin the list too."""
+    asked, more = long_text(values, columns.user), long_text(values, columns.input)
+    parts = [part for part in (asked, more) if part]
+    if not parts:
+        return messages
+    at = _after_system(messages)
+    first = normalize(messages[at]["content"]) if at < len(messages) else ""
+    if first in map(normalize, (*parts, "\n\n".join(parts))):
+        return messages
+    question: Message = {"role": "user", "content": "\n\n".join(parts)}
+    return [*messages[:at], question, *messages[at:]]
+
+
+def _after_system(messages: list[Message]) -> int:
+    return next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
 
 
 def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMapping) -> tuple[Replies, tuple[int, ...]]:
@@ -206,5 +226,5 @@ def _with_history(messages: list[Message], values: dict[str, object], columns: C
         )
     if not earlier:
         return messages
-    first = next((at for at, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    first = _after_system(messages)
     return messages[:first] + earlier + messages[first:]

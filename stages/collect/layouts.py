@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from stages.collect.lists import value_at
-from stages.collect.marks import KNOWN, names_training
+from stages.collect.marks import KNOWN, METADATA, is_mark, names_training
 from stages.collect.messages import ATTACHED, REASONING_KEYS
 from stages.collect.nested import parse_list
-from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST
+from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST, is_score
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import Columns, CsvSource, HubSource, Source
@@ -56,7 +56,7 @@ STANDARD_FIELDS = {
 }
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
 PARENT = "parent_id"
-BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN))
+BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN, *METADATA))
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:
@@ -88,7 +88,7 @@ def with_standard_fields(columns: Columns, keys: Collection[str]) -> Columns:
     taken = [name for name, _ in names_in(columns)]
     stated = [field for field, name in columns if name is not None]
     found: dict[str, str] = {}
-    for field in ("tools", "history") if columns.user else ("tools",):
+    for field in ("tools", "history") if columns.user and not columns.messages else ("tools",):
         name = next((name for name in STANDARD_FIELDS[field] if name in keys and name not in taken), None)
         if name and field not in stated:
             found[field] = name
@@ -103,7 +103,8 @@ def _recognize_row(keys: tuple[str, ...]) -> Columns | None:
 def names_in(columns: Columns) -> list[tuple[str, bool]]:
     """(name, whether each row needs it) of the columns, without the keys inside a list of messages."""
     in_list = ("role", "content", "order") if columns.messages else ()
-    return [(name, field in REQUIRED) for field, name in columns if name is not None and field not in in_list]
+    required = ("messages",) if columns.messages else REQUIRED
+    return [(name, field in required) for field, name in columns if name is not None and field not in in_list]
 
 
 def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
@@ -116,7 +117,7 @@ def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
 
 def is_beside(key: str) -> bool:
     """Whether a key says something of a row's replies, though it is mapped to no field."""
-    return key in BESIDE or names_training(key)
+    return key in BESIDE or is_mark(key) or names_training(key) or is_score(key)
 
 
 def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Columns:

@@ -1,11 +1,11 @@
 """Which key of a message says whether its text is one to learn from: OpenAI's, Axolotl's, ms-swift's and others'."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal
 
-from stages.collect.values import show
+from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
 
 Meaning = Literal["train", "mask", "ignore"]  # true: learn from it; true: do not; no mark at all
@@ -28,6 +28,7 @@ SWITCHING_WORDS = frozenset(
     ["is", "no", "not", "dont", "exclude", "excluded", "include", "included", "skip", "ignore", "use", "used", "for", "from"]
 )
 CHINESE_WORDS = ("训练", "訓練", "微调", "微調", "损失", "損失", "掩码", "掩碼")
+METADATA = ("metadata", "meta", "meta_data", "extra", "info", "attributes", "properties", "元数据")  # objects beside messages
 SWITCHES = {
     "0": False, "0.0": False, "false": False, "no": False, "否": False, "1": True, "1.0": True, "true": True, "yes": True,
     "是": True,
@@ -70,7 +71,19 @@ def is_marked_off(message: Mapping[str, object], meanings: Mapping[str, Meaning]
         ReprotuneError: a key looks like such a mark, and what it means can't be told.
     """
     off = [_says_off(key, value, meanings) for key, value in message.items() if is_mark(key) or key in meanings]
+    off += [_says_off(key, value, meanings) for inner in message.values() for key, value in switches_in(inner)]
     return any(off)
+
+
+def switches_in(inner: object) -> Iterator[tuple[str, object]]:
+    """What an object of a message, or beside messages, such as its metadata, says of training.
+
+    >>> list(switches_in({"train": False, "weight": 70, "source": "x"}))
+    [('train', False)]
+    """
+    for key, value in inner.items() if isinstance(inner, dict) else ():
+        if (isinstance(value, bool) and key in KNOWN) or (names_training(key) and _switches(key, value)):
+            yield key, value
 
 
 def is_row_marked_off(
@@ -84,16 +97,29 @@ def is_row_marked_off(
     Raises:
         ReprotuneError: what the key means can't be told.
     """
+    inner = [found for key in METADATA if key in values for found in switches_in(from_json(values[key]))]
     keys = [key for key in values if key in KNOWN or key in meanings or (names_training(key) and _switches(key, values[key]))]
-    if not keys:
+    lists = [key for key in values if is_mark(key) and key not in meanings and _are_switches(from_json(values[key]))]
+    if not keys and not inner and not lists:
         return False
-    keys = [key for key in keys if key not in taken()]
-    off = [_says_off(key, values[key], meanings) for key in keys if key in meanings or not _is_word(values[key])]
-    return any(off)
+    names = taken()
+    if several := next((key for key in lists if key not in names), None):
+        raise ReprotuneError(
+            f"{several} is {show(values[several])}, which looks like a mark for each message, and can't be read beside them; put "
+            f"each into its message, under `train` say, or set `marks: {{{several}: ignore}}` in the source if it is none"
+        )
+    off = [
+        _says_off(key, values[key], meanings)
+        for key in keys
+        if key not in names and (key in meanings or not _is_word(values[key]))
+    ]
+    return any(off) or any(_says_off(key, value, meanings) for key, value in inner)
 
 
 def is_row_mark(key: str, cells: Iterable[object]) -> bool:
     """Whether a key of rows is such a mark, by its name and what stands there."""
+    if key in METADATA:
+        return any(any(switches_in(from_json(cell))) for cell in cells)
     if names_training(key) and key not in KNOWN:
         return any(_switches(key, cell) for cell in cells)
     return key in KNOWN and any(cell not in (None, "") and not _is_word(cell) for cell in cells)
@@ -118,6 +144,10 @@ def _switches(key: str, value: object) -> bool:
 
 def _words_of(key: str) -> list[str]:
     return re.split("[^a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
+
+
+def _are_switches(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(read_switch(one) is not None for one in value)
 
 
 def _is_word(value: object) -> bool:

@@ -16,7 +16,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
 
 # The roles of a message that is nothing but a call of a tool: the assistant's words.
-CALL_ROLES = ("function_call", "tool_call")
+CALL_ROLES = ("function_call", "function_calls", "tool_call", "tool_calls")
 ROLE_NAMES: dict[str, Role] = {
     **{role: role for role in ROLES},
     "human": "user",
@@ -29,8 +29,9 @@ ROLE_NAMES: dict[str, Role] = {
     "tool_result": "tool",
     "function_response": "tool",
     "ipython": "tool",  # Llama's
-    "function_call": "assistant",
-    "tool_call": "assistant",
+    **dict.fromkeys(("tool_responses", "tool_results", "tool_output", "tool_outputs"), "tool"),
+    **dict.fromkeys(("function_responses", "function_result", "function_results", "function_output", "observations"), "tool"),
+    **dict.fromkeys(CALL_ROLES, "assistant"),
 }
 ANYBODY = "*"  # in a source's `roles`: each name that is not mapped
 REASONING_KEYS = (
@@ -47,6 +48,7 @@ ATTACHED = frozenset([
 ])  # fmt: skip
 OF_A_TEXT = frozenset(["type", "role", "text", "content", "cache_control", "annotations"])  # keys of a part that is a text
 MARKER = re.compile("<(?:image|video|audio)>")
+OPENED_THOUGHT = re.compile(r"\s*<think(?:ing)?>")
 NOTHING: tuple[object, ...] = (None, "", [], {})
 
 
@@ -158,7 +160,7 @@ def read_plain_messages(value: list, keys: MessageKeys) -> list[Message] | None:
             return None
         text, name = message.get(of_content), message.get(of_role)
         role = roles.get(name) if isinstance(name, str) and name not in CALL_ROLES else None
-        if role is None or role == "tool" or not isinstance(text, str) or "</think" in text:
+        if role is None or role == "tool" or not isinstance(text, str) or "<think" in text or "</think" in text:
             return None
         messages.append({"role": role, "content": text})
     return messages
@@ -194,6 +196,8 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
 
 def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCall], keys: MessageKeys) -> Message:
     thoughts, text = part_thoughts(content.text)
+    if OPENED_THOUGHT.match(text) and "</think" not in text:
+        raise ReprotuneError(f"a reply, {show(text)}, opens its thoughts and never closes them; it was cut short, so take it out")
     name = message.get(keys.role)
     if not calls and isinstance(name, str) and name.strip() in CALL_ROLES and (inner := calls_in_text(text)):
         calls, text = inner, ""

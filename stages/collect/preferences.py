@@ -1,5 +1,6 @@
 """Which of several replies people preferred: a rejected one beside the chosen one, ranks, scores, and a thumb up or down."""
 
+import contextlib
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,9 +13,9 @@ from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, Role, normalize
 
-TEXT_KEYS = ("text", "content", "response", "answer", "output", "completion", "value", "reply")
+TEXT_KEYS = ("text", "content", "response", "answer", "output", "completion", "value", "reply", "body")
 LOW_IS_BEST = ("rank", "ranks", "ranking", "rankings")
-HIGH_IS_BEST = ("score", "scores", "overall_score", "rating", "ratings", "reward", "rewards")
+HIGH_IS_BEST = ("score", "scores", "overall_score", "rating", "ratings", "reward", "rewards", "pm_score", "votes", "upvotes")
 THUMBS = {"true": True, "false": False}
 
 
@@ -56,6 +57,8 @@ def _as_messages(value: object) -> object:
 def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> Replies:
     """The reply under a key; of several that are ranked or scored the best one, the others rejected."""
     value = from_json(values[name]) if isinstance(values[name], str) and _has_order(values) else values[name]
+    if any(values.get(key) for key in ("tools", "functions")) and are_calls(calls := from_json(value)):
+        return Replies(read_message({"role": "assistant", "tool_calls": calls}, keys._replace(role="role")) or [], [])
     if isinstance(value, list) and (reply := open_envelope(value)) is not None:
         return Replies(read_side(reply, name, "assistant", keys), [])
     if not isinstance(value, list) or keys_of_messages(value) or holds_items(value):
@@ -66,8 +69,9 @@ def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> 
         order = [0.0]
     if order is None:
         raise ReprotuneError(f"{name} is {show(value)}; expected text, messages, or replies with their ranks or scores")
-    best = sorted(range(len(order)), key=order.__getitem__)
-    read = [read_side(texts[position], name, "assistant", keys) for position in best]
+    first, *others = sorted(range(len(order)), key=order.__getitem__)
+    worse = [position for position in others if order[position] > order[first]]  # the best one was not preferred to its equals
+    read = [read_side(texts[position], name, "assistant", keys) for position in (first, *worse)]
     return Replies(read[0], read[1:])
 
 
@@ -82,12 +86,50 @@ def read_rejected(value: object, name: str, keys: MessageKeys, may_be_talk: bool
     return [read_side(one, name, "assistant", keys) for one in several if one not in NOTHING]
 
 
+def are_calls(value: object) -> bool:
+    """Whether a reply is nothing but calls of tools, as xLAM's answers are."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, dict) and one.keys() == {"name", "arguments"} for one in value)
+    )
+
+
+def is_tie(values: Mapping[str, object]) -> bool:
+    """Whether a chosen and a rejected reply have one score: neither was preferred then.
+
+    >>> is_tie({"chosen_score": 8, "rejected_score": 8.0}), is_tie({"chosen-rating": "4", "rejected-rating": "2"})
+    (True, False)
+    >>> is_tie({"chosen_tokens": 8, "rejected_tokens": 8})
+    False
+    """
+    scored = [key for key in values if "chosen" in key and is_score(key)]
+    pairs = [(as_number(values[key]), as_number(values.get(key.replace("chosen", "rejected")))) for key in scored]
+    return bool(pairs) and all(one is not None and one == other for one, other in pairs)
+
+
+def is_score(key: str) -> bool:
+    """Whether a name is that of a score of a chosen or a rejected reply."""
+    return ("chosen" in key or "rejected" in key) and any(word in key for word in (*LOW_IS_BEST, *HIGH_IS_BEST))
+
+
+def as_number(value: object) -> float | None:
+    """A number that a CSV may have as text."""
+    with contextlib.suppress(ValueError):
+        return as_rank(float(value) if isinstance(value, str) else value)
+    return None
+
+
 def whole_rejected(messages: list[Message], rejected: list[list[Message]]) -> list[list[Message]]:
-    """Each rejected reply as a conversation of its own: behind what stands before the last reply, unless it holds that."""
+    """Each rejected reply as a conversation of its own: behind what stands before the last reply, unless it holds that.
+
+    Without what is the chosen one itself.
+    """
     last = len(messages)
     while last and messages[last - 1]["role"] in ("assistant", "tool"):
         last -= 1
-    return [other if _is_whole(other) else messages[:last] + other for other in rejected]
+    whole = [other if _is_whole(other) else messages[:last] + other for other in rejected]
+    return [other for other in whole if other != messages]
 
 
 def refuse_lost(asked: Mapping[str, object], name: str, messages: list[Message], keys: MessageKeys) -> None:

@@ -75,7 +75,8 @@ class Columns(Section):
 
     A row a pair: `user`, `assistant`; `input` is appended to the user's text. A row a message: `conversation`, `role`,
     `content`; `order` is what to sort by. A list of messages in one column: `messages`; `role`, `content` and `order` are the
-    keys in it. One column may serve for several fields: the answer of a classifier is its label too.
+    keys in it, and `user` is the first question, where that stands beside the list. One column may serve for several fields: the
+    answer of a classifier is its label too.
 
     `history`: earlier turns. `parent`: the `id` of the row before this one in its conversation. `rejected`: replies that were not
     preferred; `desirable`: true or false, whether the reply was. `tools`: what the assistant could call.
@@ -105,7 +106,7 @@ class Columns(Section):
         pair = {"user": self.user, "assistant": self.assistant}
         message = {"conversation": self.conversation, "role": self.role, "content": self.content, "order": self.order}
         if self.messages is not None:
-            whole, of_others = True, [*pair.values(), self.conversation, self.input]
+            whole, of_others = self.user is not None or self.input is None, [self.assistant, self.conversation]
         elif self.parent is not None and self.user is None:
             whole, of_others = None not in (self.role, self.content, self.id), [*pair.values(), self.input, self.order]
         elif self.conversation is not None:  # without a role where the source says who begins
@@ -115,7 +116,7 @@ class Columns(Section):
         if not whole or of_others != [None] * len(of_others):
             raise ValueError(
                 "map either user and assistant, or conversation, role and content, or messages, or role, content, id and parent "
-                "(input goes with user, order with conversation or messages)"
+                "(input goes with user, order with conversation or messages, user with messages where it is the first one)"
             )
         if self.parent is not None and (self.messages is not None or self.id is None):
             raise ValueError("parent goes with id, where a row is a message or a pair")

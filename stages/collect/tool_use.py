@@ -122,6 +122,22 @@ def refuse_lost_tools(values: Mapping[str, object], name: str, messages: list[Me
         raise ReprotuneError(f"{name} is {show(value)}, and tools are called; expected functions with their names and parameters")
 
 
+def refuse_early_results(messages: list[Message]) -> None:
+    """
+    Raises:
+        ReprotuneError: a tool's result stands before the first call.
+    """
+    early = None
+    for message in messages:
+        if "tool_calls" in message and early:
+            shown = show(early["content"])
+            raise ReprotuneError(f"a tool's result, {shown}, stands before the first call of a tool; put it behind its call")
+        if "tool_calls" in message:
+            return
+        if message["role"] == "tool":
+            early = early or message
+
+
 def _declarations(tool: object) -> list[object]:
     found = (tool.get("functionDeclarations") or tool.get("function_declarations")) if isinstance(tool, dict) else None
     return found if isinstance(found, list) else [tool]

@@ -143,7 +143,7 @@ def test_what_is_printed_shows_and_reads_the_conversations_of_the_file(case: dic
     for conversation in case["conversations"][:2]:
         for role, content in conversation["messages"]:
             text = f"[{content}]" if role == "assistant" else content
-            assert f"  {role}: {text}\n".replace("ask\n", "ask\n  ") in shown
+            assert "  " + f"{role}: {text}".replace("\n", "\n  ") + "\n" in shown
 
 
 @cases("refused")
@@ -371,6 +371,22 @@ def test_columns_that_are_no_messages_are_not_said_to_lack_a_conversation(look) 
 
 
 # Columns
+
+
+def test_a_description_beside_talks_that_begin_with_a_reply_may_be_their_question(look) -> None:
+    asked, replied = {"role": "user", "content": "Yes."}, {"role": "assistant", "content": "Is it plugged in?"}
+    last = {"role": "assistant", "content": "Then the bulb is broken."}
+    for first, says in (([replied, asked, last], True), ([asked, last], False)):
+        path = write("lamps.jsonl", [json.dumps({"description": "The lamp is dark.", "source": "web", "messages": first})])
+        said = " ".join(look(path).split())
+        assert ("description may hold the first question" in said) == says
+        assert "source may hold" not in said
+
+
+def test_authors_in_objects_that_name_nobody_are_not_guessed_to_take_turns(look) -> None:
+    said = [{"from": {"user": {"label": "x"}, "application": None}, "text": text} for text in ("Is it open?", "Yes.")]
+    rows = [json.dumps({"messages": messages}) for messages in (said, said[::-1])]
+    assert "Nothing to paste: the names do not tell" in look(write("objects.jsonl", rows), code=1)
 
 
 def test_columns_that_tell_nothing_are_listed_with_cells_and_what_to_type(look) -> None:

@@ -41,6 +41,19 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
             {"id": 1, "data": {"text": question}, "annotations": [{"id": 1, "result": choices}]},
             "'annotations' holds Label Studio's annotations",
         ),
+        "answers": (
+            {"question": question, "answers": [{"text": answer, "author": "Kim"}, {"text": "No.", "author": "Bo"}]},
+            "'answers' holds several answers to each question, which are no turns of a talk",
+        ),
+        "options": (
+            {"question": question, "choices": [answer, "No."], "answer": 0},
+            "'choices' can be chosen from, and the answer names one of them by its place",
+        ),
+        "lettered": ({"question": question, "A": answer, "B": "No.", "answer": "B"}, "'A' and 'B' can be chosen from"),
+        "speakers": (
+            {"dialogue": [question, answer, "Thanks."], "speakers": ["Kim", "Kim", "Bo"]},
+            "'speakers' names who says each text of a list beside it, and they do not take turns",
+        ),
         "batch": (
             {"custom_id": question, "method": "POST", "body": {"messages": talk[:1]}},
             "'body' holds a batch's requests",
@@ -103,13 +116,17 @@ def test_the_layout_is_named_with_what_to_write_which_is_read(
     assert "2 conversations of 4 messages" in capsys.readouterr().out
 
 
-def test_two_replies_with_a_column_of_the_preferred_one_or_as_stated_are_read(
+def test_two_replies_options_and_speakers_that_lose_nothing_are_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [{"prompt": q, "response_a": a, "response_b": "Who could know?", "chosen": a, "rejected": "Who?"} for q, a in TEXTS]
     assert look(monkeypatch, rows) == 0
     told = [{"history": q, "human_ref_A": a, "human_ref_B": "Who could know?"} for q, a in TEXTS]
     assert look(monkeypatch, told, "--columns", "user=history", "assistant=human_ref_A") == 0
+    chosen = [{"question": q, "choices": [a, "No."], "answer": a} for q, a in TEXTS]
+    assert look(monkeypatch, chosen) == 0
+    by_turns = [{"dialogue": [q, a], "speakers": ["Kim", "Bo"]} for q, a in TEXTS]
+    assert look(monkeypatch, by_turns) == 0
     named = [{"frage_a": 1, "frage_b": 2, "x": q} for q, _ in TEXTS]
     assert look(monkeypatch, named) == 1
     assert "hold two replies" not in capsys.readouterr().out

@@ -72,6 +72,8 @@ ADVICE = [
     Advice("Mend these rows, and look again.", 
            {"x.jsonl": lines({"messages": [TALK[0], TALK[1] | {"content": [{"type": "image"}]}]})}, "",
            None, {"x.jsonl": lines({"messages": TALK})}),
+    Advice("if it does, map it to user too", {"x.jsonl": lines({"description": "Is it far?", "messages": TALK[::-1] + TALK})}, "",
+           "--columns messages=messages role=role content=content user=description"),
     Advice("map it to desirable instead", {"x.jsonl": lines({"messages": TALK, "label": 0}, {"messages": TALK, "label": 1})},
            "", "--columns messages=messages role=role content=content desirable=label"),
     Advice(", and look again:", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,

@@ -12,6 +12,7 @@ from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import read_prompt
 from stages.lib.core.errors import ReprotuneError
 from tools.console import paragraph
+from tools.preview.first_questions import may_be_first
 from tools.preview.message_lists import lists_of_messages
 from tools.preview.orders import tell_order
 from tools.preview.proposal import Proposal
@@ -35,6 +36,8 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     beside = REASONING_KEYS if proposal.mapping.user else () if proposal.mapping.messages else REPLY_KEYS
     used = [*outer, *leave_out, *marks, *stated_marks, *beside]
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
+    if key := may_be_first(sample, proposal.mapping):
+        yield from paragraph("", f"{key} may hold the first question, which these lists lack; if it does, map it to user too")
     if marks := [key for key in marks if key not in stated_marks]:
         yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
     unused = [key for key in unused_keys(sample, proposal.mapping) if key not in (*leave_out, *stated_marks)]

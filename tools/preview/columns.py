@@ -1,23 +1,24 @@
 """Which column likely holds what: a proposal from the columns' names and cells."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from stages.collect.layouts import recognize_layout
-from stages.collect.messages import ROLE_NAMES, as_text
+from stages.collect.messages import as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
+from tools.preview.alternatives import are_alternatives, propose_alternatives
+from tools.preview.first_questions import HOW as FIRST
+from tools.preview.first_questions import find_first
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
-from tools.preview.orders import may_be_order, names_an_order, runs_forwards
+from tools.preview.orders import may_be_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
 from tools.preview.replies import find_reply, lacks_replies, mended_replies
-from tools.preview.roles import propose_switch, usual_role
+from tools.preview.role_keys import find_role_key, find_switch, inside_objects
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
 
 LONGEST_CLASS = 60  # characters
-MOST_SIDES = 6  # values of a key that may say who writes
 
 
 def propose_columns(sample: Sample) -> Proposal | None:
@@ -33,7 +34,7 @@ def propose_columns(sample: Sample) -> Proposal | None:
     if known and holds_talks(sample, str(known.messages)):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    pairs = propose_lists_of_pairs(sample)
+    pairs = propose_lists_of_pairs(sample) or propose_alternatives(sample)
     found = pairs or propose_messages(sample, known) or propose_talks(sample) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
 
@@ -54,7 +55,7 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
     """A list of messages in a row; `known`: a standard format's columns."""
     for name in sorted(sample.keys, key=lambda name: known is None or name != known.messages):  # not a rejected one before it
         lists = [messages for value in sample.cells(name) if (messages := list_of_messages(value))]
-        if 2 * len(lists) <= len(sample.rows):
+        if 2 * len(lists) <= len(sample.rows) or are_alternatives(name, lists):
             continue
         inner = keys_of(lists)
         if content := find_column("content", inner):
@@ -69,16 +70,21 @@ def propose_list(
     role = find_role_key(lists, inner, content[0])
     order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
     if not role:
-        return without_roles({"messages": name, "content": content[0]} | order, sample)
+        if find_column("role", [key for key in inner if key != content[0]], only_exact=True):
+            return None  # it is there, but in objects that name nobody, so that taking turns would be a guess against it
+        columns = {"messages": name, "content": content[0]} | order
+        return without_roles(columns | find_first(sample, lists, columns), sample)
     if lacks_replies(name, lists, role[0], sample):
         return propose_answered(name, sample)
     if (known is None or name != known.messages) and holds_other_talks(name, role[0], content[0], sample):
         return None
-    if not order and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
+    columns = {"messages": name, "role": role[0], "content": content[0]} | order
+    first = find_first(sample, lists, columns)
+    if not order and not first and known and (known.messages, known.role, known.content) == (name, role[0], content[0]):
         how = "a list of messages in each row, a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    columns = {"messages": name, "role": role[0], "content": content[0]} | order
-    return with_optional(columns, sample, f"a list of messages in {name!r}", role[1] and content[1])
+    how = f"a list of messages in {name!r}{', ' + FIRST if first else ''}"
+    return with_optional(columns | first, sample, how, role[1] and content[1] and not first)
 
 
 def propose_answered(name: str, sample: Sample) -> Proposal | None:
@@ -116,54 +122,6 @@ def propose_talks(sample: Sample) -> Proposal | None:
     return None
 
 
-def find_role_key(lists: Sequence[Messages], inner: Sequence[str], content: str) -> tuple[str, bool] | None:
-    """Where messages say who writes; in an object the key of the name in it."""
-    found = find_column("role", [key for key in inner if key != content])
-    cells = {key: [message.get(key) for messages in lists for message in messages] for key in inner if key != content}
-    if switch := find_switch(found, cells):
-        return switch
-    if not found:
-        return next(((key, False) for key in inner if key != content and names_sides(lists, key)), None)
-    return inside_objects(found, [message.get(found[0]) for messages in lists for message in messages])
-
-
-def find_switch(role: tuple[str, bool] | None, cells: Mapping[str, Sequence[object]]) -> tuple[str, bool] | None:
-    """A key that is true or false and says by its name whose words those are, where `role`, the key so far, has no usual names.
-
-    >>> find_switch(("sender", True), {"sender": ["Ann", "Bo"], "incoming": [True, False]})
-    ('incoming', False)
-    >>> find_switch(("sender", True), {"sender": ["agent", "customer"], "incoming": [False, True]})
-    """
-    names = {key: Counter(plain_text(cell).strip() for cell in found if cell is not None) for key, found in cells.items()}
-    if role and names.get(role[0]) and all(name in ROLE_NAMES or usual_role(name) for name in names[role[0]]):
-        return None
-    return next(((key, False) for key, found in names.items() if len(found) > 1 and propose_switch(found, key)), None)
-
-
-def inside_objects(role: tuple[str, bool], cells: Sequence[object]) -> tuple[str, bool] | None:
-    """The key of who writes; where objects stand under it, one in them; None if they have none."""
-    values = [cell for cell in cells if cell is not None]
-    if not values or not all(isinstance(value, dict) for value in values):
-        return role
-    keys = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
-    name = next((key for key in USUAL_NAMES["names_in_author"] if key in map(key_of, keys)), None)
-    if name:
-        return f"{role[0]}.{next(key for key in keys if key_of(key) == name)}", False
-    for key in keys:  # one object deeper, as Teams has it
-        inner = [value[key] for value in values if isinstance(value, dict) and isinstance(value.get(key), dict)]
-        if len(inner) == len(values) and (found := inside_objects((f"{role[0]}.{key}", False), inner)):
-            return found
-    return None
-
-
-def names_sides(lists: Sequence[Messages], key: str) -> bool:
-    """Whether a key has few values that come back, several of them in one list: it may say who writes."""
-    texts = texts_of(lists, key)
-    values = Counter(text for one in texts for text in one)
-    few = 2 <= len(values) <= MOST_SIDES and "" not in values and values.total() > len(values)
-    return few and any(len(set(one)) > 1 for one in texts) and not names_an_order(key)
-
-
 def order_of_lists(lists: Sequence[Messages], keys: Sequence[str]) -> dict[str, str]:
     """The key by which the messages of lists must be sorted, if they do not stand in their order."""
     for key in keys:
@@ -184,6 +142,9 @@ def propose_texts(sample: Sample) -> Proposal | None:
 
 def without_roles(columns: dict[str, str], sample: Sample) -> Proposal:
     proposal = with_optional(columns, sample, f"a list of messages in {columns['messages']!r}", sure=False)
+    if "user" in columns:
+        how = f"a list of messages without roles, {FIRST}; that sides alternate after it is a guess: judge by the first ones"
+        return proposal._replace(how=how, begins="assistant")
     how = "a list of messages without roles; that sides alternate, and that the user begins, is a guess: judge by the first ones"
     return proposal._replace(how=how, begins="user")
 

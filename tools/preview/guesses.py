@@ -59,7 +59,7 @@ def guess_rest(sample: Sample, mapping: Columns, begins: Role | None, stated: St
             names, openers = role_names(said, mapping)
         speakers = speakers_of(said, mapping)
         switch = propose_switch(names, mapping.role or "")
-        proposal = switch or propose_for_many(propose_roles(names, openers), speakers)
+        proposal = switch or propose_for_many(propose_roles(names, openers, bool(mapping.messages and mapping.user)), speakers)
         guesses = Guesses(stated, begins, leave_out, marks, feedback, names, speakers, proposal)
         events = [] if stated.leave_out or not mapping.role else event_names(speakers, proposal.roles)
         if not events:

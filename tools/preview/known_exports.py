@@ -1,18 +1,24 @@
 """Public layouts of which no mapping makes conversations: what each one is, and what to write instead."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
 from stages.lib.core.errors import ReprotuneError
+from tools.preview.alternatives import are_alternatives, lists_in, propose_alternatives
 from tools.preview.chat_exports import ONE_LINE
-from tools.preview.message_lists import list_of_messages
+from tools.preview.message_lists import list_of_messages, list_of_texts
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, has_word, key_of
 
+A_PAIR = '{"prompt": "...", "completion": "..."}'
 A_PREFERENCE = '{"prompt": "...", "chosen": "...", "rejected": "..."}'
 SIBLINGS = (("a", "b"), ("0", "1"), ("1", "2"))
+OPTIONS = ("choices", "options", "选项", "候选项")
+CHOICE = re.compile(r"[(（]?([A-Ja-j]|\d{1,2})[)）.]?")
 VERDICTS = frozenset(["winner", "preference", "preferred", "better", "safer", "label", "labels", "choice"])
 
 
@@ -78,6 +84,40 @@ def find_siblings(sample: Sample) -> str | None:
     return max(lengths, key=lengths.__getitem__) if lengths else None
 
 
+def _holds_alternatives(sample: Sample) -> str | None:
+    lists = {key: lists_in(sample, key) for key in sample.keys}
+    fits = [key for key, found in lists.items() if 2 * len(found) > len(sample.rows) and are_alternatives(key, found)]
+    return repr(fits[0]) if fits and not propose_alternatives(sample) and not recognize_layout(sample.keys) else None
+
+
+def _has_options(sample: Sample) -> str | None:
+    """Options of a question, of which the answer names one by its letter or number."""
+    answers = [as_text(cell) or "" for cell in sample.cells(reply[0])] if (reply := find_column("assistant", sample.keys)) else []
+    lists = [repr(key) for key in sample.keys if key_of(key) in OPTIONS and all(map(list_of_texts, sample.cells(key)))]
+    lettered = [" and ".join(map(repr, pair)) for pair in (("A", "B"), ("a", "b")) if {*pair} <= {*sample.keys}]
+    found = [*lists, *lettered]
+    return found[0] if found and answers and all(map(CHOICE.fullmatch, answers)) else None
+
+
+def _has_speakers(sample: Sample) -> str | None:
+    """A list of names beside a list of texts, who do not take turns."""
+    for key in sample.keys:
+        if key_of(key).removesuffix("s") not in USUAL_NAMES["columns"]["role"]:
+            continue
+        names = [list_of_texts(cell) or [] for cell in sample.cells(key)]
+        lengths = [len(one) for one in names]
+        others = {
+            other: [len(list_of_texts(cell) or []) for cell in sample.cells(other)] for other in sample.keys if other != key
+        }
+        if (
+            any(lengths)
+            and lengths in others.values()
+            and any(one != other for row in names for one, other in zip(row, row[2:], strict=False))
+        ):
+            return repr(key)
+    return None
+
+
 EXPORTS = (
     Export(lambda sample: _most(sample, _is_reply_tree),
            "holds a tree of messages in each row, each with its replies. Flatten each to the list from its first message "
@@ -93,6 +133,15 @@ EXPORTS = (
            f"line for each conversation, without its notes: {ONE_LINE}"),
     Export(lambda sample: _most(sample, _is_annotation),
            "holds Label Studio's annotations. Export as JSON-MIN or CSV instead, which has a column for each result"),
+    Export(_holds_alternatives,
+           "holds several answers to each question, which are no turns of a talk, and nothing there ranks them. Write JSONL, a "
+           f"line for each question with the answer to be learned: {A_PAIR}"),
+    Export(_has_options,
+           "can be chosen from, and the answer names one of them by its place, so that it means nothing without them. Write them "
+           f"below the question, in JSONL, a line for each: {A_PAIR}"),
+    Export(_has_speakers,
+           "names who says each text of a list beside it, and they do not take turns. Write JSONL, a line for each conversation: "
+           f"{ONE_LINE}"),
     Export(_is_request_alone,
            "holds a batch's requests, whose replies are in its output file. Join both by `custom_id`, and write JSONL, a "
            f"line for each: {ONE_LINE}"),

@@ -10,11 +10,14 @@ from stages.collect.order import find_reading, is_order
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
-from tools.preview.orders import cells_of_conversations, orders
+from tools.preview.orders import cells_of_conversations, names_an_order, orders
 from tools.preview.sample import Sample
-from tools.preview.usual_names import find_column, key_of
+from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
 
 INPUT_BESIDE = {"instruction": "input", "指令": "输入"}
+
+
+ID_OF_A_CONVERSATION = re.compile("_?(id|no|number|hash)$|id$|编号$|号$")
 
 
 class Proposal(NamedTuple):
@@ -33,10 +36,30 @@ def without_repeated_ids(proposal: Proposal, sample: Sample) -> Proposal:
     """The columns of a standard format; written out, without id, where ids repeat."""
     name = proposal.mapping.id
     if name is None or not (fault := repeats(sample, name)):
-        return proposal
+        return with_conversation_id(proposal, sample)
     columns = {field: column for field, column in proposal.mapping if column is not None and field != "id"}
     columns = {field: columns[field] for field in sorted(columns, key=lambda field: field != "messages")}
-    return Proposal(columns, Columns(**columns), f"{proposal.how}, but for this: {name} is left out, since {fault}")
+    proposal = Proposal(columns, Columns(**columns), f"{proposal.how}, but for this: {name} is left out, since {fault}")
+    return with_conversation_id(proposal, sample)
+
+
+def with_conversation_id(proposal: Proposal, sample: Sample) -> Proposal:
+    """The columns of lists of messages; written out where a column names the conversation and nothing else is the id.
+
+    Several rows of one conversation are a group: none of them may be held out while another one is learned.
+    """
+    mapping = proposal.mapping
+    taken = [name for _, name in mapping]
+    keys = [key for key in sample.keys if key not in taken and ID_OF_A_CONVERSATION.search(key_of(key))]
+    found = find_column("conversation", keys, only_exact=True)
+    if mapping.messages is None or mapping.id or not found or not any(map(as_text, sample.cells(found[0]))):
+        return proposal
+    field = "group" if repeats(sample, found[0]) else "id"
+    if field == "group" and mapping.group:
+        return proposal
+    columns = {"messages": mapping.messages} | {one: name for one, name in mapping if name is not None} | {field: found[0]}
+    how = proposal.how if proposal.columns else f"{proposal.how}, but for the {field} of the conversation"
+    return proposal._replace(columns=columns, mapping=Columns(**columns), how=how)
 
 
 def repeats(sample: Sample, name: str) -> str | None:
@@ -50,7 +73,8 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
     """The mapping with the other fields that the names and the cells tell."""
     columns = dict(columns)
     fields = ["system", "label", "language", "group"]
-    fields += ["order"] if "conversation" in columns else ["id", "input", "history", "rejected"] if "user" in columns else ["id"]
+    fields += ["order"] if "conversation" in columns else ["id"]
+    fields += ["input", "history", "rejected"] if "user" in columns and "messages" not in columns else []
     how = "likely right, since the names are usual ones" if sure else "a guess from parts of the names"
     inner = ("role", "content", "order") if "messages" in columns else ()
     for field in fields:
@@ -58,10 +82,14 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
         if field in columns:
             continue
         found = find_column(field, left, only_exact=True)
+        if field == "system" and not found and "messages" in columns:
+            found = next(((name, True) for name in left if key_of(name) in USUAL_NAMES["system_of_lists"]), None)
         if field == "input" and not found:
             found = find_sibling(columns["user"], left)
         if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):
             found = next(((name, True) for name in left if orders(sample, columns, name)), None)
+            times = (name for name in left if names_an_order(name) and cells_fit("order", sample.cells(name)))
+            found = found or next(((name, True) for name in times), None)  # which can't be sorted by, as is said below
         if field == "id" and found and (fault := repeats(sample, found[0])):
             how += f". {found[0]} is not mapped to id: {fault}"
         elif found and cells_fit(field, sample.cells(found[0])):
@@ -69,7 +97,8 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
                 how += f". {found[0]} is not mapped to {field}: {fault}"
             else:
                 columns[field] = found[0]
-    return Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
+    proposal = Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
+    return with_conversation_id(proposal, sample)
 
 
 def find_sibling(user: str, names: Sequence[str]) -> tuple[str, bool] | None:

@@ -1,7 +1,7 @@
 """Who is who: the names of roles in a file, and a proposal which role each one is."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from stages.collect.lists import value_at
@@ -102,11 +102,15 @@ def check_stated(stated: dict[str, str], names: Counter[str], sample: Sample) ->
         yield f"no row of these has the role {name!r} of --roles; {found}. Is it one of the later rows?"
 
 
-def propose_roles(names: Counter[str], openers: Counter[str]) -> RoleProposal:
+def propose_roles(names: Counter[str], openers: Counter[str], after_question: bool = False) -> RoleProposal:
     """By the usual names; where one or two names are left for the sides that are, by that.
+
+    `after_question`: whether they speak after a first question that stands elsewhere.
 
     >>> propose_roles(Counter(["customer", "Ms Lee"]), Counter(["customer"]))[:2]
     ({'customer': 'user', 'Ms Lee': 'assistant'}, [])
+    >>> [propose_roles(Counter(user=2, system=2), Counter([opener])).roles for opener in ("user", "system")]
+    [{'system': 'assistant'}, {}]
     """
     unknown = [name for name in names if name not in ROLE_NAMES and name not in ("", NOBODY)]
     roles = {name: role for name in unknown if (role := usual_role(name))}
@@ -117,11 +121,17 @@ def propose_roles(names: Counter[str], openers: Counter[str]) -> RoleProposal:
         return RoleProposal(roles, [], "a proposal; the last one because one side was left")
     if len(left) == 2 and not sides:
         first, other = sorted(left, key=lambda name: -openers[name])
+        if after_question:
+            return RoleProposal(roles | {first: "assistant", other: "user"}, [], f"a guess, since {first} replies first in most")
         return RoleProposal(roles | {first: "user", other: "assistant"}, [], f"a guess, since {first} begins most conversations")
+    told = {name: ROLE_NAMES.get(name) or roles.get(name) for name in names}
+    systems = [name for name, role in told.items() if role == "system"]
+    if sides == {"user"} and not left and len(systems) == 1 and 2 * openers[systems[0]] < openers.total():
+        return RoleProposal(roles | {systems[0]: "assistant"}, [], "a proposal; the system is what replies")
     return RoleProposal(roles, left, "a proposal from these names")
 
 
-def propose_switch(names: Counter[str], key: str) -> RoleProposal | None:
+def propose_switch(names: Collection[str], key: str) -> RoleProposal | None:
     """Where a key is true or false, and its name says whose words those are for which it is true.
 
     >>> propose_switch(Counter(["false", "true"]), "incoming").roles, propose_switch(Counter("01"), "IsSender").roles
@@ -132,7 +142,7 @@ def propose_switch(names: Counter[str], key: str) -> RoleProposal | None:
     side = "assistant" if key_of(key.rpartition(".")[2]) in USUAL_NAMES["true_of_own"] else usual_role(key.rpartition(".")[2])
     other = {"user": "assistant", "assistant": "user"}.get(str(side))
     for true, false in (("true", "false"), ("True", "False"), ("1", "0")):
-        if other and side and names and names.keys() <= {true, false}:
+        if other and side and names and {*names} <= {true, false}:
             roles = {name: side if name == true else other for name in names}
             return RoleProposal(roles, [], f"a proposal from the key's name, {key}")
     return None

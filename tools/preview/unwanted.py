@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from stages.collect.lists import reason_to_leave_out
 from stages.collect.marks import is_mark, read_switch
 from stages.collect.messages import ATTACHED
+from stages.collect.rows import plain_text
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
 from tools.console import paragraph
 from tools.preview.message_lists import list_of_messages, lists_of_messages
@@ -29,8 +30,8 @@ def propose_all(sample: Sample, mapping: Columns) -> LeaveOut:
 def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None, are_messages: bool) -> LeaveOut:
     """By keys whose names say it: true or false, a time of deletion, or a kind of message. `role`: the key of who writes.
 
-    `are_messages`: of which a key may be a mark of what to learn, and is read as that; and of which none with a picture can go,
-    since the reply to it would seem to be one to what stands before.
+    `are_messages`: of which a key may be a mark of what to learn, and is read as that; which may be no texts by their kind; and
+    of which none with a key for a picture can go, since the reply to it would seem to be one to what stands before.
     """
     rows = list(values)
     leave_out: LeaveOut = {}
@@ -42,7 +43,9 @@ def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None, a
             if events := event_roles(cells):
                 leave_out[key] = events
             continue
-        if (wanted := unwanted_in(key_of(key), cells)) is not None:
+        if are_messages and (kinds := no_texts(key_of(key), cells)):
+            leave_out[key] = kinds
+        elif (wanted := unwanted_in(key_of(key), cells)) is not None:
             leave_out[key] = wanted
         elif not are_messages and key in ATTACHED and 0 < 3 * sum(map(bool, cells)) <= len(cells):  # a few pictures among texts
             leave_out[key] = ANY_VALUE
@@ -80,6 +83,22 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
     if found and len(texts) > len({cell.lower() for cell in found}):
         return list(found)
     return None
+
+
+def no_texts(name: str, cells: list[object]) -> list[Scalar]:
+    """The kinds that are pictures, notices and the like, where other messages are texts by their kind.
+
+    >>> no_texts("msg_type", ["text", "图片", "note"]), no_texts("type", [1, 3, 10000]), no_texts("type", [1, 3])
+    (['图片', 'note'], [3, 10000], [])
+    """
+    names = USUAL_NAMES["leave_out"]
+    by_text = {plain_text(cell).strip().lower(): _scalar(cell) for cell in cells if cell is not None}
+    kinds = {*names["no_text_kinds"], *names["kinds"]}
+    if name not in names["kind"] or by_text.keys().isdisjoint(names["text_kinds"]):
+        return []
+    if "1" in by_text and not (by_text.keys() <= {"1", *kinds} and any(int(text) > 30 for text in by_text if text.isdigit())):
+        return []
+    return [cell for text, cell in by_text.items() if key_of(text) in kinds]
 
 
 def _switched(cells: list[object], truth: bool) -> Scalar | list[Scalar] | None:

@@ -13,12 +13,20 @@ from stages.lib.personal_data.search import mask
 LONG_RUN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16}")  # what no token does without: few texts have one
 TOKENS = (  # that detect-secrets does not know, or only in quotes
     r"github_pat_[A-Za-z0-9_]{22,255}",
-    r"sk-(?:[a-z]{2,10}[0-9]{0,2}-){0,3}(?=[A-Za-z_-]*[0-9])(?:[A-Za-z0-9]{28,255}|(?=[a-z0-9_-]*[A-Z])[A-Za-z0-9_-]{28,255})",
+    r"sk-(?:[a-z]{2,10}[0-9]{0,2}-){0,3}(?=[A-Za-z_-]*[0-9])"
+    r"(?:[A-Za-z0-9]{28,255}(?:[A-Za-z0-9_-]{0,255}[A-Za-z0-9])?|(?=[a-z0-9_-]*[A-Z])[A-Za-z0-9_-]{28,255})",
     r"AIza[A-Za-z0-9_-]{35}",
     r"ya29\.[A-Za-z0-9_-]{30,255}",
     r"hf_[A-Za-z0-9]{30,255}",
     r"npm_[A-Za-z0-9]{36}",
     r"wandb_v[0-9]_[A-Za-z0-9_]{40,255}",
+    r"LTAI(?=[A-Za-z]*[0-9])[A-Za-z0-9]{12,26}",  # Alibaba Cloud's, and Tencent Cloud's
+    r"AKID(?=[A-Za-z]*[0-9])[A-Za-z0-9]{32}",
+    r"GOCSPX-[A-Za-z0-9_-]{28}",
+    r"dop_v1_[a-f0-9]{64}",
+    r"shp(?:at|ca|pa|ss)_[a-fA-F0-9]{32}",
+    r"dckr_pat_[A-Za-z0-9_-]{27}",
+    r"hvs\.[A-Za-z0-9_-]{24,255}",
     r"xapp-[0-9]-[A-Za-z0-9-]{20,255}",
     r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,255}",
     r"eyJ[A-Za-z0-9_-]{8,4000}\.eyJ[A-Za-z0-9_-]{8,4000}\.[A-Za-z0-9_-]{8,4000}",
