@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
     TemplateMisfit,
-    after_opened_thought,
     check_roles,
     check_specials,
     encode,
@@ -23,6 +22,7 @@ from stages.lib.chat_template.rendering import (
     special_tokens,
 )
 from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops, specials_pattern
+from stages.lib.chat_template.thoughts import after_opened_thought
 from stages.lib.records.conversation import Message, Tool, is_trained
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 

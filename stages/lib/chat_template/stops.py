@@ -15,12 +15,12 @@ from stages.lib.chat_template.rendering import (
     GENERATION_STOPS,
     FormMisfit,
     TemplateMisfit,
-    after_opened_thought,
     apply,
     form_of,
     render,
     special_tokens,
 )
+from stages.lib.chat_template.thoughts import after_opened_thought
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 
