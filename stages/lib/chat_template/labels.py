@@ -9,6 +9,7 @@ What the second adds to the first, up to and with the end-of-turn token, is labe
 token the inference prompt, and the model learns to stop.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def tokenize_conversation(
 
     Raises:
         TemplateMisfit: the template refuses the messages, loses a text, a call or a result, changes the prompt once the reply is
-            there, or ends a reply without a special token; or a message holds a special token as text.
+            there, or ends a reply without a special token; or a message holds a special token as text, or what is read as one.
     """
     specials = special_tokens(tokenizer)
     check_specials(specials, messages, tools)
@@ -85,7 +86,29 @@ def _tokenize_turn(
         ids = prompt_ids + encode(tokenizer, reply)
     if ids[-1] != specials[stop]:
         raise TemplateMisfit(f"the tokenizer does not read {stop} at the end of a reply as the token that it is")
+    _check_read(tokenizer, specials, prompt, prompt_ids)
+    _check_read(tokenizer, specials, reply, ids[len(prompt_ids) :], is_learned=True)
     return prompt_ids, ids[len(prompt_ids) :]
+
+
+def _check_read(
+    tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int], text: str, ids: list[int], is_learned: bool = False
+) -> None:
+    """
+    Raises:
+        TemplateMisfit: the tokens have a special one that the text does not spell: of another case or width, which the tokenizer
+            takes for the same, or, in what is learned, the one for all that it has no token for.
+    """
+    marks = set(specials.values())
+    written = Counter(specials[mark] for mark in specials_pattern(specials).findall(text))
+    for id, number in Counter(id for id in ids if id in marks).items():
+        if number <= written[id]:
+            continue
+        token = next(mark for mark in specials if specials[mark] == id)
+        if id != tokenizer.unk_token_id:
+            raise TemplateMisfit(f"a text holds what the tokenizer reads as the special token {token}")
+        if is_learned:
+            raise TemplateMisfit(f"the tokenizer has no token for a part of the reply, which would be learned as {token}")
 
 
 def _up_to_stop(rendered: str, reply: Message, ending: Ending) -> str:

@@ -20,7 +20,7 @@ from stages.lib.chat_template.forms import (
     special_texts,
     to_form,
 )
-from stages.lib.chat_template.thoughts import after_opened_thought, find_thought
+from stages.lib.chat_template.thoughts import CLOSING, OPENING, after_opened_thought, find_thought
 from stages.lib.records.conversation import Message, Role, Tool
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FORMS: dict[tuple[str, bool, bool], Form | str] = {}  # template, whether tools and thoughts matter -> the form, or why none fits
 LOSSES: dict[tuple[str, tuple[Role, ...]], str | None] = {}  # template, roles -> what is wrong with such a conversation
+CHATS: dict[str, str] = {}  # template -> questions and replies
+MARK = re.compile(rf"(?!(?:{OPENING.pattern}|{CLOSING.pattern})$)[<\[{{].*[>\]}}]")  # of structure, not of thoughts
 PROBE = re.compile(r" of probe_\w+")  # names that no user has given
 GENERATION_STOPS = "generation_stop_ids"  # attribute of a tokenizer that came with a generation config
 BEGINNING: tuple[Role, ...] = ("system", "user", "assistant")
@@ -66,9 +68,25 @@ def tokenize_prompt(
 
 def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
     """Text -> id of the tokens that mark structure or end a generation; plain text must not spell one."""
-    stops = getattr(tokenizer, GENERATION_STOPS, ())
-    added = {token.content: id for id, token in tokenizer.added_tokens_decoder.items() if token.special or id in stops}
+    stops, written = getattr(tokenizer, GENERATION_STOPS, ()), _plain_chat(tokenizer)
+    added = {
+        token.content: id
+        for id, token in tokenizer.added_tokens_decoder.items()
+        if token.special or id in stops or (token.content in written and MARK.fullmatch(token.content))
+    }
     return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+
+
+def _plain_chat(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Questions and replies as the template writes them; empty where it can't. Some tokenizers call none of its marks special."""
+    key = str(tokenizer.get_chat_template()) if tokenizer.chat_template else ""
+    if key not in CHATS:
+        messages: list[Message] = [{"role": role, "content": "probe"} for role in ("user", "assistant", "user")]
+        try:
+            CHATS[key] = render(tokenizer, messages, None, add_generation_prompt=True) if key else ""
+        except TemplateMisfit:
+            CHATS[key] = ""
+    return CHATS[key]
 
 
 def check_specials(specials: dict[str, int], messages: Sequence[Message], tools: list[Tool] | None) -> None:
