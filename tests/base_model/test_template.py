@@ -242,9 +242,10 @@ def test_the_next_turns_header_is_a_stop_once_the_generation_config_names_it(mod
 
 def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> None:
     eos = AutoTokenizer.from_pretrained(model).eos_token_id
-    write_json(model / GENERATION, {"eos_token_id": [eos]})
-    write(model)
-    assert not (TOKENIZER / GENERATION).exists()
+    for stated in ([eos], eos, None, [], -1, [-1, eos]):
+        write_json(model / GENERATION, {"eos_token_id": stated})
+        write(model)
+        assert not (TOKENIZER / GENERATION).exists()
     write_json(model / GENERATION, {"eos_token_id": [eos, 0]})
     write(model)
     assert read_json(TOKENIZER / GENERATION) == {"eos_token_id": sorted([0, eos])}
@@ -252,7 +253,12 @@ def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("[", "expected a JSON object"), ("[]", "JSON obj"), ('{"eos_token_id": "</s>"}', "expected a token id")],
+    [
+        ("[", "expected a JSON object"),
+        ("[]", "JSON obj"),
+        ('{"eos_token_id": "</s>"}', "expected a token id"),
+        ('{"eos_token_id": true}', "expected a token id"),
+    ],
 )
 def test_a_generation_config_that_cannot_be_read_is_one_line(model: Path, text: str, reason: str) -> None:
     (model / GENERATION).write_text(text, encoding="utf-8")
