@@ -6,7 +6,7 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
-from stages.lib.chat_template import FormMisfit, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import FormMisfit, TemplateMisfit, tokenize_conversation, tokenize_prompt
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX
 
@@ -42,6 +42,37 @@ def learned(tokenizer: Any, template: str, messages: list[Message]) -> str:
 @pytest.mark.parametrize("empties", [*MARKS, "</think>", "<think></think>"])
 def test_a_reply_follows_whatever_marks_close_the_thought(chatml, empties):
     assert learned(chatml, prompting(empties), PLAIN) == "4.<|im_end|>"
+
+
+CALLS = "{% for tool in tools %}{{ tool | tojson }}{% endfor %}" + CHATML.replace(
+    "{{ message.content }}",
+    "EMPTY{{ message.content }}{% for call in message.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}",
+)
+CALL: Message = {
+    "role": "assistant", "content": "", "tool_calls": [
+        {"type": "function", "function": {"name": "find", "arguments": '{"name": "tea"}'}}
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("writes", ["", "<think></think>", "</think>"])
+@pytest.mark.parametrize("ends", ["<think>", "<think>\n", "<think></think>", "</think>"])
+def test_a_call_that_has_no_text_follows_too(chatml, ends, writes):
+    text = prompting(ends, CALLS.replace("EMPTY", f"{{{{ {writes!r} if message.role == 'assistant' }}}}"))
+    reply = learned(chatml, "{% set tools = tools or [] %}" + text, [THINKING[0], CALL])
+    closes = "" if "/" in ends else "</think>"
+    assert "".join(reply.split()) == f'{closes}{{"name":"find","arguments":{{"name":"tea"}}}}<|im_end|>'
+
+
+@pytest.mark.parametrize("said", [CALL, PLAIN[1]], ids=["call", "reply"])
+def test_thoughts_that_a_template_writes_after_what_they_lead_to_are_refused(chatml, said):
+    """Gemma 4 writes a call before the message's text, in which thoughts stand that it has no other place for."""
+    text = CALLS.replace("EMPTY{{ message.content }}", "").replace(
+        "{% endfor %}<|im_end|>", "{% endfor %}{{ message.content }}<think>{{ message.reasoning_content }}</think><|im_end|>"
+    )
+    chatml.chat_template = "{% set tools = tools or [] %}" + text
+    with pytest.raises(TemplateMisfit, match="loses the thoughts"):
+        tokenize_conversation(chatml, [THINKING[0], {**said, "reasoning_content": "2 and 2."}])
 
 
 @pytest.mark.parametrize("empties", ["<think></think>", "<think>\n\n</think>\n\n", "</think>"])

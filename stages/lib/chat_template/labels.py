@@ -73,7 +73,8 @@ def _tokenize_turn(
     whole = after_opened_thought(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages[-1])
     check_prefix(prompt, whole)
     reply = whole[len(prompt) :]
-    if lost := find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None):
+    lost = find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None)
+    if lost := lost or (THE_THOUGHTS if _thinks_afterwards(reply, messages[-1]) else None):
         raise TemplateMisfit(
             f"the template loses {lost}{'; clean.thoughts: drop leaves them out' if lost == THE_THOUGHTS else ''}"
         )
@@ -89,6 +90,14 @@ def _tokenize_turn(
     _check_read(tokenizer, specials, prompt, prompt_ids)
     _check_read(tokenizer, specials, reply, ids[len(prompt_ids) :], is_learned=True)
     return prompt_ids, ids[len(prompt_ids) :]
+
+
+def _thinks_afterwards(rendered: str, reply: Message) -> bool:
+    """Whether the thoughts stand behind what they are to lead to."""
+    calls = reply.get("tool_calls", [])
+    said = calls[0]["function"]["name"] if calls else reply["content"].strip()
+    thoughts = reply.get("reasoning_content", "").strip()
+    return bool(thoughts and said) and rendered.find(thoughts) > rendered.rfind(said)
 
 
 def _check_read(

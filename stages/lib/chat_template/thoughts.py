@@ -68,7 +68,7 @@ def after_opened_thought(prompt: str, rendered: str, reply: Message) -> str:
     if thought.is_closed:
         empty = re.match(rf"\s*(?:{opens})?\s*{closes}", rest)
         rest = rest[empty.end() :].removeprefix(space) if empty else rest
-        thinks = thought.closes in rest.partition(reply["content"])[0]
+        thinks = thought.closes in (rest.partition(reply["content"])[0] if reply["content"] else rest)  # a call has none
         return rendered if thinks else prompt + rest
     if own := re.match(rf"{opens}\s*", rest):
         return prompt + rest[own.end() :]
