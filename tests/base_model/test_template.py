@@ -87,6 +87,11 @@ def test_what_a_template_misses_can_be_set_as_the_line_says(model: Path) -> None
     assert tokenizer.apply_chat_template(TALK, tokenize=False).startswith("A talk.<|im_start|>")
 
 
+def test_a_function_that_a_template_misses_cannot_be_set_and_the_line_does_not_say_so(model: Path) -> None:
+    with pytest.raises(ReprotuneError, match=r"'now' is undefined; give another one in base_model.chat_template"):
+        write(model, "{{ now() }}" + CHATML)
+
+
 def test_variables_are_set_and_survive_a_reload_with_plain_transformers(model: Path) -> None:
     values = {"a": True, "b": False, "c": None, "d": 3, "e": 0.5, "f": 'Say "你好"\n\\ {{ x }} %} end', "g": ""}
     tokenizer = write(model, "{{ [a, b, c, d, e, f, g] | tojson }}\n" + CHATML, template_variables=values)
