@@ -108,12 +108,11 @@ def _check_read(
         TemplateMisfit: the tokens have a special one that the text does not spell: of another case or width, which the tokenizer
             takes for the same, or, in what is learned, the one for all that it has no token for.
     """
-    marks = set(specials.values())
-    written = Counter(specials[mark] for mark in specials_pattern(specials).findall(text))
+    marks = {id: mark for mark, id in specials.items()}
     for id, number in Counter(id for id in ids if id in marks).items():
-        if number <= written[id]:
+        token = marks[id]
+        if number <= text.count(token):
             continue
-        token = next(mark for mark in specials if specials[mark] == id)
         if id != tokenizer.unk_token_id:
             raise TemplateMisfit(f"a text holds what the tokenizer reads as the special token {token}")
         if is_learned:
