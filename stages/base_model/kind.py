@@ -6,9 +6,8 @@ Told from its config and the names of its files, before anything is read or hash
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.lib.base_model.source import FOUR_BITS, choose_class, load_config
+from stages.lib.base_model.source import FOUR_BITS, choose_class, load_config, read_described
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -38,7 +37,7 @@ def check_kind(folder: Path, trust_remote_code: bool) -> "PreTrainedConfig":
         ReprotuneError: it is none that can be trained here; which one it is, and what to take instead.
     """
     _check_adapter(folder)
-    described = read_json(folder / "config.json")
+    described = read_described(folder / "config.json")
     _check_quantised(folder, described)
     architecture = next(iter(described.get("architectures") or []), "")
     if kind := next((kind for end, kind in OTHER_KINDS.items() if architecture.endswith(end)), None):
@@ -72,7 +71,7 @@ def _check_adapter(folder: Path) -> None:
     adapter = folder / "adapter_config.json"
     if (folder / "config.json").is_file() and not adapter.is_file():
         return
-    base = read_json(adapter).get("base_model_name_or_path") if adapter.is_file() else None
+    base = read_described(adapter).get("base_model_name_or_path") if adapter.is_file() else None
     of = f" of {base}" if base else ""
     if (folder / "config.json").is_file():
         raise ReprotuneError(
@@ -90,7 +89,8 @@ def _check_adapter(folder: Path) -> None:
 def _check_quantised(folder: Path, described: dict[str, Any]) -> None:
     for part in (described, described.get("text_config") or {}):
         if settings := part.get("quantization_config") or part.get("compression_config"):
-            method = settings.get("quant_method", "in a way it does not name")
+            known = settings if isinstance(settings, dict) else {}
+            method = known.get("quant_method", "in a way it does not name")
             if method == FOUR_BITS and described.get("model_type") == "gpt_oss":
                 continue
             raise ReprotuneError(

@@ -1,4 +1,4 @@
-"""That a model's files hold every tensor it has, in its shape, as numbers: transformers itself only warns, and draws the rest."""
+"""That a model's files hold every tensor it has, in its shape: transformers itself only warns, and draws the rest."""
 
 import copy
 import re
@@ -7,12 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from stages.lib.base_model.source import choose_class, is_in_four_bits
+from stages.base_model.numbers import check_dense, check_numbers
+from stages.lib.base_model.source import choose_class, is_in_four_bits, read_described
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_json
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedConfig
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -53,7 +52,8 @@ def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: b
             )
         except (OSError, ValueError, RuntimeError, TypeError, AttributeError, ImportError, KeyError, AssertionError) as error:
             reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-            raise ReprotuneError(f"base_model: {folder}: transformers can't build the model: {reason}") from None
+            known = f"config.json names {reason}, which it does not know" if isinstance(error, KeyError) else reason
+            raise ReprotuneError(f"base_model: {folder}: transformers can't build the model: {known}") from None
     _raise_missing(folder, sorted(found["missing_keys"]))
     if mismatched := sorted(found["mismatched_keys"]):
         name, stored, expected = mismatched[0]
@@ -63,6 +63,9 @@ def check_weights(folder: Path, config: "PreTrainedConfig", trust_remote_code: b
             "take config.json and weights from one model"
         )
     unused = sorted(found["unexpected_keys"])
+    own = {name.removeprefix(f"{model.base_model_prefix}.") for name, _ in model.named_parameters()}
+    used = {name: path for name, path in places.items() if name.removeprefix(f"{model.base_model_prefix}.") in own}
+    check_dense(folder, used, unused)
     check_numbers({name: path for name, path in places.items() if name not in unused})
     return Weights(len(model.get_input_embeddings().weight), unused)
 
@@ -113,7 +116,7 @@ def find_tensors(folder: Path) -> dict[str, Path]:
                 f"base_model: {folder} holds neither {WHOLE} nor {INDEX}; save the model again (save_pretrained names them so)"
             )
         return dict.fromkeys(_names_in(path), path)
-    places = {name: folder / shard for name, shard in read_json(folder / INDEX)["weight_map"].items()}
+    places = {name: folder / shard for name, shard in _read_index(folder / INDEX).items()}
     for shard in sorted(set(places.values())):
         if not shard.is_file():
             raise ReprotuneError(f"base_model: {shard}: not found, but {INDEX} names it; get the model's files again")
@@ -122,6 +125,14 @@ def find_tensors(folder: Path) -> dict[str, Path]:
             raise ReprotuneError(
                 f"base_model: {shard} lacks {name_some(missing)}, which {INDEX} says it holds; get the model's files again"
             )
+    return places
+
+
+def _read_index(path: Path) -> dict[str, str]:
+    """Each tensor's name -> its shard's."""
+    places = read_described(path).get("weight_map")
+    if not isinstance(places, dict) or not places or not all(isinstance(shard, str) for shard in places.values()):
+        raise ReprotuneError(f"base_model: {path}: weight_map names no tensors and their files; get the file again")
     return places
 
 
@@ -150,29 +161,6 @@ def _raise_missing(folder: Path, missing: list[str]) -> None:
             f"base_model: {folder} lacks {name_some(missing)}, which would be drawn at random; get the model's files again, or "
             "save it again with all of its weights"
         )
-
-
-def check_numbers(places: dict[str, Path]) -> None:
-    """
-    Raises:
-        ReprotuneError: a tensor holds NaN or infinity, and so would every loss.
-    """
-    from safetensors import safe_open
-
-    for path in sorted(set(places.values())):
-        with safe_open(path, framework="pt") as file:
-            for name in sorted(name for name, place in places.items() if place == path):
-                tensor = file.get_tensor(name)
-                if tensor.is_floating_point() and tensor.itemsize > 1 and not is_finite(tensor):
-                    raise ReprotuneError(
-                        f"base_model: {path}: {name} holds values that are no numbers (NaN or infinity); get the file again, or "
-                        "take the model in a precision that holds its weights"
-                    )
-
-
-def is_finite(tensor: "Tensor") -> bool:
-    """By its extremes, which NaN takes over: a twelfth of the time that asking each number takes."""
-    return not tensor.numel() or all(extreme.isfinite() for extreme in tensor.aminmax())
 
 
 def _names_in(path: Path) -> set[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
+from stages.lib.base_model.source import read_described
 from stages.lib.chat_template import note_stops
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 TOKENIZER = Path("models/tokenizer")
 TEMPLATE = TOKENIZER / "chat_template.jinja"
 GENERATION = "generation_config.json"
+AGAIN = "; get its files again, or as saved by a transformers no newer than requirements/model.txt names"
+UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError)  # what transformers raises at odd files
 
 
 def load_tokenizer() -> "PreTrainedTokenizerBase":
@@ -43,11 +46,16 @@ def open_tokenizer(folder: Path, trust_remote_code: bool, stops_of: Path | None 
     """
     from transformers import AutoTokenizer
 
+    if (settings := folder / "tokenizer_config.json").is_file():
+        read_described(settings)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if type(error) is not Exception and not isinstance(error, UNREADABLE):  # the first is how tokenizers, in Rust, says it
+            raise
         trust = " (base_model.trust_remote_code lets it run)" if "custom code" in str(error) and not trust_remote_code else ""
-        raise ReprotuneError(f"{folder}: no tokenizer can be loaded: {str(error).splitlines()[0]}{trust}") from None
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(": ")
+        raise ReprotuneError(f"{folder}: no tokenizer can be loaded: {reason}{trust or AGAIN}") from None
     if tokenizer.clean_up_tokenization_spaces and is_byte_pair(tokenizer):
         tokenizer.clean_up_tokenization_spaces = False  # which transformers ignores, and says so in each stage
     note_stops(tokenizer, read_stops(stops_of or folder))
@@ -65,11 +73,10 @@ def read_stops(folder: Path) -> list[int]:
     path = folder / GENERATION
     if not path.is_file():
         return []
-    try:
-        stated = read_json(path).get("eos_token_id") or []
-    except (ValueError, AttributeError):
-        raise ReprotuneError(f"{path}: expected a JSON object") from None
+    stated = read_described(path).get("eos_token_id")
+    if stated is None:
+        return []
     ids = stated if isinstance(stated, list) else [stated]
-    if not all(isinstance(id, int) for id in ids):
+    if not all(isinstance(id, int) and not isinstance(id, bool) for id in ids):
         raise ReprotuneError(f"{path}: eos_token_id is {stated!r}; expected a token id or a list of them")
-    return ids
+    return [id for id in ids if id >= 0]  # -1 stands for none in some

@@ -2,6 +2,7 @@
 and for layers that look at pictures, which a text does not train."""
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from peft import PeftModel
@@ -41,7 +42,8 @@ def find_targets(model: "PreTrainedModel", modules: str | list[str], parameters:
     unfit = find_unfit(kept, named, model)
     if unfit and modules != ALL_LINEAR:
         name, why = next(iter(unfit.items()))
-        raise ReprotuneError(f"{PARAM}: {name} {why}; take it out of the list")
+        way_out = "take it out of the list" if isinstance(modules, list) else f"match others, or take {ALL_LINEAR}"
+        raise ReprotuneError(f"{PARAM}: {name or 'the model as a whole'} {why}; {way_out}")
     kept = [name for name in kept if name not in unfit]
     if found and not kept:
         raise ReprotuneError(f"{PARAM}: no adapter can stand beside {found[0]}, nor any other of the layers that it names")
@@ -62,13 +64,21 @@ def check_targets(model: "PreTrainedModel", modules: str | list[str], parameters
         if not any(_is_target(name, target if expressions else [target], named) for name in named):
             linear = sorted({_end(name) for name, module in named.items() if is_linear(module)})
             what = (
-                f"no layer's whole name matches the regular expression {target!r} (for layers by their last name: [{target}])"
+                f"no layer's whole name matches the regular expression {target!r} "
+                f"(for layers by their last name: [{target}]; for all of them: {ALL_LINEAR})"
                 if expressions
                 else f"the base model has no layer {target!r}"
             )
             raise ReprotuneError(f"{PARAM}: {what}; its linear layers: {', '.join(linear)}{_and_experts(model)}")
     shapes = {name: parameter.dim() for name, parameter in model.named_parameters()}
+    everywhere = list(model.named_parameters(remove_duplicate=False))
+    places = Counter(id(parameter) for _, parameter in everywhere)
+    shared = [name for name, parameter in everywhere if places[id(parameter)] > 1]
     for target in parameters:
+        if name := next((name for name in shared if _ends(name, target)), None):
+            raise ReprotuneError(
+                f"{PARAMETERS}: {name} is another layer's too, and an adapter of one can't be merged; take it out of the list"
+            )
         dimensions = {size for name, size in shapes.items() if _ends(name, target)}
         if not dimensions:
             raise ReprotuneError(f"{PARAMETERS}: the base model has no parameter {target!r}{_and_experts(model) or '; []: none'}")

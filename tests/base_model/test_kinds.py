@@ -165,6 +165,28 @@ def forget_what_it_is(folder: Path) -> None:
     change_config(folder, architectures=None)
 
 
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def write_index(folder: Path, text: str) -> None:
+    in_shards(folder)
+    write(folder, "model.safetensors.index.json", text)
+
+
+def store_as(folder: Path, dtype: torch.dtype, **others: torch.Tensor) -> None:
+    def change(tensors: dict[str, torch.Tensor]) -> None:
+        tensors |= {name: tensor.to(dtype) for name, tensor in tensors.items() if name.endswith("up_proj.weight")}
+        tensors |= {f"model.layers.0.mlp.up_proj.{name}": tensor for name, tensor in others.items()}
+
+    change_tensors(folder, change)
+
+
+def let_a_later_version_save_the_tokenizer(folder: Path) -> None:
+    path = folder / "tokenizer.json"
+    write(folder, "tokenizer.json", path.read_text(encoding="utf-8").replace('"BPE"', '"BytePatches"'))
+
+
 T5 = {"d_model": 16, "d_kv": 8, "d_ff": 16, "num_layers": 1, "num_heads": 2}
 ANOTHER = r"; choose a decoder that writes text, such as Llama, Qwen or Mistral$"
 REFUSED = {
@@ -216,6 +238,24 @@ REFUSED = {
         rf"whose layers pass on no gradient \(reformer\){ANOTHER}",
     ),
     "pickle": (put_a_pickle, r"holds no safetensors weights; convert the model first"),
+    "config of no object": (lambda f: write(f, "config.json", "[]"), r"model/config\.json: expected a JSON object; get the file"),
+    "config cut short": (lambda f: write(f, "config.json", '{"a"'), r"model/config\.json: expected a JSON object \(.*\); get"),
+    "index cut short": (lambda f: write_index(f, "{"), r"index\.json: expected a JSON object \(.*\); get the file again"),
+    "index without names": (lambda f: write_index(f, "{}"), r"index\.json: weight_map names no tensors and their files; get the"),
+    "tokenizer config of no object": (lambda f: write(f, "tokenizer_config.json", "[]"), r"tokenizer_config\.json: expected a"),
+    "tokenizer of no object": (lambda f: write(f, "tokenizer.json", "{}"), r"no tokenizer can be loaded: .*; get its files"),
+    "tokenizer of a later version": (
+        let_a_later_version_save_the_tokenizer, r"no tokenizer can be loaded: .* untagged enum .*; get its files again, or as",
+    ),
+    "activation unknown": (lambda f: change_config(f, hidden_act="none_such"), r"names 'none_such', which it does not know"),
+    "whole numbers": (
+        lambda f: store_as(f, torch.int8), r"though config\.json names no way: \S+up_proj\.weight has whole numbers \(I8\); take",
+    ),
+    "scales": (
+        lambda f: store_as(f, torch.float8_e4m3fn, weight_scale_inv=torch.ones(1, 1)),
+        r"though config\.json names no way: \S+up_proj\.weight has a scale beside it \(\S+weight_scale_inv\); take",
+    ),
+    "quantised as a text says": (lambda f: change_config(f, quantization_config="fp8"), r"holds quantised weights \(in a way it"),
     "weights of another name": (rename_the_weights, r"holds neither model\.safetensors nor model\.safetensors\.index\.json"),
 } | {
     method: (lambda f, method=method: change_config(f, quantization_config={"quant_method": method}),
@@ -232,6 +272,19 @@ def test_what_cannot_be_trained_is_refused_in_one_line_that_names_it(folder: Pat
         stage.main()
     assert "\n" not in str(error.value)
     assert not Path("models/base.json").exists()
+
+
+@pytest.mark.parametrize("name", ["float16", "float64", "float8_e4m3fn"])
+def test_weights_in_any_floating_numbers_are_taken(folder: Path, name: str) -> None:
+    store_as(folder, getattr(torch, name))
+    stage.main()
+    assert load_base_model("float32", "cpu")(input_ids=torch.tensor([[1, 2]])).logits.isfinite().all()
+
+
+def test_attention_that_a_model_was_saved_with_need_not_be_installed(folder: Path) -> None:
+    change_config(folder, _attn_implementation="flash_attention_2")
+    stage.main()
+    assert load_base_model("float32", "cpu").config._attn_implementation != "flash_attention_2"
 
 
 def test_weights_saved_again_or_in_shards_are_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

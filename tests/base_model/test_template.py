@@ -87,6 +87,11 @@ def test_what_a_template_misses_can_be_set_as_the_line_says(model: Path) -> None
     assert tokenizer.apply_chat_template(TALK, tokenize=False).startswith("A talk.<|im_start|>")
 
 
+def test_a_function_that_a_template_misses_cannot_be_set_and_the_line_does_not_say_so(model: Path) -> None:
+    with pytest.raises(ReprotuneError, match=r"'now' is undefined; give another one in base_model.chat_template"):
+        write(model, "{{ now() }}" + CHATML)
+
+
 def test_variables_are_set_and_survive_a_reload_with_plain_transformers(model: Path) -> None:
     values = {"a": True, "b": False, "c": None, "d": 3, "e": 0.5, "f": 'Say "你好"\n\\ {{ x }} %} end', "g": ""}
     tokenizer = write(model, "{{ [a, b, c, d, e, f, g] | tojson }}\n" + CHATML, template_variables=values)
@@ -242,9 +247,10 @@ def test_the_next_turns_header_is_a_stop_once_the_generation_config_names_it(mod
 
 def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> None:
     eos = AutoTokenizer.from_pretrained(model).eos_token_id
-    write_json(model / GENERATION, {"eos_token_id": [eos]})
-    write(model)
-    assert not (TOKENIZER / GENERATION).exists()
+    for stated in ([eos], eos, None, [], -1, [-1, eos]):
+        write_json(model / GENERATION, {"eos_token_id": stated})
+        write(model)
+        assert not (TOKENIZER / GENERATION).exists()
     write_json(model / GENERATION, {"eos_token_id": [eos, 0]})
     write(model)
     assert read_json(TOKENIZER / GENERATION) == {"eos_token_id": sorted([0, eos])}
@@ -252,7 +258,12 @@ def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> Non
 
 @pytest.mark.parametrize(
     ("text", "reason"),
-    [("[", "expected a JSON object"), ("[]", "JSON obj"), ('{"eos_token_id": "</s>"}', "expected a token id")],
+    [
+        ("[", "expected a JSON object"),
+        ("[]", "JSON obj"),
+        ('{"eos_token_id": "</s>"}', "expected a token id"),
+        ('{"eos_token_id": true}', "expected a token id"),
+    ],
 )
 def test_a_generation_config_that_cannot_be_read_is_one_line(model: Path, text: str, reason: str) -> None:
     (model / GENERATION).write_text(text, encoding="utf-8")

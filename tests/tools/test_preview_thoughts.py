@@ -17,6 +17,11 @@ OPENS = CHATML.replace("assistant\n{% endif", "assistant\n<think>\n{% endif").re
 )
 
 
+def closes(empty: str) -> str:
+    """A prompt for replies without thoughts; the template knows none in its other turns."""
+    return "{# thinks #}" + CHATML.replace("assistant\n{% endif", f"assistant\n{empty}{{% endif")
+
+
 @pytest.fixture
 def tokenizer(tiny_model_folder) -> Any:
     return AutoTokenizer.from_pretrained(tiny_model_folder)
@@ -45,6 +50,19 @@ def told(tokenizer: Any, template: str, *conversations: Any) -> str:
         (QWEN3, [PLAIN, THINKING], "the others train the model's non-thinking mode: it learns to write an empty thought"),
         ("{%- set enable_thinking = false %}" + QWEN3, [PLAIN], "non-thinking mode: the prompt holds an empty thought already"),
         (OPENS, [PLAIN], "non-thinking mode: the prompt opens a thought, which it learns to close at once"),
+        (
+            "{%- set enable_thinking = false %}" + QWEN3,
+            [THINKING],
+            "loses the thoughts, which stops `dvc repro` (clean.thoughts: d",
+        ),
+        *(
+            (closes(empty), conversations, expected)
+            for empty in ("</think>", "<|START_THINKING|><|END_THINKING|>", "<|channel>thought\n<channel|>")
+            for conversations, expected in (
+                ([PLAIN], "non-thinking mode: the prompt holds an empty thought already"),
+                ([THINKING], "loses the thoughts, which stops `dvc repro` (clean.thoughts: drop)"),
+            )
+        ),
     ],
 )
 def test_the_mode_that_is_trained_is_told(tokenizer, template, conversations, expected):

@@ -226,13 +226,21 @@ REFUSED = [
     (
         "llama",
         {"target_modules": "q_proj"},
-        r"no layer's whole name matches .*'q_proj' \(.*: \[q_proj\]\); its linear layers: down",
+        r"no layer's whole name matches .*'q_proj' \(.*: \[q_proj\]; .* all-linear\); its linear layers: down",
     ),
     (
         "llama",
         {"target_modules": r"model\.layers\.0"},
-        r"model\.layers\.0 is no layer that peft adapts; take it out of the list$",
+        r"model\.layers\.0 is no layer that peft adapts; match others, or take all-linear$",
     ),
+    (
+        "llama",
+        {"target_modules": ".*"},
+        r": the model as a whole is no layer that peft adapts; match others, or take all",
+    ),
+    ("gpt2", {"target_modules": ["mlp"]}, r"h\.0\.mlp is no layer that peft adapts; take it out of the list$"),
+    ("gpt2", {"target_parameters": ["wte.weight"]}, r"wte\.weight is another layer's too, and an adapter of one can't be merged"),
+    ("gpt2", {"target_parameters": ["lm_head.weight"]}, r"lm_head\.weight is another layer's too, and an adapter of one can't"),
     (
         "qwen3_moe",
         {"target_modules": ["gate_up_proj"]},

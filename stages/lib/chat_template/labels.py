@@ -9,13 +9,13 @@ What the second adds to the first, up to and with the end-of-turn token, is labe
 token the inference prompt, and the model learns to stop.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
     TemplateMisfit,
-    after_opened_thought,
     check_roles,
     check_specials,
     encode,
@@ -23,6 +23,7 @@ from stages.lib.chat_template.rendering import (
     special_tokens,
 )
 from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops, specials_pattern
+from stages.lib.chat_template.thoughts import after_opened_thought
 from stages.lib.records.conversation import Message, Tool, is_trained
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
@@ -40,7 +41,7 @@ def tokenize_conversation(
 
     Raises:
         TemplateMisfit: the template refuses the messages, loses a text, a call or a result, changes the prompt once the reply is
-            there, or ends a reply without a special token; or a message holds a special token as text.
+            there, or ends a reply without a special token; or a message holds a special token as text, or what is read as one.
     """
     specials = special_tokens(tokenizer)
     check_specials(specials, messages, tools)
@@ -72,7 +73,8 @@ def _tokenize_turn(
     whole = after_opened_thought(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages[-1])
     check_prefix(prompt, whole)
     reply = whole[len(prompt) :]
-    if lost := find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None):
+    lost = find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None)
+    if lost := lost or (THE_THOUGHTS if _thinks_afterwards(reply, messages[-1]) else None):
         raise TemplateMisfit(
             f"the template loses {lost}{'; clean.thoughts: drop leaves them out' if lost == THE_THOUGHTS else ''}"
         )
@@ -85,7 +87,36 @@ def _tokenize_turn(
         ids = prompt_ids + encode(tokenizer, reply)
     if ids[-1] != specials[stop]:
         raise TemplateMisfit(f"the tokenizer does not read {stop} at the end of a reply as the token that it is")
+    _check_read(tokenizer, specials, prompt, prompt_ids)
+    _check_read(tokenizer, specials, reply, ids[len(prompt_ids) :], is_learned=True)
     return prompt_ids, ids[len(prompt_ids) :]
+
+
+def _thinks_afterwards(rendered: str, reply: Message) -> bool:
+    """Whether the thoughts stand behind what they are to lead to."""
+    calls = reply.get("tool_calls", [])
+    said = calls[0]["function"]["name"] if calls else reply["content"].strip()
+    thoughts = reply.get("reasoning_content", "").strip()
+    return bool(thoughts and said) and rendered.find(thoughts) > rendered.rfind(said)
+
+
+def _check_read(
+    tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int], text: str, ids: list[int], is_learned: bool = False
+) -> None:
+    """
+    Raises:
+        TemplateMisfit: the tokens have a special one that the text does not spell: of another case or width, which the tokenizer
+            takes for the same, or, in what is learned, the one for all that it has no token for.
+    """
+    marks = {id: mark for mark, id in specials.items()}
+    for id, number in Counter(id for id in ids if id in marks).items():
+        token = marks[id]
+        if number <= text.count(token):
+            continue
+        if id != tokenizer.unk_token_id:
+            raise TemplateMisfit(f"a text holds what the tokenizer reads as the special token {token}")
+        if is_learned:
+            raise TemplateMisfit(f"the tokenizer has no token for a part of the reply, which would be learned as {token}")
 
 
 def _up_to_stop(rendered: str, reply: Message, ending: Ending) -> str:

@@ -20,6 +20,7 @@ from stages.lib.chat_template.forms import (
     special_texts,
     to_form,
 )
+from stages.lib.chat_template.thoughts import CLOSING, OPENING, after_opened_thought, find_thought
 from stages.lib.records.conversation import Message, Role, Tool
 
 if TYPE_CHECKING:
@@ -27,14 +28,13 @@ if TYPE_CHECKING:
 
 FORMS: dict[tuple[str, bool, bool], Form | str] = {}  # template, whether tools and thoughts matter -> the form, or why none fits
 LOSSES: dict[tuple[str, tuple[Role, ...]], str | None] = {}  # template, roles -> what is wrong with such a conversation
+CHATS: dict[str, str] = {}  # template -> questions and replies
+MARK = re.compile(rf"(?!(?:{OPENING.pattern}|{CLOSING.pattern})$)[<\[{{].*[>\]}}]")  # of structure, not of thoughts
 PROBE = re.compile(r" of probe_\w+")  # names that no user has given
 GENERATION_STOPS = "generation_stop_ids"  # attribute of a tokenizer that came with a generation config
 BEGINNING: tuple[Role, ...] = ("system", "user", "assistant")
 LOSES = "the chat template loses"
 FOLD = "base_model.system_messages: in_question puts it before the question that follows"
-TAG = r"([<\[])((?:\w+:)?(?:think|thinking|thought|reasoning)[>\]])"
-OPENED = re.compile(rf"{TAG}\s*$", re.IGNORECASE)
-CLOSED_AT_ONCE = re.compile(rf"{TAG}(?:(?!\1/?\2).)*\1/\2\s*$", re.IGNORECASE | re.DOTALL)
 
 
 class TemplateMisfit(Exception):
@@ -68,9 +68,25 @@ def tokenize_prompt(
 
 def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
     """Text -> id of the tokens that mark structure or end a generation; plain text must not spell one."""
-    stops = getattr(tokenizer, GENERATION_STOPS, ())
-    added = {token.content: id for id, token in tokenizer.added_tokens_decoder.items() if token.special or id in stops}
+    stops, written = getattr(tokenizer, GENERATION_STOPS, ()), _plain_chat(tokenizer)
+    added = {
+        token.content: id
+        for id, token in tokenizer.added_tokens_decoder.items()
+        if token.special or id in stops or (token.content in written and MARK.fullmatch(token.content))
+    }
     return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+
+
+def _plain_chat(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Questions and replies as the template writes them; empty where it can't. Some tokenizers call none of its marks special."""
+    key = str(tokenizer.get_chat_template()) if tokenizer.chat_template else ""
+    if key not in CHATS:
+        messages: list[Message] = [{"role": role, "content": "probe"} for role in ("user", "assistant", "user")]
+        try:
+            CHATS[key] = render(tokenizer, messages, None, add_generation_prompt=True) if key else ""
+        except TemplateMisfit:
+            CHATS[key] = ""
+    return CHATS[key]
 
 
 def check_specials(specials: dict[str, int], messages: Sequence[Message], tools: list[Tool] | None) -> None:
@@ -162,28 +178,12 @@ def _lost_in_form(tokenizer: "PreTrainedTokenizerBase", form: Form, uses_tools: 
         return lost
     if PRINTED.search(text):
         return "the texts (it writes them out as lists of parts)"
-    closes_first = CLOSED in text[len(prompt) :].partition(THOUGHT)[0] or CLOSED_AT_ONCE.search(prompt)
-    if form.thoughts_in_text and closes_first:
-        return THE_THOUGHTS  # they would come after an empty one of its own
+    thought = find_thought(prompt) if has_thoughts else None
+    closes_first = form.thoughts_in_text and CLOSED in text[len(prompt) :].partition(THOUGHT)[0]
+    if closes_first or (thought and thought.is_closed):
+        return THE_THOUGHTS  # they would come after the end of thinking
     called = apply(tokenizer, to_form(messages[:2], form), tools, add_generation_prompt=False) if uses_tools else text
     return find_lost(called, messages[:2], tools, last_thoughts=False)  # without the result, which may name the call too
-
-
-def after_opened_thought(prompt: str, rendered: str, reply: Message) -> str:
-    """The rendered conversation as its prompt goes on, where the prompt opens a thought that the template leaves out of replies.
-
-    A reply without thoughts closes it at once, unless the prompt has done so (a model that is told not to think).
-    """
-    opened = OPENED.search(prompt) or CLOSED_AT_ONCE.search(prompt)
-    if not opened or rendered.startswith(prompt):
-        return rendered
-    before, rest = prompt[: opened.start()], rendered[opened.start() :]
-    if not rendered.startswith(before) or rest.startswith(opened[1] + opened[2]):
-        return rendered
-    closed, thoughts = f"{opened[1]}/{opened[2]}", reply.get("reasoning_content", "")
-    if closed in opened[0]:
-        return prompt + rest
-    return f"{prompt}{thoughts}{rest}" if rest.startswith(closed) else f"{prompt}{thoughts}\n{closed}\n\n{rest}"
 
 
 def render(

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from stages.lib.chat_template.forms import CLOSED, probe_of
-from stages.lib.chat_template.rendering import TemplateMisfit, after_opened_thought, render, special_tokens
+from stages.lib.chat_template.rendering import TemplateMisfit, render, special_tokens
 from stages.lib.chat_template.stops import ending_of, shared_end, specials_pattern
+from stages.lib.chat_template.thoughts import after_opened_thought
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

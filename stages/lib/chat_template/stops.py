@@ -15,12 +15,12 @@ from stages.lib.chat_template.rendering import (
     GENERATION_STOPS,
     FormMisfit,
     TemplateMisfit,
-    after_opened_thought,
     apply,
     form_of,
     render,
     special_tokens,
 )
+from stages.lib.chat_template.thoughts import after_opened_thought
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 
@@ -78,7 +78,9 @@ def stop_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
     try:
         return special_tokens(tokenizer)[ending_of(tokenizer, special_tokens(tokenizer)).stop]
     except TemplateMisfit as misfit:
-        set_it = "set it in base_model.template_variables, or " if "is undefined" in str(misfit) else ""
+        missing = re.search(r"'(\w+)' is undefined", str(misfit))
+        is_called = missing and re.search(rf"\b{missing[1]}\s*\(", str(tokenizer.get_chat_template()))
+        set_it = "set it in base_model.template_variables, or " if missing and not is_called else ""
         way_out = "" if "base_model." in str(misfit) else f"; {set_it}give another one in base_model.chat_template"
         raise ReprotuneError(f"base_model: the chat template does not fit: {misfit}{way_out}") from None
 
