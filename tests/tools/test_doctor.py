@@ -100,7 +100,10 @@ def test_an_object_that_the_cache_lacks_is_found_with_what_brings_it_back(projec
     (project / "file.txt").unlink()
     code, lines = doctor(project)
     assert code == 1
-    assert lines[:2] == ["file.txt: file.txt is not in the cache, nor here", "    dvc pull --run-cache file.txt"]
+    assert lines[:2] == [
+        "file.txt: file.txt is not in the cache, nor here",
+        f"    rm -f {project / 'file.txt'} && dvc pull --run-cache file.txt   # if nobody has pushed it: dvc repro file",
+    ]
     shell(lines[1], project)
     assert doctor(project)[0] == 0
 
@@ -123,7 +126,7 @@ def test_a_raw_file_that_a_clone_would_lack_is_found(project: Path) -> None:
     (project / f"{RAW}.dvc").unlink()
     code, lines = doctor(project)
     assert code == 1
-    assert lines[:2] == [f"collect.sources.mine: a clone will lack {RAW}", f"    dvc add {RAW}, and git add {RAW}.dvc"]
+    assert lines[:2] == [f"collect.sources.mine: a clone will lack {RAW}", f"    dvc add {RAW} && git add {RAW}.dvc"]
 
 
 @pytest.mark.parametrize(

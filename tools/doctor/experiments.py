@@ -1,6 +1,7 @@
 """What a killed `dvc exp run` leaves behind: DVC takes it for alive, and commits on a detached HEAD get lost."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,11 +55,11 @@ def check_experiments() -> Iterator[Finding]:
                 queued.add(name_of(run, record))
     for name, folders in left.items():
         # The queue has a record of its own, and without this one's folder `dvc exp show` fails on it.
-        leave = f"dvc queue kill {name}; dvc queue remove {name}; " if name in queued else ""
-        yield Finding(f"experiment {name}", "was killed, and counts as running", f"{leave}rm -r {' '.join(map(str, folders))}")
+        leave = f"dvc queue kill {shlex.quote(name)}; dvc queue remove {shlex.quote(name)}; " if name in queued else ""
+        yield Finding(f"experiment {name}", "was killed, and counts as running", f"{leave}rm -r {shlex.join(map(str, folders))}")
     for ref in git("for-each-ref", "--format=%(refname)", REFS).split():
         if ref not in LASTING:
-            yield Finding("git", f"{ref} is left of a killed experiment", f"git update-ref -d {ref}")
+            yield Finding("git", f"{ref} is left of a killed experiment", f"git update-ref -d {shlex.quote(ref)}")
 
 
 def check_head() -> Iterator[Finding]:
