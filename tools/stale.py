@@ -37,7 +37,7 @@ def changes_of(stage: PipelineStage, outs: list[Output]) -> Iterator[str]:
         elif said := change_of(dep, outs):
             yield f"{dep.def_path} {said}"
     for out in stage.outs:
-        yield from (f"{name} was changed by hand" for name, said in out.status().items() if said not in ABSENT)
+        yield from (f"{name} is not what dvc.lock records" for name, said in out.status().items() if said not in ABSENT)
 
 
 def differences(recorded: object, found: object, name: str = "") -> Iterator[str]:
