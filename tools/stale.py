@@ -20,6 +20,7 @@ from dvc_data.hashfile.tree import Tree
 from stages.lib.core.errors import ReprotuneError
 from stages.sources.__main__ import CHECKED
 from tools.console import run_tool
+from tools.doctor.lock import check_lock
 
 ALWAYS_THE_SAME = (CHECKED.as_posix(),)  # what holds the same bytes whatever its stage is run on, so that nothing runs for it
 ABSENT = ("deleted", "not in cache")  # as DVC's status says it
@@ -112,6 +113,7 @@ def main() -> int:
     argparse.ArgumentParser(
         prog="python -m tools.stale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+    check_lock()
     try:
         with Repo() as repo:
             changed, after = find_stale(repo)

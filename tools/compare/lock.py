@@ -52,7 +52,7 @@ def parse_lock(content: bytes, where: str) -> Lock:
         return {name: parse_entry(stage) for name, stage in document["stages"].items()}
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
         raise ReprotuneError(
-            f"{where}: damaged, or with marks of a merge; `git checkout -- {LOCK}` restores the last one"
+            f"{where}: damaged, or with marks of a merge; `git checkout HEAD -- {LOCK} metrics` restores the last one"
         ) from None
 
 

@@ -115,7 +115,7 @@ def _locked_md5(path: Path) -> str | None:
         stages = yaml.load(LOCK.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
-        raise ReprotuneError(f"{LOCK}: damaged, or with conflicts of a merge; `git checkout -- {LOCK}` restores it") from None
+        raise ReprotuneError(f"{LOCK}: damaged, or with marks of a merge; `git checkout HEAD -- {LOCK}` restores it") from None
     return next((out.get("md5") for out in outs if out["path"] == path.as_posix()), None)
 
 
