@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPO, run
+from conftest import REPO, environment, run
 
 RAW = "data/raw/mine.csv"
 STAGES = {
@@ -166,6 +166,27 @@ def test_what_a_killed_experiment_leaves_is_found_and_the_remedies_leave_nothing
         shell(remedy, project)
     assert not copy.exists()
     assert run(["git", "symbolic-ref", "--short", "HEAD"], project).stdout.strip() == "main"
+    assert doctor(project)[0] == 0
+
+
+@pytest.mark.parametrize("way", ["rebase", "bisect"])
+def test_what_git_is_in_the_midst_of_is_ended_and_no_branch_is_made(project: Path, way: str) -> None:
+    for name in ("one", "two"):
+        run(["git", "switch", "-qc", name, "main"], project)
+        (project / "note").write_text(name)
+        run(["git", "add", "note"], project)
+        run(["git", "commit", "-qm", name], project)
+    begin = ["rebase", "one"] if way == "rebase" else ["bisect", "start", "HEAD", "HEAD~1"]
+    run(["git", *begin], project, check=False)
+    if way == "bisect":
+        run(["git", "checkout", "-q", "--detach"], project)
+    else:
+        (project / "note").write_text("both")
+        run(["git", "add", "note"], project)
+    found = doctor(project)[1]
+    assert found[0] == f"git: a {way} is under way"
+    subprocess.run(found[1], shell=True, cwd=project, check=True, capture_output=True, env=environment(GIT_EDITOR="true"))
+    assert run(["git", "symbolic-ref", "--short", "HEAD"], project).stdout == "two\n"
     assert doctor(project)[0] == 0
 
 

@@ -15,6 +15,8 @@ RECORDS = ("run/*/*.run", "standalone/run/*/*.run")
 QUEUE = "dvc-task"  # the location of what `dvc queue start` runs
 RUNNING, ENDED = 2, 3  # of DVC's TaskStatus; what is above has ended too
 REFS = "refs/exps/exec/"
+STATES = (("rebase", "rebase-merge"), ("rebase", "rebase-apply"), ("bisect", "BISECT_LOG"))  # in .git, while HEAD is on no branch
+ENDS = {"rebase": "git rebase --continue   # or, to go back: git rebase --abort", "bisect": "git bisect reset"}
 # What DVC leaves after a good run too: the experiment that was applied last, and what the last one began with.
 LASTING = (f"{REFS}EXEC_APPLY", f"{REFS}EXEC_HEAD")
 
@@ -64,6 +66,9 @@ def check_experiments() -> Iterator[Finding]:
 
 def check_head() -> Iterator[Finding]:
     if git("rev-parse", "--is-inside-work-tree") != "true" or git("symbolic-ref", "-q", "HEAD"):
+        return
+    if under_way := next((name for name, state in STATES if Path(git("rev-parse", "--git-path", state)).exists()), None):
+        yield Finding("git", f"a {under_way} is under way", ENDS[under_way])
         return
     branch, head = git("rev-parse", "--abbrev-ref", "@{-1}"), git("rev-parse", "HEAD")
     way = f"git switch {branch}" if branch and git("rev-parse", branch) == head else "git switch -c NEW-BRANCH"
