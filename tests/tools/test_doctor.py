@@ -4,10 +4,16 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 from conftest import REPO, environment, run
+from dvc.exceptions import DvcException
+from dvc_objects.fs.errors import ConfigError
+
+from stages.lib.core.errors import ReprotuneError
+from tools.doctor.objects import Recorded, check_remote
 
 RAW = "data/raw/mine.csv"
 STAGES = {
@@ -120,6 +126,38 @@ def test_what_a_remote_lacks_or_holds_altered_is_found(project: Path) -> None:
     second.unlink()
     shell("dvc push", project)
     assert doctor(project, "--remote")[0] == 0
+
+
+def test_what_another_remote_than_the_default_one_lacks_is_pushed_there(project: Path) -> None:
+    run(["dvc", "remote", "add", "-q", "second", "../second"], project)
+    run(["dvc", "remote", "modify", "second", "verify", "true"], project)
+    code, lines = doctor(project, "--remote", "second")
+    assert code == 1
+    shell(lines[1], project)
+    assert doctor(project, "--remote", "second")[0] == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "no remote is set up; "), ("nowhere", "remote nowhere: ")])
+def test_a_remote_that_is_none_is_one_sentence(project: Path, name: str, said: str) -> None:
+    run(["dvc", "config", "--unset", "core.remote"], project)
+    code, lines = doctor(project, "--remote", *filter(None, [name]))
+    assert code == 1
+    assert lines[-1].startswith(f"error: {said}"), lines
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), ConfigError("no key"), DvcException("no"), ValueError("bad"), KeyError("x")]
+)
+def test_what_a_remote_raises_becomes_a_sentence_and_a_fault_of_the_code_does_not(error: Exception) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    odb = SimpleNamespace(oid_to_path=str, fs=SimpleNamespace(open=fail))
+    remote = SimpleNamespace(name="team", odb=odb, fs=SimpleNamespace(protocol="s3"))
+    repo = SimpleNamespace(cloud=SimpleNamespace(get_remote=lambda _: remote))
+    expected = pytest.raises(KeyError) if isinstance(error, KeyError) else pytest.raises(ReprotuneError, match=r"^remote team: ")
+    with expected:
+        list(check_remote(repo, "team", [Recorded(Path("a"), "0" * 32, "a", "make")]))
 
 
 def test_a_raw_file_that_a_clone_would_lack_is_found(project: Path) -> None:
