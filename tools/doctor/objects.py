@@ -125,7 +125,7 @@ def differing(file: Recorded, here: str | None) -> tuple[str, str]:
         return "missing", restore
     if file.stage is None:
         return "not what `dvc add` recorded", f"dvc add {out}   # or, to have the recorded one back: {restore}"
-    return "not what the last run wrote", f"{restore}   # or, to keep what else has changed: dvc repro"
+    return "not what the last run wrote", f"{restore}   # so does dvc repro, which also runs what is stale"
 
 
 def _same_file(path: Path, stored: Path) -> bool:
