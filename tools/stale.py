@@ -19,8 +19,7 @@ from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.errors import ReprotuneError
 from stages.sources.__main__ import CHECKED
-from tools.console import run_tool
-from tools.doctor.lock import check_lock
+from tools.console import check_lock, run_tool
 
 ALWAYS_THE_SAME = (CHECKED.as_posix(),)  # what holds the same bytes whatever its stage is run on, so that nothing runs for it
 ABSENT = ("deleted", "not in cache")  # as DVC's status says it

@@ -150,4 +150,4 @@ def test_the_command_says_what_to_do_and_an_unreadable_lock_is_one_sentence(fini
     assert remedy.endswith("`dvc repro --pull`, then `git add dvc.lock metrics`")
     with (tmp_path / "project" / "dvc.lock").open("a") as lock:
         lock.write("<<<<<<< HEAD\n")
-    assert said(1).startswith("error: DVC can't read the project: ")
+    assert said(1).startswith("error: dvc.lock holds marks of a merge: ")

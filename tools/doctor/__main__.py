@@ -14,10 +14,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import plural, run_tool
+from tools.console import check_lock, plural, run_tool
 from tools.doctor.experiments import check_experiments, check_head, is_at_work
 from tools.doctor.finding import Finding
-from tools.doctor.lock import check_lock
 from tools.doctor.objects import Recorded, check_cache, check_remote, recorded_files
 from tools.doctor.settings import check_group, check_raw_files, check_remotes
 

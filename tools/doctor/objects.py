@@ -12,9 +12,8 @@ from typing import IO, Any, NamedTuple
 from dvc.repo import Repo
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import remote_errors
+from tools.console import explain, remote_errors
 from tools.doctor.finding import Finding
-from tools.remote.trial import explain
 
 BLOCK = 1 << 20  # bytes
 
