@@ -5,7 +5,6 @@ With the real DVC and a pipeline of two stages; the second one waits as long as 
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -107,8 +106,7 @@ def findings(project: Path, warm: dict[str, str], *arguments: str) -> tuple[list
 
 def mend(project: Path, remedies: list[str], warm: dict[str, str]) -> None:
     for remedy in remedies:
-        for command in remedy.split(", then "):
-            run(["sh", "-c", re.split(",? or ", command)[0]], project, **warm)
+        run(["sh", "-c", remedy], project, **warm)
 
 
 def is_whole(project: Path, warm: dict[str, str]) -> bool:

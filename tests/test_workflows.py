@@ -6,12 +6,15 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
 from conftest import REPO, environment, run
+
+from tools.compare.markdown import code, plain, texts
 
 SCRIPTS = REPO / ".github" / "scripts"
 WORKFLOWS = sorted((REPO / ".github" / "workflows").glob("*.yml"))
@@ -147,17 +150,36 @@ def load_comment() -> ModuleType:
     [
         ("![loss](https://x/y.svg)", "loss"),
         ("![loss][1]\n\n[1]: https://x/y.svg", "[loss][1]\n\n[1]: https://x/y.svg"),
-        ("!<!-- -->[loss](https://x)", "loss"),
+        ("!<!-- -->[loss](https://x)", "!&lt;!-- -->[loss](https://x)"),
         ("<img src=x> <IMG SRC=x> <a href=x>y</a>", "&lt;img src=x> &lt;IMG SRC=x> &lt;a href=x>y&lt;/a>"),
         ("<details><summary>Replies</summary>a</details>", "<details><summary>Replies</summary>a</details>"),
         ("<details open onclick=x>", "&lt;details open onclick=x>"),
-        ("@all <!-- comparison of results -->", "@\u200ball "),
-        ("a <!-- b", "a "),
+        ("@all <!-- comparison of results -->", "@\u200ball &lt;!-- comparison of results -->"),
+        ("a <!-- b", "a &lt;!-- b"),
         ("1 < 2 | 3 |", "1 &lt; 2 | 3 |"),
     ],
 )
 def test_what_a_fork_may_have_written_shows_nothing_of_others_and_calls_no_one(text: str, shown: str) -> None:
     assert load_comment().render(text, "https://run").partition("\n\n")[2] == shown
+
+
+@pytest.mark.parametrize("write", [code, texts, plain])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<!-- a reply\nits second line",
+        "<img src=x> </details> <b>",
+        "![a](https://x) ![b][c]",
+        "a | `b` | \\",
+        "--> @all",
+        "1 < 2 & 3",
+    ],
+)
+def test_what_people_wrote_stands_in_the_comment_as_the_comparison_has_it(write: Callable[[str], str], text: str) -> None:
+    """What comes from a fork is changed where it is markup; the comparison's own text is none, and nothing of it may get lost."""
+    written = f"{write(text)}\n\nafter it"
+    shown = load_comment().render(written, "https://run").partition("\n\n")[2]
+    assert shown.replace("\u200b", "") == written
 
 
 def test_a_comment_is_no_longer_than_it_may_be() -> None:

@@ -1,10 +1,14 @@
-"""What the tools share: how they end, words that are safe to show, what holds a secret, and errors of remotes."""
+"""What the tools share: how they end, words that are safe to show, secrets, errors of remotes, a lock that nothing can read."""
 
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from stages.lib.core.errors import ReprotuneError, describe_os_error
 
@@ -27,6 +31,12 @@ OF_REMOTES = {
     "azure.core.exceptions": ("AzureError",),
     "oss2.exceptions": ("OssError",),
 }
+# The schemes of addresses, with the plug-in of DVC that knows each.
+PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure", "oss": "dvc-oss"}
+LOCK = Path("dvc.lock")
+MARKS_OF_A_MERGE = "<<<<<<< "
+# HEAD: in the midst of a merge git knows three versions of the file, and restores none without being told which.
+RESTORE = f"`git checkout HEAD -- {LOCK} metrics`, then `dvc repro` and `git add {LOCK} metrics`"
 INTERRUPTED = 130  # as a shell has it: 128 and the signal's number
 
 
@@ -61,6 +71,37 @@ def remote_errors() -> tuple[type[Exception], ...]:
     """For an `except`: what a remote may raise, or settings that it can't work with; a fault of the code is not among it."""
     loaded = ((sys.modules[module], names) for module, names in OF_REMOTES.items() if module in sys.modules)
     return OSError, ValueError, ImportError, *(getattr(module, name) for module, names in loaded for name in names)
+
+
+def explain(error: Any) -> str:
+    """The error's own words, with the cause at its root; a plug-in that is missing has its remedy."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = " ".join(str(error).split()) or type(error).__name__
+    for scheme, plugin in PLUGINS.items():
+        if plugin in text or plugin.replace("-", "_") in text:
+            return f"{plugin} is not installed; `make env REMOTES={scheme}` adds it"
+    return text
+
+
+def check_lock() -> None:
+    """
+    Raises:
+        ReprotuneError: nothing else can be looked at.
+    """
+    if not LOCK.exists():
+        return
+    text = LOCK.read_text(encoding="utf-8", errors="replace")
+    if any(line.startswith(MARKS_OF_A_MERGE) for line in text.splitlines()):
+        raise ReprotuneError(
+            f"{LOCK} holds marks of a merge: {RESTORE}; `python -m tools.merge_lock --install` has git merge it by itself"
+        )
+    try:
+        whole = isinstance(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), dict)
+    except yaml.YAMLError:
+        whole = False
+    if not whole:
+        raise ReprotuneError(f"{LOCK} is damaged: {RESTORE}")
 
 
 def print_all(lines: Iterable[str]) -> None:

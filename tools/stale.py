@@ -19,7 +19,7 @@ from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.errors import ReprotuneError
 from stages.sources.__main__ import CHECKED
-from tools.console import run_tool
+from tools.console import check_lock, run_tool
 
 ALWAYS_THE_SAME = (CHECKED.as_posix(),)  # what holds the same bytes whatever its stage is run on, so that nothing runs for it
 ABSENT = ("deleted", "not in cache")  # as DVC's status says it
@@ -37,7 +37,7 @@ def changes_of(stage: PipelineStage, outs: list[Output]) -> Iterator[str]:
         elif said := change_of(dep, outs):
             yield f"{dep.def_path} {said}"
     for out in stage.outs:
-        yield from (f"{name} was changed by hand" for name, said in out.status().items() if said not in ABSENT)
+        yield from (f"{name} is not what dvc.lock records" for name, said in out.status().items() if said not in ABSENT)
 
 
 def differences(recorded: object, found: object, name: str = "") -> Iterator[str]:
@@ -112,6 +112,7 @@ def main() -> int:
     argparse.ArgumentParser(
         prog="python -m tools.stale", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     ).parse_args()
+    check_lock()
     try:
         with Repo() as repo:
             changed, after = find_stale(repo)

@@ -38,8 +38,7 @@ def read(path: Path) -> str:
 
 def render(text: str, run_url: str) -> str:
     """The comment: without pictures and pages of others, without calls of people, and no longer than it may be."""
-    text = re.sub(r"<!--.*?(-->|\Z)", "", text, flags=re.DOTALL)
-    text = re.sub(r"<(?!/?(details|summary|b|br|sub|sup)\b[^<>=]*>)", "&lt;", text).replace("@", "@\u200b")
+    text = re.sub(r"<(?!/?(details|summary|b|br|code|sub|sup)\b[^<>=]*>)", "&lt;", text).replace("@", "@\u200b")
     text = re.sub(r"!\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("![", "[")
     if len(text) > LONGEST:
         text = text[:LONGEST].rpartition("\n")[0] + "\n\n(cut: the whole is attached to the run)"

@@ -217,7 +217,7 @@ def test_a_pin_is_used_if_the_lock_names_it_or_it_was_made_here(folder: Path) ->
     lock(ADAPTER_PIN, hashlib.md5(ADAPTER_PIN.read_bytes()).hexdigest())
     assert read_pin(ADAPTER_PIN, AdapterPin).files == {}
     Path("dvc.lock").write_text("<<<<<<< HEAD\nstages: {\n", encoding="utf-8")
-    with pytest.raises(ReprotuneError, match=r"dvc\.lock: damaged, or with conflicts of a merge"):
+    with pytest.raises(ReprotuneError, match=r"dvc\.lock: damaged, or with marks of a merge"):
         read_pin(ADAPTER_PIN, AdapterPin)
 
 

@@ -1,6 +1,7 @@
 """The best of several: chosen on validation, claimed on test, counted for how many were tried."""
 
 import contextlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from conftest import run
 
 from stages.evaluate.claims import Question, make_claims
 from stages.evaluate.intervals import mean_difference
+from tools.compare import git
 from tools.compare.best import Best, find_best, render_best
 
 
@@ -75,6 +77,31 @@ def test_the_page_names_the_choice_the_params_and_the_next_command(best: Best) -
     assert "`train.learning_rate=0.0001`" in page
     assert "`dvc exp branch good NEW-BRANCH`" in page
     assert "can't be told apart" in page
+
+
+def test_what_is_no_experiment_is_made_no_branch_by_dvc(repository: Path) -> None:
+    run(["git", "tag", "-f", "tagged", "HEAD"], repository)
+    with contextlib.chdir(repository):
+        pages = [render_best(find_best([name], fetch=False)) for name in ("workspace", "tagged", "HEAD")]
+        made = next(one.commit for one in git.experiments() if one.name == "good")
+        named = find_best([made], fetch=False)
+    assert not any("dvc exp branch" in page for page in pages)
+    assert named["experiment"] == "good"
+
+
+def test_sentences_do_not_run_into_each_other(repository: Path) -> None:
+    with contextlib.chdir(repository):
+        page = render_best(find_best(["workspace"], fetch=False))
+    assert "counted for 1 try. All groups give the same figure" in page
+    assert not re.search(r"[a-z]\.[A-Z]", page)
+
+
+def test_two_that_cannot_be_compared_are_so_for_a_reason(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.compare.run.Run.examples", None)
+    with contextlib.chdir(repository):
+        page = render_best(find_best(["good", "nearly"], fetch=False))
+    assert "can't be compared (data/evaluation/examples.parquet of " in page
+    assert "?" not in page
 
 
 def test_only_those_named_are_ranked(repository: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from compare_project import commit, likely, make_repository, write_run
 from conftest import run
 from dvc_objects.fs.errors import ConfigError
@@ -161,7 +162,39 @@ def test_what_was_not_run_since_is_said(copy: Path) -> None:
     with contextlib.chdir(copy):
         notes = compare_two(["HEAD"], fetch=False)["notes"]
     assert "B was run with other values of train.learning_rate than its params.yaml has: `dvc repro` is due." in notes
-    assert "metrics/tuned.json of B is not what its dvc.lock records: `dvc repro` is due." in notes
+    assert "What B's dvc.lock records is not what stands in metrics/tuned.json: `dvc repro` is due." in notes
+
+
+@pytest.mark.parametrize("name", ["comparability", "claims", "comparison", "base", "gates", "contenders", "training"])
+def test_whatever_the_comparison_reads_of_metrics_is_held_against_the_lock(copy: Path, name: str) -> None:
+    path = copy / f"metrics/{name}.json"
+    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+    with contextlib.chdir(copy):
+        notes = compare_two(["HEAD"], fetch=False)["notes"]
+    assert notes == [f"What B's dvc.lock records is not what stands in metrics/{name}.json: `dvc repro` is due."]
+
+
+@pytest.mark.parametrize("stage", ["evaluate", "predict@tuned", "train", "tokenize"])
+@pytest.mark.parametrize("side", ["A", "B"])
+def test_of_a_lock_that_was_merged_from_two_runs_nothing_is_claimed(copy: Path, stage: str, side: str) -> None:
+    write_run(copy, likely(-1, 1))
+    commit(copy, "better")
+    lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
+    lock["stages"]["split"]["outs"][1]["md5"] = lock["stages"]["split"]["outs"][2]["md5"] = "0" * 32  # test and train
+    lock["stages"]["predict@tuned"]["outs"][0]["md5"] = "1" * 32
+    for name, entry in lock["stages"].items():  # all that is left over from before is what this stage was run with
+        for dep in entry.get("deps", []) if name != stage else []:
+            dep["md5"] = next(out["md5"] for one in lock["stages"].values() for out in one["outs"] if out["path"] == dep["path"])
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    with contextlib.chdir(copy):
+        names = ["workspace", "HEAD~1"] if side == "A" else ["HEAD~1", "workspace"]
+        runs = read_two(names, fetch=False)
+        found = compare(*runs)
+        page = render_page(found, *runs)
+    assert found["verdict"] == "not comparable"
+    assert all(claim["verdict"] == "not_measured" for claim in found["claims"].values())
+    assert f"In {side}'s dvc.lock {stage} was run with another " in " ".join(found["notes"])
+    assert f"{side} 的 dvc.lock 不是同一次运行的记录" in page
 
 
 def test_a_rate_that_dvc_writes_with_an_exponent_alone_is_the_one_in_params(copy: Path) -> None:

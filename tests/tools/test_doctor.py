@@ -4,10 +4,16 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
-from conftest import REPO, run
+from conftest import REPO, environment, run
+from dvc.exceptions import DvcException
+from dvc_objects.fs.errors import ConfigError
+
+from stages.lib.core.errors import ReprotuneError
+from tools.doctor.objects import Recorded, check_remote
 
 RAW = "data/raw/mine.csv"
 STAGES = {
@@ -100,7 +106,10 @@ def test_an_object_that_the_cache_lacks_is_found_with_what_brings_it_back(projec
     (project / "file.txt").unlink()
     code, lines = doctor(project)
     assert code == 1
-    assert lines[:2] == ["file.txt: file.txt is not in the cache, nor here", "    dvc pull --run-cache file.txt"]
+    assert lines[:2] == [
+        "file.txt: file.txt is not in the cache, nor here",
+        f"    rm -f {project / 'file.txt'} && dvc pull --run-cache file.txt   # if nobody has pushed it: dvc repro file",
+    ]
     shell(lines[1], project)
     assert doctor(project)[0] == 0
 
@@ -119,11 +128,43 @@ def test_what_a_remote_lacks_or_holds_altered_is_found(project: Path) -> None:
     assert doctor(project, "--remote")[0] == 0
 
 
+def test_what_another_remote_than_the_default_one_lacks_is_pushed_there(project: Path) -> None:
+    run(["dvc", "remote", "add", "-q", "second", "../second"], project)
+    run(["dvc", "remote", "modify", "second", "verify", "true"], project)
+    code, lines = doctor(project, "--remote", "second")
+    assert code == 1
+    shell(lines[1], project)
+    assert doctor(project, "--remote", "second")[0] == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "no remote is set up; "), ("nowhere", "remote nowhere: ")])
+def test_a_remote_that_is_none_is_one_sentence(project: Path, name: str, said: str) -> None:
+    run(["dvc", "config", "--unset", "core.remote"], project)
+    code, lines = doctor(project, "--remote", *filter(None, [name]))
+    assert code == 1
+    assert lines[-1].startswith(f"error: {said}"), lines
+
+
+@pytest.mark.parametrize(
+    "error", [OSError("no route"), ConfigError("no key"), DvcException("no"), ValueError("bad"), KeyError("x")]
+)
+def test_what_a_remote_raises_becomes_a_sentence_and_a_fault_of_the_code_does_not(error: Exception) -> None:
+    def fail(*_arguments: object) -> None:
+        raise error
+
+    odb = SimpleNamespace(oid_to_path=str, fs=SimpleNamespace(open=fail))
+    remote = SimpleNamespace(name="team", odb=odb, fs=SimpleNamespace(protocol="s3"))
+    repo = SimpleNamespace(cloud=SimpleNamespace(get_remote=lambda _: remote))
+    expected = pytest.raises(KeyError) if isinstance(error, KeyError) else pytest.raises(ReprotuneError, match=r"^remote team: ")
+    with expected:
+        list(check_remote(repo, "team", [Recorded(Path("a"), "0" * 32, "a", "make")]))
+
+
 def test_a_raw_file_that_a_clone_would_lack_is_found(project: Path) -> None:
     (project / f"{RAW}.dvc").unlink()
     code, lines = doctor(project)
     assert code == 1
-    assert lines[:2] == [f"collect.sources.mine: a clone will lack {RAW}", f"    dvc add {RAW}, and git add {RAW}.dvc"]
+    assert lines[:2] == [f"collect.sources.mine: a clone will lack {RAW}", f"    dvc add {RAW} && git add {RAW}.dvc"]
 
 
 @pytest.mark.parametrize(
@@ -163,6 +204,27 @@ def test_what_a_killed_experiment_leaves_is_found_and_the_remedies_leave_nothing
         shell(remedy, project)
     assert not copy.exists()
     assert run(["git", "symbolic-ref", "--short", "HEAD"], project).stdout.strip() == "main"
+    assert doctor(project)[0] == 0
+
+
+@pytest.mark.parametrize("way", ["rebase", "bisect"])
+def test_what_git_is_in_the_midst_of_is_ended_and_no_branch_is_made(project: Path, way: str) -> None:
+    for name in ("one", "two"):
+        run(["git", "switch", "-qc", name, "main"], project)
+        (project / "note").write_text(name)
+        run(["git", "add", "note"], project)
+        run(["git", "commit", "-qm", name], project)
+    begin = ["rebase", "one"] if way == "rebase" else ["bisect", "start", "HEAD", "HEAD~1"]
+    run(["git", *begin], project, check=False)
+    if way == "bisect":
+        run(["git", "checkout", "-q", "--detach"], project)
+    else:
+        (project / "note").write_text("both")
+        run(["git", "add", "note"], project)
+    found = doctor(project)[1]
+    assert found[0] == f"git: a {way} is under way"
+    subprocess.run(found[1], shell=True, cwd=project, check=True, capture_output=True, env=environment(GIT_EDITOR="true"))
+    assert run(["git", "symbolic-ref", "--short", "HEAD"], project).stdout == "two\n"
     assert doctor(project)[0] == 0
 
 

@@ -1,5 +1,6 @@
 """Two branches of one repo, merged by git itself."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,33 @@ def test_stages_that_one_branch_changed_are_merged_and_ours_stay_where_both_did(
     run(["git", "merge", "-q", "-m", "merge", "theirs"], repo)
     assert hashes_of(repo) == {"a": "2", "b": "3", "c": "2", "new": "3"}
     assert (repo / "metrics/m.json").read_text() == "2\n"
+
+
+@pytest.mark.parametrize("tool", [["tools.doctor"], ["tools.stale"], ["tools.compare", "HEAD"]], ids=lambda tool: tool[0])
+@pytest.mark.parametrize("state", ["in a merge", "cut off"])
+def test_where_git_could_not_merge_each_tool_names_what_restores_the_lock(repo: Path, tool: list[str], state: str) -> None:
+    install(repo)
+    for name in ("dvc-lock", "keep-ours"):
+        run(["git", "config", "--unset", f"merge.{name}.driver"], repo)
+    run(["dvc", "init", "-q"], repo)
+    (repo / "metrics").mkdir()
+    params = {"params.yaml": "train: {}\n", "dvc.yaml": "stages: {}\n"}
+    commit(repo, "start", {"dvc.lock": lock(a="1"), "metrics/tuned.json": "{}\n", **params})
+    commit(repo, "theirs", {"dvc.lock": lock(a="3"), "metrics/tuned.json": '{"a": 3}\n'})
+    run(["git", "checkout", "-q", "start"], repo)
+    commit(repo, "ours", {"dvc.lock": lock(a="2"), "metrics/tuned.json": '{"a": 2}\n'})
+    if state == "in a merge":
+        assert run(["git", "merge", "-q", "theirs"], repo, check=False).returncode
+    else:
+        text = (repo / "dvc.lock").read_text()
+        (repo / "dvc.lock").write_text(text[: text.index("outs:")] + "outs: [")
+    for _ in range(2):  # the comparison reads one file after the other, and names each
+        done = run(["python", "-m", *tool], repo, check=False)
+        assert "Traceback" not in done.stderr
+        if named := re.search(r"`(git checkout [^`]*)`", done.stderr):
+            run(["sh", "-c", named[1]], repo)
+    assert hashes_of(repo) == {"a": "2"}
+    assert (repo / "metrics/tuned.json").read_text() == '{"a": 2}\n'
 
 
 def test_a_merged_lock_is_written_as_dvc_writes_it(repo: Path) -> None:

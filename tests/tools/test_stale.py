@@ -130,7 +130,7 @@ def test_what_was_changed_by_hand_is_told(finished: Path, tmp_path: Path, monkey
     shutil.copytree(finished, tmp_path / "project")
     monkeypatch.chdir(tmp_path / "project")
     Path("joined").write_text("mine\n", encoding="utf-8")
-    assert stale() == ({"join": ["joined was changed by hand"], "last": ["joined changed"]}, [])
+    assert stale() == ({"join": ["joined is not what dvc.lock records"], "last": ["joined changed"]}, [])
 
 
 def test_the_command_says_what_to_do_and_an_unreadable_lock_is_one_sentence(finished: Path, tmp_path: Path) -> None:
@@ -150,4 +150,4 @@ def test_the_command_says_what_to_do_and_an_unreadable_lock_is_one_sentence(fini
     assert remedy.endswith("`dvc repro --pull`, then `git add dvc.lock metrics`")
     with (tmp_path / "project" / "dvc.lock").open("a") as lock:
         lock.write("<<<<<<< HEAD\n")
-    assert said(1).startswith("error: DVC can't read the project: ")
+    assert said(1).startswith("error: dvc.lock holds marks of a merge: ")

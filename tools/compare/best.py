@@ -4,6 +4,7 @@ One is chosen by its validation loss. What it is worth is then asked of test, pa
 counted for how many were tried (Holm): the best of ten looks better than it is.
 """
 
+from shlex import quote
 from typing import TypedDict
 
 from stages.evaluate.claims import Paired, Question, make_claims
@@ -46,12 +47,15 @@ class Candidate(TypedDict):
 class Best(TypedDict):
     """`candidates`: by validation loss, the lowest first, then what is not ranked. `tried`: how many are ranked.
 
+    `experiment`: what DVC calls the chosen one by; None where it is a branch, a commit or the work tree.
+
     `against_second`: the chosen one on test against the one after it, which is its A. `missing`: outs out of reach.
     """
 
     baseline: str
     baseline_validation_loss: float | None
     chosen: str | None
+    experiment: str | None
     verdict: str
     tried: int
     candidates: list[Candidate]
@@ -90,6 +94,7 @@ def find_best(names: list[str], fetch: bool) -> Best:
         "baseline": str(baseline),
         "baseline_validation_loss": loss_of(before),
         "chosen": ranked[0]["name"] if ranked else None,
+        "experiment": next((one.name for one in git.experiments() if ranked and one.commit == ranked[0]["commit"]), None),
         "verdict": (ranked[0]["verdict"] if ranked else None) or "not measured",
         "tried": len(ranked),
         "candidates": [*ranked, *(one for one in candidates if one["why_not"])],
@@ -192,20 +197,16 @@ def said(best: Best) -> list[str]:
     if claim is not None and claim["verdict"] in ("less", "more", "unclear"):
         decided = would_decide(claim) if claim["verdict"] == "unclear" else ""
         on_test = figures(claim).replace("A's", "HEAD's")
-        lines.append(f"On test: {plain(on_test)}; counted for {plural(best['tried'], 'try')}.{plain(decided)}")
+        lines.append(plain(f"On test: {on_test}; counted for {plural(best['tried'], 'try')}.{decided}"))
     elif claim is not None:
         lines.append(f"On test: {plain(claim['reason'] or '')}.")
     if (second := best["against_second"]) is not None:
         other = code(best["candidates"][1]["name"])
         words = {"unclear": "can't be told apart", "too_few": "can't be told apart", "not_measured": "can't be compared"}
-        lines.append(
-            f"On test it and the second, {other}, "
-            + words.get(second["verdict"], "differ")
-            + f" ({plain(figures(second))}; A is the second)."
-        )
-    lines += [
-        f"{plain(UNMEASURED[0].upper())}{plain(UNMEASURED[1:])}.",
-        "",
-        f"`dvc exp branch {best['chosen']} NEW-BRANCH` makes a branch of it.",
-    ]
+        measured = second["verdict"] in ("less", "more", "unclear")
+        why = f"{figures(second)}; A is the second" if measured else second["reason"] or ""
+        lines.append(f"On test it and the second, {other}, {words.get(second['verdict'], 'differ')} ({plain(why)}).")
+    lines.append(f"{plain(UNMEASURED[0].upper())}{plain(UNMEASURED[1:])}.")
+    if best["experiment"] is not None:
+        lines += ["", f"`dvc exp branch {quote(best['experiment'])} NEW-BRANCH` makes a branch of it."]
     return lines

@@ -135,7 +135,9 @@ def compare(a: Run, b: Run) -> Comparison:
 def what_it_comes_to(a: Run, b: Run, claim: Claim, comparability: Comparability) -> Verdict:
     if a.why_none is not None:
         return "first run"
-    return "the same" if same_predictions(a, b) else verdict_of(claim, comparability)
+    if same_predictions(a, b) and not a.stages_not_run() and not b.stages_not_run():
+        return "the same"
+    return verdict_of(claim, comparability)
 
 
 def read_own(run: Run) -> Own:
@@ -175,7 +177,14 @@ def notes_on(run: Run, name: str) -> list[str]:
     notes = []
     if late := run.params_not_run():
         notes.append(f"{name} was run with other values of {', '.join(late)} than its params.yaml has: `dvc repro` is due.")
-    return notes + [f"{path} of {name} is not what its dvc.lock records: `dvc repro` is due." for path in run.metrics_not_run()]
+    if edited := run.metrics_not_run():
+        notes.append(f"What {name}'s dvc.lock records is not what stands in {', '.join(edited)}: `dvc repro` is due.")
+    if apart := run.stages_not_run():
+        stage, path = apart[0]
+        notes.append(
+            f"In {name}'s dvc.lock {stage} was run with another {path} than stands there, as after a merge: `dvc repro` is due."
+        )
+    return notes
 
 
 def changed_metrics(a: Run, b: Run, comparability: Comparability) -> dict[str, dict[str, Change]]:

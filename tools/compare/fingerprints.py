@@ -81,6 +81,9 @@ def judge(a: Run, b: Run) -> Comparability:
         withheld |= dict.fromkeys(OF_TEST, "the test sets differ")
     if differ & {"base_model", "tokenizer", "chat_template"}:
         withheld["forgot"] = "the base models differ, and with them the replies that could be forgotten"
+    for name, run in (("A", a), ("B", b)):
+        if run.stages_not_run():
+            withheld |= dict.fromkeys(CLAIMS, f"the dvc.lock of {name} is of no one run")
     caveats = [THIRD_DIGIT] if "tuned_precision" in differ else []
     caveats += [LAST_DIGITS] if differ & {"tuned_device", "tuned_versions"} else []
     caveats += [OTHER_CODE] if a.code_of("evaluate") != b.code_of("evaluate") else []

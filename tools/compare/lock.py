@@ -52,7 +52,7 @@ def parse_lock(content: bytes, where: str) -> Lock:
         return {name: parse_entry(stage) for name, stage in document["stages"].items()}
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
         raise ReprotuneError(
-            f"{where}: damaged, or with marks of a merge; `git checkout -- {LOCK}` restores the last one"
+            f"{where}: damaged, or with marks of a merge; `git checkout HEAD -- {LOCK} metrics` restores the last one"
         ) from None
 
 
@@ -75,6 +75,18 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
         else:
             leaves[f"{prefix}{name}"] = value
     return leaves
+
+
+def not_of_one_run(lock: Lock) -> list[tuple[str, str]]:
+    """(stage, file) where a stage was run with another file than the lock records of the stage that writes it: after a merge, or
+    where only a part was run again, the lock is put together from several runs.
+
+    >>> split, train = Entry("", {}, {}, {"a": "1", "b": "1"}), Entry("", {"a": "1", "b": "2", "code": "3"}, {}, {})
+    >>> not_of_one_run({"split": split, "train": train})
+    [('train', 'b')]
+    """
+    outs = {path: md5 for entry in lock.values() for path, md5 in entry.outs.items()}
+    return [(name, path) for name, entry in lock.items() for path, md5 in entry.deps.items() if outs.get(path, md5) != md5]
 
 
 def hash_of_out(lock: Lock, path: Path) -> str | None:

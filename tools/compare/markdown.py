@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tools.console import visible
 
 LONGEST_VALUE, LONGEST_TEXT = 120, 600  # characters
+SPOILED = re.compile(r"[`|\\<@]|!\[")  # what ends a span of code or a cell, and what .github/scripts/comment.py takes for markup
 SPECIAL = re.compile(r"[!-,:-@\[-`{-~.]")  # but for - and /, which mean nothing within a line
 
 
@@ -17,11 +18,11 @@ def shorten(text: str, longest: int) -> str:
 def code(text: object) -> str:
     """A name or a value as code within a line or a table's cell; GitHub makes no link and no mention of what stands in code.
 
-    >>> code("chats/a_1"), code("a`|@team"), code("")
-    ('`chats/a_1`', '<code>a&#96;&#124;&#64;team</code>', '`""`')
+    >>> code("chats/a_1"), code("a`|@team"), code("<!-- a"), code("")
+    ('`chats/a_1`', '<code>a&#96;&#124;&#64;team</code>', '<code>&#60;&#33;-- a</code>', '`""`')
     """
     shown = " ".join(visible(str(text)).split()) or '""'
-    if not re.search(r"[`|\\\\]", shown):
+    if not SPOILED.search(shown):
         return f"`{shown}`"
     return f"<code>{SPECIAL.sub(lambda found: f'&#{ord(found[0])};', shown)}</code>"
 

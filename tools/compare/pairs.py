@@ -66,10 +66,11 @@ def groups_of(both: pd.DataFrame) -> np.ndarray:
 
 def pair_likelihoods(a: Run, b: Run, notes: list[str]) -> tuple[Pairs, Pairs]:
     """Of the conversations that both runs score with both of their models, as metrics/ does."""
-    if a.examples is None or b.examples is None:
+    ours, theirs = a.examples, b.examples  # both are asked for before one is said to lack it
+    if ours is None or theirs is None:
         reason = missing_of(a, b, "data/evaluation/examples.parquet")
         return reason, reason
-    both = a.examples.merge(b.examples, on="id", suffixes=("_a", "_b"), validate="one_to_one").sort_values("id")
+    both = ours.merge(theirs, on="id", suffixes=("_a", "_b"), validate="one_to_one").sort_values("id")
     scored = both[both[[f"{model}_unscored_{run}" for model in ("base", "tuned") for run in "ab"]].isna().all(axis=1)]
     if len(scored) < len(both):
         notes.append(f"{len(both) - len(scored):,} test conversations without a likelihood in one of the runs are left out.")
@@ -84,9 +85,10 @@ def pair_likelihoods(a: Run, b: Run, notes: list[str]) -> tuple[Pairs, Pairs]:
 
 def join_replies(a: Run, b: Run) -> pd.DataFrame | None:
     """A row a reply that both runs wanted, in the order of the conversations."""
-    if a.replies is None or b.replies is None:
+    ours, theirs = a.replies, b.replies
+    if ours is None or theirs is None:
         return None
-    return a.replies.merge(b.replies, on=["id", "turn"], suffixes=("_a", "_b"), validate="one_to_one").sort_values(["id", "turn"])
+    return ours.merge(theirs, on=["id", "turn"], suffixes=("_a", "_b"), validate="one_to_one").sort_values(["id", "turn"])
 
 
 def pair_replies(a: Run, b: Run, notes: list[str]) -> tuple[Pairs, Pairs, Pairs, Pairs]:

@@ -38,9 +38,8 @@ class Revision(NamedTuple):
         try:
             return None if content is None else json.loads(content)
         except ValueError:
-            raise ReprotuneError(
-                f"{path} of {self}: not JSON, so it is damaged or holds marks of a merge; run `dvc repro`"
-            ) from None
+            mend = "run `dvc repro` there and commit it" if self.commit else f"`git checkout HEAD -- {path}`, then `dvc repro`"
+            raise ReprotuneError(f"{path} of {self}: not JSON, so it is damaged or holds marks of a merge; {mend}") from None
 
     def read_lock(self) -> Lock:
         content = self.read(LOCK)

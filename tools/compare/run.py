@@ -19,7 +19,7 @@ from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
 from stages.lib.records.scores import EXAMPLES, REPLIES
 from stages.report.gates import METRICS
-from tools.compare.lock import LOCK, Lock, flatten, hash_of_out
+from tools.compare.lock import LOCK, Lock, flatten, hash_of_out, not_of_one_run
 from tools.compare.revision import PARAMS, Revision
 from tools.compare.store import Store
 
@@ -120,9 +120,13 @@ class Run:
     def metrics_not_run(self) -> list[str]:
         """Files of metrics/ with other bytes than the run wrote: edited, or merged from two branches."""
         outs = {path: md5 for entry in self.lock.values() for path, md5 in entry.outs.items()}
-        read = [(METRICS / f"{name}.json").as_posix() for name in self.metrics]
-        found = {path: self.revision.read(Path(path)) for path in read if path in outs}
+        ours = [path for path, md5 in outs.items() if METRICS in Path(path).parents and not md5.endswith(".dir")]
+        found = {path: self.revision.read(Path(path)) for path in ours}
         return [path for path, content in found.items() if content is not None and md5_of(content) != outs[path]]
+
+    def stages_not_run(self) -> list[tuple[str, str]]:
+        """(stage, file) that were never together in one run, so that what follows is of neither."""
+        return not_of_one_run(self.lock)
 
     def params_not_run(self) -> list[str]:
         """Params with another value than the run was made with: `dvc repro` is due."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -59,8 +60,8 @@ class Store:
         altered = next((path for path in places if self.is_whole(path, md5) is False), None)
         if altered:
             raise ReprotuneError(
-                f"{altered}: altered: other bytes than {revision} records for {out}; `rm -f {altered}` has it fetched again, and "
-                "`python -m tools.doctor` looks at all of them"
+                f"{altered}: altered: other bytes than {revision} records for {out}; `rm -f {quote(str(altered))}` has it "
+                "fetched again, and `python -m tools.doctor` looks at all of them"
             )
         return None
 

@@ -14,26 +14,11 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import plural, run_tool
+from tools.console import check_lock, plural, run_tool
 from tools.doctor.experiments import check_experiments, check_head, is_at_work
 from tools.doctor.finding import Finding
 from tools.doctor.objects import Recorded, check_cache, check_remote, recorded_files
 from tools.doctor.settings import check_group, check_raw_files, check_remotes
-
-MARKS_OF_A_MERGE = "<<<<<<< "
-LOCK = Path("dvc.lock")
-
-
-def check_lock() -> None:
-    """
-    Raises:
-        ReprotuneError: nothing else can be looked at.
-    """
-    if LOCK.exists() and any(line.startswith(MARKS_OF_A_MERGE) for line in LOCK.read_text(encoding="utf-8").splitlines()):
-        raise ReprotuneError(
-            f"{LOCK} holds marks of a merge: `git checkout --ours {LOCK} metrics`, `dvc repro`, then `git add {LOCK} metrics`; "
-            "`python -m tools.merge_lock --install` has git merge it by itself"
-        )
 
 
 def examine(repo: Repo, files: list[Recorded], remote: str | None) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """What a killed `dvc exp run` leaves behind: DVC takes it for alive, and commits on a detached HEAD get lost."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ RECORDS = ("run/*/*.run", "standalone/run/*/*.run")
 QUEUE = "dvc-task"  # the location of what `dvc queue start` runs
 RUNNING, ENDED = 2, 3  # of DVC's TaskStatus; what is above has ended too
 REFS = "refs/exps/exec/"
+STATES = (("rebase", "rebase-merge"), ("rebase", "rebase-apply"), ("bisect", "BISECT_LOG"))  # in .git, while HEAD is on no branch
+ENDS = {"rebase": "git rebase --continue   # or, to go back: git rebase --abort", "bisect": "git bisect reset"}
 # What DVC leaves after a good run too: the experiment that was applied last, and what the last one began with.
 LASTING = (f"{REFS}EXEC_APPLY", f"{REFS}EXEC_HEAD")
 
@@ -54,15 +57,18 @@ def check_experiments() -> Iterator[Finding]:
                 queued.add(name_of(run, record))
     for name, folders in left.items():
         # The queue has a record of its own, and without this one's folder `dvc exp show` fails on it.
-        leave = f"dvc queue kill {name}; dvc queue remove {name}; " if name in queued else ""
-        yield Finding(f"experiment {name}", "was killed, and counts as running", f"{leave}rm -r {' '.join(map(str, folders))}")
+        leave = f"dvc queue kill {shlex.quote(name)}; dvc queue remove {shlex.quote(name)}; " if name in queued else ""
+        yield Finding(f"experiment {name}", "was killed, and counts as running", f"{leave}rm -r {shlex.join(map(str, folders))}")
     for ref in git("for-each-ref", "--format=%(refname)", REFS).split():
         if ref not in LASTING:
-            yield Finding("git", f"{ref} is left of a killed experiment", f"git update-ref -d {ref}")
+            yield Finding("git", f"{ref} is left of a killed experiment", f"git update-ref -d {shlex.quote(ref)}")
 
 
 def check_head() -> Iterator[Finding]:
     if git("rev-parse", "--is-inside-work-tree") != "true" or git("symbolic-ref", "-q", "HEAD"):
+        return
+    if under_way := next((name for name, state in STATES if Path(git("rev-parse", "--git-path", state)).exists()), None):
+        yield Finding("git", f"a {under_way} is under way", ENDS[under_way])
         return
     branch, head = git("rev-parse", "--abbrev-ref", "@{-1}"), git("rev-parse", "HEAD")
     way = f"git switch {branch}" if branch and git("rev-parse", branch) == head else "git switch -c NEW-BRANCH"

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """`remedy`: the command that mends it, or what to do."""
+    """`remedy`: the command that mends it, as it is typed into a shell; where there is none, what to do."""
 
     place: str
     found: str

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -48,7 +49,8 @@ def check_raw_files() -> Iterator[Finding]:
         if not source.get("path") or path.is_absolute() or not path.exists() or is_tracked(path):
             continue
         if not any(Path(f"{folder}.dvc").is_file() for folder in [path, *path.parents][:-1]):
-            yield Finding(f"collect.sources.{name}", f"a clone will lack {path}", f"dvc add {path}, and git add {path}.dvc")
+            add = f"dvc add {quote(str(path))} && git add {quote(f'{path}.dvc')}"
+            yield Finding(f"collect.sources.{name}", f"a clone will lack {path}", add)
 
 
 def check_group(repo: Repo) -> Iterator[Finding]:
@@ -60,5 +62,6 @@ def check_group(repo: Repo) -> Iterator[Finding]:
             continue
         closed = [below for below, _, _ in os.walk(folder) if not Path(below).stat().st_mode & GROUP_WRITES]
         if closed:
-            yield Finding(name, f"your group can't write into {len(closed):,} folders of {folder}, {closed[0]} first",
-                          f"chmod -R g+rwX {folder}, by their owner; then python -m tools.remote share {folder}")  # fmt: skip
+            said = f"your group can't write into {len(closed):,} folders of {folder}, {closed[0]} first"
+            share = f"chmod -R g+rwX {quote(folder)} && python -m tools.remote share {quote(folder)}   # by their owner"
+            yield Finding(name, said, share)

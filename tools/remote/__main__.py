@@ -7,6 +7,7 @@ and passwords goes to .dvc/config.local, which git does not track. `share` prepa
 
 import argparse
 from pathlib import Path
+from shlex import quote
 
 from stages.lib.core.errors import ReprotuneError
 from tools.console import run_tool
@@ -43,7 +44,7 @@ def check(name: str | None) -> None:
 def share(folder: Path) -> None:
     advice = share_folder(folder)
     print(f"{folder}: its group ({folder.group()}) may write into it, and into all that will be made there")
-    print(f"Another group: `chgrp TEAM {folder}`, before anything lies in it" if not advice else f"But {advice}")
+    print(f"Another group: `chgrp TEAM {quote(str(folder))}`, before anything lies in it" if not advice else f"But {advice}")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import os
 import struct
 from pathlib import Path
+from shlex import quote
 
 from stages.lib.core.errors import ReprotuneError
 
@@ -22,7 +23,9 @@ def share_folder(folder: Path) -> str | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise ReprotuneError(f"{folder}: you may not write into it; its owner types `python -m tools.remote share {folder}`")
+            raise ReprotuneError(
+                f"{folder}: you may not write into it; its owner types `python -m tools.remote share {quote(str(folder))}`"
+            )
         if folder.stat().st_uid != os.getuid():
             return None  # it is its owner who shares it
         folder.chmod(GROUP_WRITES)

@@ -10,12 +10,10 @@ from configobj import ConfigObj
 from dvc.config import Config, ConfigError
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import names_credential
+from tools.console import PLUGINS, names_credential
 
 REPO_CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-# The schemes of addresses, with the plug-in of DVC that knows each.
-PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure", "oss": "dvc-oss"}
 
 
 class Remote(NamedTuple):

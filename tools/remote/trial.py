@@ -1,13 +1,11 @@
 """Does a remote hold what it is given? One small object is written, read and deleted, by DVC's own connection to it."""
 
 import secrets
-from typing import Any
 
 from dvc.repo import Repo
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import remote_errors
-from tools.remote.settings import PLUGINS
+from tools.console import explain, remote_errors
 
 
 def try_remote(name: str) -> str:
@@ -36,14 +34,3 @@ def try_remote(name: str) -> str:
     if not same:
         raise ReprotuneError(f"remote {name}: {path} came back with other bytes than were written")
     return f"remote {name}: wrote, read and deleted an object in {folder}"
-
-
-def explain(error: Any) -> str:
-    """The error's own words, with the cause at its root; a plug-in that is missing has its remedy."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    text = " ".join(str(error).split()) or type(error).__name__
-    for scheme, plugin in PLUGINS.items():
-        if plugin in text or plugin.replace("-", "_") in text:
-            return f"{plugin} is not installed; `make env REMOTES={scheme}` adds it"
-    return text

@@ -8,6 +8,7 @@ what the bytes must be, never what may run or where it comes from.
 import hashlib
 import json
 from pathlib import Path
+from shlex import quote
 
 from pydantic import ConfigDict, field_validator
 
@@ -115,5 +116,5 @@ def _remedy(path: Path, source: str) -> str:
     if source == "path":
         return "put the file back, or, if the change is meant, run `dvc repro base_model`"
     if source == "hub":
-        return f"`rm -f {path} {path.resolve()}` and the next run fetches it again"
-    return f"`rm -r {path.parent}` and the next run fetches it again"
+        return f"`rm -f {quote(str(path))} {quote(str(path.resolve()))}` and the next run fetches it again"
+    return f"`rm -r {quote(str(path.parent))}` and the next run fetches it again"

@@ -7,6 +7,7 @@ itself. DVC does not do that: an object in its cache that is read-only counts as
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from shlex import quote
 from typing import TypeVar
 
 import yaml
@@ -93,9 +94,10 @@ def how_to_fetch(path: Path) -> str:
 
     DVC hashes an object in its cache again only if it can be written to and its time is new.
     """
-    remove = f"rm {path}" if path.suffix else f"rm -r {path}"
+    name = quote(str(path))
+    remove = f"rm {name}" if path.suffix else f"rm -r {name}"
     distrust = 'find "$(dvc cache dir)" -type f -exec chmod u+w {} + -exec touch {} +'
-    return f"run `{remove}; {distrust}; dvc pull {path}` to have it checked and fetched again"
+    return f"run `{remove}; {distrust}; dvc pull {name}` to have it checked and fetched again"
 
 
 def _check_origin(path: Path) -> None:
@@ -113,7 +115,7 @@ def _locked_md5(path: Path) -> str | None:
         stages = yaml.load(LOCK.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
-        raise ReprotuneError(f"{LOCK}: damaged, or with conflicts of a merge; `git checkout -- {LOCK}` restores it") from None
+        raise ReprotuneError(f"{LOCK}: damaged, or with marks of a merge; `git checkout HEAD -- {LOCK}` restores it") from None
     return next((out.get("md5") for out in outs if out["path"] == path.as_posix()), None)
 
 

@@ -10,6 +10,7 @@ SENTENCES = {
     "the metrics' definitions differ": "指标的定义不同",
     "the two learned from different conversations": "两次训练用的对话不同",
     "the test sets differ": "测试集不同",
+    "the dvc.lock of {run} is of no one run": "{run} 的 dvc.lock 不是同一次运行的记录",
     "the base models differ, and with them the replies that could be forgotten": "基座模型不同，可能被遗忘的回复也就不同",
     "one task is a classification, the other is none": "一个任务是分类，另一个不是",
     "greedy replies change with the precision, which differs or is unknown": "贪心解码的回复随精度而变，两者的精度不同或未知",
@@ -36,8 +37,10 @@ SENTENCES = {
         "只看 git：{name} 从 {a} 变为 {b}；没有得分，就不知道是否出于偶然。",
     "{run} was run with other values of {params} than its params.yaml has: `dvc repro` is due.":
         "{run} 运行时 {params} 的值与它的 params.yaml 不同：请执行 `dvc repro`。",
-    "{path} of {run} is not what its dvc.lock records: `dvc repro` is due.":
+    "What {run}'s dvc.lock records is not what stands in {path}: `dvc repro` is due.":
         "{run} 的 {path} 与它的 dvc.lock 记录的不同：请执行 `dvc repro`。",
+    "In {run}'s dvc.lock {stage} was run with another {path} than stands there, as after a merge: `dvc repro` is due.":
+        "在 {run} 的 dvc.lock 里，{stage} 运行时的 {path} 与其中记录的不是同一份，合并之后就会这样：请执行 `dvc repro`。",
     # Another seed
     "seed noise not measured: another `train.seed` moves these figures too":
         "没有测量随机种子带来的波动：换一个 `train.seed`，这些数字也会变",
