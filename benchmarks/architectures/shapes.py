@@ -25,7 +25,9 @@ LATENT: Sizes = {
     "num_key_value_heads": 4, "n_group": 1, "topk_group": 1, "first_k_dense_replace": 1,
 }  # fmt: skip
 INDEXED: Sizes = LATENT | {"index_topk": 4, "index_n_heads": 2, "index_head_dim": 16}
-MAMBA: Sizes = {"mamba_d_state": 8, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_expand": 2, "mamba_n_groups": 1}
+MAMBA: Sizes = {"mamba_d_state": 8, "mamba_n_heads": 8, "mamba_d_head": 8, "mamba_expand": 2, "mamba_n_groups": 1,
+    "mamba_chunk_size": 8,
+}  # fmt: skip
 DELTA: Sizes = {
     "linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8,
     "layer_types": ["linear_attention", "full_attention"],

@@ -2,8 +2,6 @@
 
 import contextlib
 import copy
-import random
-import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +12,13 @@ import transformers
 from peft import PeftModel
 from torch.nn import functional
 
-from benchmarks.architectures.shapes import VOCABULARY, make_config
+from benchmarks.architectures.gradients import DOCUMENTS, Comparison, compare, compare_errors, differentiate
+from benchmarks.architectures.shapes import make_config
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict.generation import generate
 from stages.predict.questions import Question
 from stages.predict.reply import Reply
@@ -29,14 +28,12 @@ from stages.train.methods import add_adapter
 from stages.train.params import TrainParams
 from stages.train.quick_layers import quicken
 
-LENGTHS = (7, 21, 6, 12, 5, 30, 2, 9)
 LARGER = 3  # than usual, so that attention looks at something
 NEW_TOKENS = 6
 STOP = 2
 # In bfloat16: how far ours may be from float32, beside how far the plain loop is. Rounding chooses another expert for a token now
 # and then, by one way and not by the other: the sum was eleven times as far off then, most documents no farther.
 WORSE_ROUNDING, WORSE_CHOICE = 2, 20
-FLOOR = 1e-3  # of the whole: below that an error is as good as none
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -73,15 +70,6 @@ class Result(NamedTuple):
 
 
 Row = dict[str, Result | str]  # of a precision: what came of it, or what went wrong instead
-
-
-def make_document(length: int, seed: int) -> Example:
-    choose = random.Random(seed)
-    ids = [choose.randrange(3, VOCABULARY) for _ in range(length)]
-    return Example(ids, [token if at and at % 3 else IGNORE_INDEX for at, token in enumerate(ids)])
-
-
-DOCUMENTS = [make_document(length, seed) for seed, length in enumerate(LENGTHS)]
 
 
 def make_model(kind: str, precision: str) -> Any:
@@ -124,58 +112,6 @@ def plain_nll(model: Any, documents: Sequence[Tokens]) -> torch.Tensor:
         following = torch.tensor(document.labels[1:], device=model.device)
         losses.append(functional.cross_entropy(logits, following, reduction="none")[following != IGNORE_INDEX])
     return torch.cat(losses)
-
-
-class Comparison(NamedTuple):
-    """See Result."""
-
-    loss: float
-    gradients: float
-    summed: float
-
-
-class Found(NamedTuple):
-    """`losses`: of each label; `gradients`: of each document's sum, in one row of what trains, (documents, parameters)."""
-
-    losses: torch.Tensor
-    gradients: torch.Tensor
-
-
-def differentiate(model: Any, nll: LabelNll, hardware: Hardware) -> Found:
-    trained = [parameter for parameter in model.train().parameters() if parameter.requires_grad]
-    with hardware.autocast():
-        losses = nll(model, DOCUMENTS)
-    rows = []
-    for part in losses.split([sum(label != IGNORE_INDEX for label in document.labels[1:]) for document in DOCUMENTS]):
-        gradients = torch.autograd.grad(part.sum(), trained, retain_graph=True, allow_unused=True)
-        pairs = zip(trained, gradients, strict=True)
-        rows.append(torch.cat([(torch.zeros_like(each) if one is None else one).flatten() for each, one in pairs]))
-    return Found(losses.detach(), torch.stack(rows))
-
-
-def compare(found: Found, expected: Found) -> Comparison:
-    """Relative differences of the sums of losses and of gradients."""
-    loss = (found.losses.sum() - expected.losses.sum()).abs() / expected.losses.sum()
-    [*_, off], [*_, size] = sizes(found.gradients - expected.gradients), sizes(expected.gradients)
-    return Comparison(loss.item(), off / size, off / size)
-
-
-def compare_errors(found: Found, plain: Found, exact: Found) -> Comparison:
-    """How many times as far from `exact` as `plain` is: labels' losses in the mean, documents' gradients in the median.
-
-    Where documents see each other, or a part of the attention lacks, most documents are off, and so the median is.
-    """
-    ours, usual = ((each.losses - exact.losses).abs().mean().item() for each in (found, plain))
-    loss = ours / max(usual, FLOOR * exact.losses.mean().item())
-    own, others = (sizes(each.gradients - exact.gradients) for each in (found, plain))
-    floors = [FLOOR * size for size in sizes(exact.gradients)]
-    *single, summed = [max(one, floor) / max(other, floor) for one, other, floor in zip(own, others, floors, strict=True)]
-    return Comparison(loss, statistics.median(single), summed)
-
-
-def sizes(gradients: torch.Tensor) -> list[float]:
-    """Norms of each document's, and of their sum."""
-    return [*gradients.norm(dim=1).tolist(), gradients.sum(0).norm().item()]
 
 
 def train_once(plain: Any, precision: str, choose: ChooseNll = choose_nll) -> tuple[bool, Comparison]:

@@ -2,12 +2,10 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import copy_project, environment, run
+from conftest import copy_project, run
 
 from stages.lib.records.predictions import predictions_of
 
@@ -31,18 +29,19 @@ runpy.run_module("stages.predict", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.slow
-def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(finished_project: Path, tmp_path: Path) -> None:
+def test_a_killed_stage_goes_on_and_ends_with_the_same_bytes(
+    finished_project: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     (folder / "killed.py").write_text(KILLED, encoding="utf-8")
     path = folder / predictions_of("tuned")
     expected = path.read_bytes()
     path.unlink()
     for results in (9, 15):
-        command = [sys.executable, "killed.py", "tuned", str(results)]
-        killed = subprocess.run(command, cwd=folder, env=environment(PYTHONPATH="."), capture_output=True, text=True, check=False)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        killed = run(["python", "-m", "killed", "tuned", str(results)], folder, check=False, **warm)
+        assert killed.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL), killed.stderr
         assert not path.exists()
-    done = run([sys.executable, "-m", "stages.predict", "tuned"], folder)
+    done = run(["python", "-m", "stages.predict", "tuned"], folder, **warm)
     assert re.search(r"predict tuned: goes on after 24 results", done.stderr), done.stderr
     assert path.read_bytes() == expected
     assert not [place for place in (folder / ".scratch/predict_tuned").iterdir() if place.is_dir()]

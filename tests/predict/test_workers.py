@@ -50,7 +50,7 @@ runpy.run_module("stages.predict", run_name="__main__", alter_sys=True)
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["one is killed", "the first is killed", "interrupted"])
 def test_disturbed_processes_lose_nothing_and_another_number_of_them_ends_with_the_bytes_of_one(
-    how: str, finished_project: Path, tmp_path: Path
+    how: str, finished_project: Path, warm: dict[str, str], tmp_path: Path
 ) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     (folder / "disturbed.py").write_text(DISTURBED, encoding="utf-8")
@@ -71,17 +71,19 @@ def test_disturbed_processes_lose_nothing_and_another_number_of_them_ends_with_t
     processes = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
     assert not psutil.wait_procs(processes, timeout=60)[1]
     number = "3" if how == "one is killed" else "1"
-    done = run([sys.executable, "-m", "stages.predict", "tuned"], folder, REPROTUNE_PREDICT_PROCESSES=number)
+    done = run(["python", "-m", "stages.predict", "tuned"], folder, REPROTUNE_PREDICT_PROCESSES=number, **warm)
     assert "predict tuned: goes on after 2" in done.stderr
     assert path.read_bytes() == expected
     assert not [place for place in (folder / ".scratch/predict_tuned").iterdir() if place.is_dir()]
 
 
 @pytest.mark.slow
-def test_what_a_process_stumbles_on_is_said_once_as_if_there_were_one(finished_project: Path, tmp_path: Path) -> None:
+def test_what_a_process_stumbles_on_is_said_once_as_if_there_were_one(
+    finished_project: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
     folder = copy_project(finished_project, tmp_path / "copy")
     (folder / "models/adapter/adapter_model.safetensors").unlink()
-    done = run([sys.executable, "-m", "stages.predict", "tuned"], folder, check=False, REPROTUNE_PREDICT_PROCESSES="2")
+    done = run(["python", "-m", "stages.predict", "tuned"], folder, check=False, REPROTUNE_PREDICT_PROCESSES="2", **warm)
     first, last = done.stderr.splitlines()
     assert first.startswith("error: models/adapter/adapter_model.safetensors: ")
     assert last.startswith("Nothing was saved.")

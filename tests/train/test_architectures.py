@@ -1,28 +1,18 @@
 """Every causal language model that transformers has, tiny and random: trained, saved, merged and asked as the plain way does."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 import torch
-from conftest import REPO
+from conftest import REPO, run
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from benchmarks.architectures import shapes
-from benchmarks.architectures.trial import (
-    PRECISIONS,
-    Found,
-    Result,
-    compare_errors,
-    make_model,
-    train_once,
-    try_kind,
-    with_adapter,
-)
+from benchmarks.architectures.gradients import Found, compare_errors
+from benchmarks.architectures.trial import PRECISIONS, Result, make_model, train_once, try_kind, with_adapter
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
@@ -68,9 +58,8 @@ def test_all_others_are_right_too(kind, precision, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_command_prints_the_table():
-    command = [sys.executable, "-m", "benchmarks.architectures", "llama"]
-    told = subprocess.run(command, cwd=REPO, text=True, capture_output=True, check=True).stdout
+def test_the_command_prints_the_table(warm):
+    told = run(["python", "-m", "benchmarks.architectures", "llama"], REPO, **warm).stdout
     assert "| packed (1) | llama |" in told
     assert "bfloat16, at worst: " in told
 

@@ -142,14 +142,16 @@ def checkpoint_names(folder: Path) -> set[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl")
-def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_process(prepared: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_process(
+    prepared: Path, warm: dict[str, str], tmp_path: Path
+) -> None:
     def prepared_long(name: str) -> Path:
         return prepare(prepared, tmp_path / name, max_steps=30, num_train_epochs=99, lora_dropout=0.2)
 
     two = {"REPROTUNE_TRAIN_PROCESSES": "2", "REPROTUNE_CHECKPOINT_SECONDS": "0"}
-    command = [sys.executable, "-m", "stages.train"]
+    command, warmly = ([python, "-m", "stages.train"] for python in (sys.executable, "python"))
     whole, stopped = prepared_long("whole"), prepared_long("stopped")
-    subprocess.run(command, cwd=whole, env=variables(**two), check=True, timeout=300)
+    subprocess.run(warmly, cwd=whole, env=variables(**two, **warm), check=True, timeout=300)
     for number in (signal.SIGKILL, signal.SIGTERM):
         before = checkpoint_names(stopped)
         process = subprocess.Popen(command, cwd=stopped, env=variables(**two), stderr=subprocess.PIPE, text=True)
@@ -162,7 +164,9 @@ def test_a_stopped_run_of_two_processes_goes_on_to_the_same_bytes_and_leaves_no_
         if number == signal.SIGTERM:
             assert told.count("error: train: stopped by SIGTERM after step ") == 1
             assert "Traceback" not in told
-    done = subprocess.run(command, cwd=stopped, env=variables(**two), capture_output=True, text=True, check=True, timeout=300)
+    done = subprocess.run(
+        warmly, cwd=stopped, env=variables(**two, **warm), capture_output=True, text=True, check=True, timeout=300
+    )
     assert "train: goes on after step" in done.stderr
     for path in (whole / "models").rglob("*"):
         if path.is_file():

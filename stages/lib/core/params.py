@@ -51,8 +51,8 @@ class Section(BaseModel):
 SectionType = TypeVar("SectionType", bound=Section)
 
 
-class Yaml12Loader(yaml.SafeLoader):
-    """PyYAML with YAML 1.2's core schema, the one DVC reads: `5e-05` is a number, `no` and `on` are text."""
+class Yaml12Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """PyYAML, by libyaml where it has it, with YAML 1.2's core schema, the one DVC reads: `5e-05` is a number, `no` is text."""
 
     yaml_implicit_resolvers: dict = {}
 
@@ -87,15 +87,17 @@ def read_params(section: str, model: type[SectionType], path: Path = PARAMS) -> 
             range; one line for each: key, found, allowed.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=Yaml12Loader)
+        text = path.read_text(encoding="utf-8")
+        document = yaml.load(text, Loader=Yaml12Loader)
     except FileNotFoundError:
         raise ReprotuneError(f"{path}: not found; run the command in the project's folder") from None
     except UnicodeDecodeError as error:
         raise ReprotuneError(f"{path}: not UTF-8 ({error.reason} at byte {error.start}); save it as UTF-8") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        worded = _in_more_words(error, text)
+        mark = getattr(worded, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        problem = getattr(worded, "problem", None) or " ".join(str(worded).split())
         raise ReprotuneError(f"{place}: not valid YAML: {problem}") from None
     if not isinstance(document, dict):
         raise ReprotuneError(f"{path}: expected the sections {', '.join(SECTIONS)}; found no mapping")
@@ -107,6 +109,15 @@ def read_params(section: str, model: type[SectionType], path: Path = PARAMS) -> 
     except ValidationError as error:
         raise_first([f"{path}: {line}" for line in _describe_all(section, document[section], error)])
         raise
+
+
+def _in_more_words(error: yaml.YAMLError, text: str) -> yaml.YAMLError:
+    """PyYAML's own words, where it finds the fault too: they name the character that libyaml only counts."""
+    try:
+        yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as worded:
+        return worded
+    return error
 
 
 def _describe_all(section: str, values: Any, error: ValidationError) -> list[str]:

@@ -166,7 +166,9 @@ def frequency_steps(shingles: Shingles) -> np.ndarray:
     counts = np.zeros(1 << BUCKETS_BITS, np.int64)
     for first in range(0, len(shingles.values), 1 << 24):
         counts += np.bincount(bucket_of(shingles.values[first : first + (1 << 24)]), minlength=len(counts))
-    return np.minimum(np.log2(counts + 1) * 2048, 65535).astype(np.uint16)
+    steps, filled = np.zeros(len(counts), np.uint16), np.flatnonzero(counts)  # of few sets nearly all are empty
+    steps[filled] = np.minimum(np.log2(counts[filled] + 1) * 2048, 65535)
+    return steps
 
 
 def parities(shingles: Shingles) -> np.ndarray:
