@@ -1,6 +1,7 @@
 """The best of several: chosen on validation, claimed on test, counted for how many were tried."""
 
 import contextlib
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from conftest import run
 
 from stages.evaluate.claims import Question, make_claims
 from stages.evaluate.intervals import mean_difference
+from stages.report.seeds import adapter_hash
 from tools.compare import git
 from tools.compare.best import Best, find_best, render_best
 
@@ -129,3 +131,15 @@ def test_ten_tries_that_do_nothing_raise_no_more_false_alarms_than_one() -> None
         claims = make_claims([Question("better", "perplexity_ratio", one, NUMBER) for one in estimates], 0.95)
         alarms += any(claim["verdict"] != "unclear" for claim in claims)
     assert alarms <= 20  # 10 are expected of 200, with a standard deviation of 3
+
+
+def test_what_another_seed_changes_is_said_where_it_was_measured(repository: Path) -> None:
+    seeds = repository / "metrics/seeds.json"
+    with contextlib.chdir(repository):
+        assert "Seed noise not measured" in render_best(find_best(["workspace"], fetch=False))
+        adapter = adapter_hash(json.loads(Path("metrics/adapter.json").read_text(encoding="utf-8")))
+        measures = {"log_perplexity_ratio": {"values": [-1.0, -1.01, -0.99]}}
+        seeds.write_text(json.dumps({"adapters": [adapter], "measures": measures}), encoding="utf-8")
+        page = render_best(find_best(["workspace"], fetch=False))
+    seeds.unlink()
+    assert "By another seed alone, two runs differ by up to a factor of 1.063 (3 seeds)" in page

@@ -14,7 +14,7 @@ from stages.lib.records.scores import EXAMPLES, REPLIES, Claim, Measure
 from stages.lib.records.tokenized import examples_of
 from tools.compare import git
 from tools.compare.changes import ChangedParam, changed_params
-from tools.compare.claims import UNMEASURED, ask_per_byte, confidence_of, verdict_of
+from tools.compare.claims import UNMEASURED, ask_per_byte, confidence_of, seed_noise_of, verdict_of
 from tools.compare.fingerprints import Comparability, judge
 from tools.compare.markdown import amount, code, plain, table
 from tools.compare.pairs import Both, pair_likelihoods, pair_replies
@@ -49,6 +49,8 @@ class Best(TypedDict):
 
     `experiment`: what DVC calls the chosen one by; None where it is a branch, a commit or the work tree.
 
+    `seed_noise`: what another seed would change, beside the chosen one's change on test.
+
     `against_second`: the chosen one on test against the one after it, which is its A. `missing`: outs out of reach.
     """
 
@@ -59,6 +61,7 @@ class Best(TypedDict):
     verdict: str
     tried: int
     candidates: list[Candidate]
+    seed_noise: str
     against_second: Claim | None
     missing: list[str]
 
@@ -98,6 +101,7 @@ def find_best(names: list[str], fetch: bool) -> Best:
         "verdict": (ranked[0]["verdict"] if ranked else None) or "not measured",
         "tried": len(ranked),
         "candidates": [*ranked, *(one for one in candidates if one["why_not"])],
+        "seed_noise": seed_noise_of(before, runs[0][0], claims[0], confidence)["said"] if runs else UNMEASURED,
         "against_second": second,
         "missing": sorted(
             {
@@ -206,7 +210,8 @@ def said(best: Best) -> list[str]:
         measured = second["verdict"] in ("less", "more", "unclear")
         why = f"{figures(second)}; A is the second" if measured else second["reason"] or ""
         lines.append(f"On test it and the second, {other}, {words.get(second['verdict'], 'differ')} ({plain(why)}).")
-    lines.append(f"{plain(UNMEASURED[0].upper())}{plain(UNMEASURED[1:])}.")
+    noise = best["seed_noise"]
+    lines.append(f"{plain(noise[0].upper() + noise[1:])}.")
     if best["experiment"] is not None:
         lines += ["", f"`dvc exp branch {quote(best['experiment'])} NEW-BRANCH` makes a branch of it."]
     return lines

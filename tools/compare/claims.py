@@ -11,7 +11,8 @@ from stages.evaluate.claims import Paired, Question, compare_scores, make_claims
 from stages.evaluate.comparison import Measured, ask_better, ask_broken, ask_forgot, ask_length, ask_memorised, means
 from stages.evaluate.intervals import mean_difference
 from stages.lib.records.scores import Claim, ClaimName, Measure
-from stages.report.seeds import adapter_hash
+from stages.report.gates import METRICS
+from stages.report.seeds import SEEDS, adapter_hash
 from stages.report.sentences import RATIOS
 from tools.compare.fingerprints import CLAIMS, Comparability
 from tools.compare.pairs import Both, Pairs
@@ -117,6 +118,13 @@ def verdict_of(claim: Claim, comparability: Comparability) -> Verdict:
     if claim["verdict"] == "unclear":
         return "can't tell"
     return "better" if (claim["verdict"] == "more") == (claim["measure"] == "accuracy_difference") else "worse"
+
+
+def seed_noise_of(a: Run, b: Run, claim: Claim, confidence: float) -> SeedNoise:
+    """By metrics/seeds.json of either run."""
+    seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
+    adapters = [run.revision.read_json(METRICS / "adapter.json") for run in (a, b)]
+    return find_seed_noise(seeds, adapters, claim, confidence)
 
 
 def find_seed_noise(seeds: object, adapters: Sequence[object], claim: Claim, confidence: float) -> SeedNoise:

@@ -7,9 +7,8 @@ from stages.lib.records.predictions import predictions_of
 from stages.lib.records.scores import Claim, ClaimName
 from stages.lib.records.tokenized import examples_of
 from stages.report.gates import GATES, METRICS, Outcome
-from stages.report.seeds import SEEDS
 from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
-from tools.compare.claims import SeedNoise, Verdict, confidence_of, find_seed_noise, make, verdict_of
+from tools.compare.claims import SeedNoise, Verdict, confidence_of, make, seed_noise_of, verdict_of
 from tools.compare.data import NO_CHANGES, DataChanges, changed_data
 from tools.compare.fingerprints import Comparability, judge, nothing_comparable
 from tools.compare.flips import Flips, find_flips
@@ -100,9 +99,7 @@ def compare(a: Run, b: Run) -> Comparison:
     classification = a.is_classification and b.is_classification
     claims = make(both, comparability, classification, confidence)
     verdict = what_it_comes_to(a, b, claims[0], comparability)
-    seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
-    adapters = [run.revision.read_json(METRICS / "adapter.json") for run in (a, b)]
-    noise = find_seed_noise(seeds, adapters, claims[0], confidence)
+    noise = seed_noise_of(a, b, claims[0], confidence)
     flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
     data = changed_data(a, b) if a.why_none is None else NO_CHANGES
     metrics = changed_metrics(a, b, comparability)
