@@ -15,6 +15,7 @@ from stages.lib.core.errors import ReprotuneError
 from tools.compare.__main__ import compare_two, read_two
 from tools.compare.best import find_best
 from tools.compare.comparison import Comparison, compare
+from tools.compare.lock import hash_of_folder
 from tools.compare.page import render
 from tools.compare.revision import find_revisions
 from tools.compare.side_by_side.document import render_page
@@ -195,6 +196,25 @@ def test_of_a_lock_that_was_merged_from_two_runs_nothing_is_claimed(copy: Path, 
     assert all(claim["verdict"] == "not_measured" for claim in found["claims"].values())
     assert f"In {side}'s dvc.lock {stage} was run with another " in " ".join(found["notes"])
     assert f"{side} 的 dvc.lock 不是同一次运行的记录" in page
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_a_folder_that_several_stages_fill_is_held_against_each_of_its_files(copy: Path, merged: bool) -> None:
+    write_run(copy, likely(-1, 1))
+    commit(copy, "better")
+    lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
+    files = {"data/collected/faq.jsonl": "2" * 32, "data/collected/web.jsonl": "3" * 32}
+    deps = [{"path": "data/collected", "hash": "md5", "md5": hash_of_folder(files, "data/collected")}]
+    files["data/collected/web.jsonl"] = "4" * 32 if merged else "3" * 32  # the other branch had another web.jsonl
+    lock["stages"]["clean"] = {"cmd": "python -m stages.clean", "deps": deps}
+    for path, md5 in files.items():
+        outs = [{"path": path, "hash": "md5", "md5": md5}]
+        lock["stages"][f"collect@{Path(path).stem}"] = {"cmd": "python -m stages.collect", "outs": outs}
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    with contextlib.chdir(copy):
+        found = compare(*read_two(["HEAD~1", "workspace"], fetch=False))
+    assert ("In B's dvc.lock clean was run with another data/collected" in " ".join(found["notes"])) == merged
+    assert (found["verdict"] == "not comparable") == merged
 
 
 def test_a_rate_that_dvc_writes_with_an_exponent_alone_is_the_one_in_params(copy: Path) -> None:

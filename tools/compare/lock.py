@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader
@@ -86,7 +88,24 @@ def not_of_one_run(lock: Lock) -> list[tuple[str, str]]:
     [('train', 'b')]
     """
     outs = {path: md5 for entry in lock.values() for path, md5 in entry.outs.items()}
-    return [(name, path) for name, entry in lock.items() for path, md5 in entry.deps.items() if outs.get(path, md5) != md5]
+    folders = {path: hash_of_folder(outs, path) for entry in lock.values() for path in entry.deps if path not in outs}
+    recorded = outs | {path: md5 for path, md5 in folders.items() if md5 is not None}
+    return [(name, path) for name, entry in lock.items() for path, md5 in entry.deps.items() if recorded.get(path, md5) != md5]
+
+
+def hash_of_folder(outs: Mapping[str, str], folder: str) -> str | None:
+    """What DVC records of a folder that several stages fill (`collect`, a source each); None where no out is in it.
+
+    >>> hash_of_folder({"data/collected/faq.jsonl": "0" * 32}, "data/collected")
+    '0b2479042db8eee4eb864c071286dfb1.dir'
+    >>> hash_of_folder({"data/cleaned.jsonl": "0" * 32}, "stages/lib/core")
+    """
+    inside = {path.removeprefix(f"{folder}/"): md5 for path, md5 in outs.items() if path.startswith(f"{folder}/")}
+    tree = Tree()
+    for path, md5 in inside.items():
+        tree.add(tuple(path.split("/")), None, HashInfo("md5", md5))
+    tree.digest()
+    return tree.oid if inside and not any(md5.endswith(".dir") for md5 in inside.values()) else None
 
 
 def hash_of_out(lock: Lock, path: Path) -> str | None:
