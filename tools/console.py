@@ -5,11 +5,11 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
+from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError, describe_os_error
 
 WIDTH = 100
@@ -33,7 +33,6 @@ OF_REMOTES = {
 }
 # The schemes of addresses, with the plug-in of DVC that knows each.
 PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure", "oss": "dvc-oss"}
-LOCK = Path("dvc.lock")
 MARKS_OF_A_MERGE = "<<<<<<< "
 # HEAD: in the midst of a merge git knows three versions of the file, and restores none without being told which.
 RESTORE = f"`git checkout HEAD -- {LOCK} metrics`, then `dvc repro` and `git add {LOCK} metrics`"

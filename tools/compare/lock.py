@@ -8,10 +8,9 @@ import yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
+from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader
-
-LOCK = Path("dvc.lock")
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.core.params import PARAMS
 from tools.compare import git
-from tools.compare.lock import LOCK, Lock, parse_lock, read_yaml
+from tools.compare.lock import Lock, parse_lock, read_yaml
 
 WORKSPACE = "workspace"
-PARAMS = Path("params.yaml")
 
 
 class Revision(NamedTuple):

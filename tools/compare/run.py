@@ -11,16 +11,18 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl
+from stages.lib.core.params import PARAMS
 from stages.lib.records import cleaned
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
 from stages.lib.records.scores import EXAMPLES, REPLIES
 from stages.report.gates import METRICS
-from tools.compare.lock import LOCK, Lock, flatten, hash_of_out, not_of_one_run
-from tools.compare.revision import PARAMS, Revision
+from tools.compare.lock import Lock, flatten, hash_of_out, not_of_one_run
+from tools.compare.revision import Revision
 from tools.compare.store import Store
 
 TABLES = (EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT, conversations_of("test"))  # wanted of every run

@@ -13,12 +13,12 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
+from stages.lib.core.cache import LOCK, Loader
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import project_root, read_json, write_json
 from stages.lib.core.params import Section
 
 ADAPTER_PIN = Path("models/adapter.json")
-LOCK = Path("dvc.lock")
 LEFT_BY_SYSTEMS = ("Thumbs.db", "desktop.ini", "__pycache__")  # besides hidden files; no loader opens them
 
 
@@ -112,7 +112,7 @@ def _locked_md5(path: Path) -> str | None:
     if not LOCK.is_file():
         return None
     try:
-        stages = yaml.load(LOCK.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))["stages"]
+        stages = yaml.load(LOCK.read_bytes(), Loader)["stages"]
         outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
         raise ReprotuneError(f"{LOCK}: damaged, or with marks of a merge; `git checkout HEAD -- {LOCK}` restores it") from None
