@@ -177,6 +177,7 @@ def test_thoughts_in_a_channel_of_their_own_are_refused_where_its_end_is_a_stop_
     ("text", "called", "keys"),
     [
         (CHANNELS, call(reasoning_content="Hm."), ["reasoning_content"]),
+        (CHANNELS.replace("<|end|>", "<|sep|>"), call(reasoning_content="Hm."), ["reasoning_content"]),
         (CHANNELS.replace("<|call|>", "<|end|><|call|>"), call(reasoning_content="Hm."), ["reasoning_content"]),
         (
             CHANNELS.replace("<|role|>{% for", "<|end|><|role|>{% for"),
