@@ -14,6 +14,7 @@ from stages.lib.records.conversation import Message, Tool
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict.cache import row_wise_cache
 from stages.predict.likelihood import score_continuation
+from stages.predict.questions import as_context
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -29,7 +30,7 @@ def tokenize_labels(
     for label in labels:
         reply: Message = {"role": "assistant", "content": label}
         try:
-            example = tokenize_conversation(tokenizer, [*messages, reply], tools)[-1]
+            example = tokenize_conversation(tokenizer, [*as_context(messages), reply], tools)[-1]
         except TemplateMisfit:
             return None
         start = len(example.labels) - next(

@@ -27,6 +27,11 @@ def choose_turns(conversation: Conversation, most: int, seed: int) -> list[int]:
     return sorted(chosen)
 
 
+def as_context(messages: Sequence[Message]) -> list[Message]:
+    """With nothing to learn: what went before may hold what no model could have written."""
+    return [{**message, "weight": 0} for message in messages]
+
+
 def context_of(config: "PreTrainedConfig") -> int:
     """Tokens that prompt and reply may have together; of transformers' config."""
     return getattr(config.get_text_config(), "max_position_embeddings", None) or 10**9
@@ -37,7 +42,7 @@ def ask(
 ) -> Question | str:
     """The prompt and the room for its reply, or why there can be none."""
     try:
-        tokenize_conversation(tokenizer, [*messages, PROBE], tools)  # it looks for special tokens in the texts
+        tokenize_conversation(tokenizer, [*as_context(messages), PROBE], tools)  # it looks for special tokens in the texts
         prompt = tokenize_prompt(tokenizer, messages, tools)
     except TemplateMisfit as misfit:
         return str(misfit)

@@ -4,7 +4,7 @@ A special token parts a text for good: what stands before it is encoded the same
 conversation holds the encodings of all its prompts, provided that
 - every prompt is a prefix of the rendered conversation (each is rendered, and compared), and holds what was said before it;
 - what follows a prompt's last special token ("assistant\\n") is encoded alone as it is inside;
-- every reply stands between the same marks as the reply of a probe.
+- every reply stands between the same marks as the reply of a probe, and holds no ordinary token that ends a generation.
 A conversation for which one of these does not hold takes the long way.
 """
 
@@ -19,7 +19,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template as co
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
 from stages.lib.chat_template.forms import Form, is_plain, shows_content, to_form
 from stages.lib.chat_template.rendering import check_roles, form_of
-from stages.lib.chat_template.stops import ending_of, specials_pattern
+from stages.lib.chat_template.stops import ending_of, known_stops, specials_pattern
 from stages.lib.records.conversation import Message, Role, Tool, trained_positions
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
@@ -61,6 +61,7 @@ class BatchTokenizer:
         self.tokenizer = tokenizer
         specials = special_tokens(tokenizer)
         self.special_ids = frozenset(specials.values())
+        self.stops_in_text = known_stops(tokenizer) - self.special_ids
         self.special = specials_pattern(specials)
         self.tails: dict[str, list[int] | None] = {}
         self.fitting: dict[tuple[tuple[Role, ...], tuple[int, ...]], bool] = {}
@@ -219,6 +220,8 @@ class BatchTokenizer:
             if ids[first : first + len(tail)] != tail:
                 return None
             first, last = first + len(tail), token_after[end]
+            if self.stops_in_text and not self.stops_in_text.isdisjoint(ids[first:last]):
+                return None
             labels[first:last] = ids[first:last]
         return Example(ids, labels)
 

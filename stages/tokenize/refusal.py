@@ -2,16 +2,21 @@
 
 from collections.abc import Iterable
 
-from stages.lib.chat_template import FormMisfit, SystemMisfit
+from stages.lib.chat_template import FormMisfit, StopMisfit, SystemMisfit
 from stages.lib.chat_template.forms import is_plain
 from stages.lib.records.conversation import Conversation, conversations_of, uses_tool
 from stages.lib.records.tokenized import TokenizedSplit
 
+TOOLS = "clean.tool_messages to drop (what depends on a tool's result goes, counted) or as_user (results as the user's words)"
+WITHOUT = {"tool_calls": TOOLS, "reasoning_content": "clean.thoughts to drop"}
+
 
 def refuse_form(misfit: FormMisfit, id: str, conversations: Iterable[Conversation], split: TokenizedSplit) -> str:
     """What to do where the template knows no tools, no thoughts or no system message, which no conversation that has them gets
-    round.
+    round; or ends a generation inside a reply that has them.
     """
+    if isinstance(misfit, StopMisfit):
+        return f"{conversations_of(split)}: {id}: {misfit}{ask_for_choice(misfit, conversations)}"
     if isinstance(misfit, SystemMisfit):
         number, what = sum(row["messages"][0]["role"] == "system" for row in conversations), "a system message"
     else:
@@ -24,6 +29,9 @@ def ask_for_choice(misfit: FormMisfit, conversations: Iterable[Conversation]) ->
     """What to set, where the misfit does not say so itself."""
     if isinstance(misfit, SystemMisfit):
         return ""
+    if isinstance(misfit, StopMisfit):
+        choices = " and ".join(WITHOUT[key] for key in misfit.keys)
+        return f"; set {choices}, or base_model.chat_template to one that writes it at a reply's end alone"
     return f"; {choices_for(conversations)}"
 
 
@@ -31,9 +39,7 @@ def choices_for(conversations: Iterable[Conversation]) -> str:
     """What to set where the template does not know what they hold besides texts."""
     choices = []
     if any(row.get("tools") or any(map(uses_tool, row["messages"])) for row in conversations):
-        choices.append(
-            "clean.tool_messages to drop (what depends on a tool's result goes, counted) or as_user (results as the user's words)"
-        )
+        choices.append(TOOLS)
     if any("reasoning_content" in message for row in conversations for message in row["messages"]):
         choices.append("clean.thoughts to drop (or base_model.template_variables to what lets the template think)")
     if not choices:

@@ -205,7 +205,7 @@ OF_ITS_OWN = CHATML.replace(
 )
 IN_A_TURN = CHATML.replace(
     "{{ message.content }}",
-    "{% if message.reasoning_content and loop.last %}aside\n{{ message.reasoning_content }}<|im_end|><|im_start|>{% endif %}"
+    "{% if message.reasoning_content and loop.last %}aside\n{{ message.reasoning_content }}<|endoftext|><|im_start|>{% endif %}"
     "{{ 'aloud\n' if message.role == 'assistant' }}{{ message.content }}",
 )
 THINKING: list[Message] = [
@@ -220,14 +220,14 @@ THINKING: list[Message] = [
         (QWEN3, "<think>\n2 and 2.\n</think>\n\n4.<|im_end|>", "<think>\n\n</think>\n\n4.<|im_end|>"),
         (OF_ITS_OWN, "<think>2 and 2.</think>4.<|im_end|>", "4.<|im_end|>"),
         (OPENED, "2 and 2.\n</think>\n\n4.<|im_end|>", "\n</think>\n\n4.<|im_end|>"),
-        (IN_A_TURN, "aside\n2 and 2.<|im_end|><|im_start|>aloud\n4.<|im_end|>", "aloud\n4.<|im_end|>"),
+        (IN_A_TURN, "aside\n2 and 2.<|endoftext|><|im_start|>aloud\n4.<|im_end|>", "aloud\n4.<|im_end|>"),
     ],
     ids=[
         "knows none",
         "writes empty ones",
         "in a key of their own",
         "opens one in the prompt",
-        "in a turn that ends as others do",
+        "in a turn that ends otherwise than others",
     ],
 )
 def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_its_other_mode(

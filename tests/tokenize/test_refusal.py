@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from stages.lib.chat_template import FormMisfit, SystemMisfit
+from stages.lib.chat_template import FormMisfit, StopMisfit, SystemMisfit
 from stages.tokenize.refusal import choices_for, refuse_form
 
 ASKED: dict[str, Any] = {"role": "user", "content": "Which shelf?"}
@@ -47,3 +47,16 @@ def test_how_many_have_them_is_said_and_which_is_the_first() -> None:
     system = [*rows, {"id": "d", "messages": [{"role": "system", "content": "Be brief."}, ASKED, REPLIED]}]
     said = refuse_form(SystemMisfit("it refuses a system message"), "d", system, "train")  # type: ignore[arg-type]
     assert said.endswith("d is the first of 1 conversations with a system message, and it refuses a system message")
+
+
+@pytest.mark.parametrize(
+    ("keys", "tools", "thoughts"),
+    [(["tool_calls"], True, False), (["reasoning_content"], False, True), (["reasoning_content", "tool_calls"], True, True)],
+)
+def test_only_what_would_be_cut_off_is_to_be_dropped(keys: list[str], tools: bool, thoughts: bool) -> None:
+    rows = [talk(CALLED, RETURNED, REPLIED), talk({**REPLIED, "reasoning_content": "Hm."}, id="b")]
+    said = refuse_form(StopMisfit("it would stop there", keys), "b", rows, "train")
+    assert ": b: it would stop there; set clean." in said
+    assert ("clean.tool_messages to drop" in said) == tools
+    assert ("clean.thoughts to drop" in said) == thoughts
+    assert "or base_model.chat_template to one that writes it at a reply's end alone" in said

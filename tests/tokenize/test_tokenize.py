@@ -77,6 +77,25 @@ def tokenize_one(tokenizer: Any, conversation: dict, params: TokenizeParams) -> 
     return [example for _, example in pairs], row["fate"]
 
 
+# Refusals
+
+
+def test_a_call_that_a_stop_would_cut_off_stops_the_stage_and_names_the_choice(chatml):
+    chatml.chat_template = "{{ tools | tojson if tools }}" + CHATML.replace(
+        "{{ message.content }}",
+        "{{ message.content }}{% if message.tool_calls %}<|im_end|>{{ message.tool_calls | tojson }}{% endif %}",
+    )
+    call = {"type": "function", "function": {"name": "find", "arguments": "{}"}}
+    called = converse("b", 2)
+    called["messages"][1]["tool_calls"] = [call]
+    with pytest.raises(
+        ReprotuneError, match=r"train.jsonl: b: .* writes <\|im_end\|>, .*; set clean.tool_messages to drop \(.*, or"
+    ):
+        tokenize_split(chatml, [converse("a", 1), called, called], "train", params())
+    called["messages"][1]["weight"] = 0
+    assert tokenize_one(chatml, called, params())[1] == "kept"
+
+
 # Length
 
 

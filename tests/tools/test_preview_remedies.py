@@ -36,6 +36,14 @@ WRITES_THOUGHTS = CHATML.replace(
     "{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}{{ message.content }}",
 )
 LOSES_THOUGHTS = CHATML.replace("{{ message.content }}", "{{ message.content.split('</think>') | last }}")
+STOPS_BEFORE_CALLS = "{{ tools | tojson if tools }}" + CHATML.replace(
+    "{{ message.content }}",
+    "{{ message.content }}{% if message.tool_calls %}<|im_end|>{{ message.tool_calls | tojson }}{% endif %}",
+)
+STOPS_BEFORE_REPLIES = CHATML.replace(
+    "{{ message.content }}",
+    "{% if message.reasoning_content %}{{ message.reasoning_content }}<|im_end|>{% endif %}{{ message.content }}",
+)
 THINKING = {"messages": [TALK[0], TALK[1] | {"reasoning_content": "It is asked, so I answer."}]}
 
 
@@ -415,11 +423,34 @@ CALLED = [TALK[0], CALL, {"role": "tool", "content": "seven"}, {"role": "assista
             "; set clean.tool_messages to drop",
             {"tool_messages": "drop"},
         ),
+        (
+            STOPS_BEFORE_CALLS,
+            {"messages": [*TALK, *CALLED]},
+            "There too, or `dvc repro` stops, since the chat template writes <|im_end|>, which ends a generation, before the end",
+            {"tool_messages": "drop"},
+        ),
+        (
+            STOPS_BEFORE_CALLS,
+            {"messages": [*TALK, *CALLED]},
+            "(stops `dvc repro`: the chat template writes <|im_end|>, which ends a generation, before the end of what calls",
+            {"tool_messages": "as_user"},
+        ),
+        (STOPS_BEFORE_REPLIES, THINKING, "which stops `dvc repro` (clean.thoughts: drop)", {"thoughts": "drop"}),
+        (STOPS_BEFORE_REPLIES, THINKING, "stop there; set clean.thoughts to drop, or", {"thoughts": "drop"}),
         (WRITES_THOUGHTS, THINKING, "(clean.thoughts: drop leaves them out)", {"thoughts": "drop"}),
         (LOSES_THOUGHTS, THINKING, "which stops `dvc repro` (clean.thoughts: drop)", {"thoughts": "drop"}),
         (LOSES_THOUGHTS, THINKING, "; set clean.thoughts to drop", {"thoughts": "drop"}),
     ],
-    ids=["no tools", "thoughts", "no thoughts", "no thoughts, at each"],
+    ids=[
+        "no tools",
+        "stops before calls",
+        "stops before calls, at each",
+        "stops before replies",
+        "stops before replies, at each",
+        "thoughts",
+        "no thoughts",
+        "no thoughts, at each",
+    ],
 )
 def test_what_to_set_for_a_template_lets_the_conversations_through(
     template: str, row: dict, words: str, then: dict, tiny_model_folder: Path, look

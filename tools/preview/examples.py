@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, tokenize_conversation
-from stages.lib.records.conversation import Conversation, is_trained, reply_text, uses_tool
+from stages.lib.chat_template import FormMisfit, StopMisfit, TemplateMisfit, form_of, tokenize_conversation
+from stages.lib.records.conversation import Conversation, Message, is_trained, reply_text, uses_tool
 from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from stages.tokenize.refusal import ask_for_choice
@@ -52,7 +52,26 @@ def settings_needed(conversations: Sequence[Conversation]) -> str | None:
             form_of(tokenizer, uses_tools=uses_tools, has_thoughts=has_thoughts)
         except FormMisfit as misfit:
             return f"{misfit}{ask_for_choice(misfit, conversations)}"
-    return None
+    return next((f"{misfit}{ask_for_choice(misfit, conversations)}" for misfit in stop_misfits(conversations, tokenizer)), None)
+
+
+def stop_misfits(conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase") -> Iterator[StopMisfit]:
+    """Of the kinds of replies with calls or thoughts, each tried once, those inside which a generation would end."""
+    tried = set()
+    for conversation in conversations:
+        for at, message in enumerate(conversation["messages"]):
+            calls = len(message.get("tool_calls", []))
+            kind = (bool(message["content"].strip()), min(calls, 2), "reasoning_content" in message)
+            if not any(kind[1:]) or kind in tried or not is_trained(message):
+                continue
+            tried.add(kind)
+            before: list[Message] = [{**earlier, "weight": 0} for earlier in conversation["messages"][:at]]
+            try:
+                tokenize_conversation(tokenizer, [*before, message], conversation.get("tools"))
+            except StopMisfit as misfit:
+                yield misfit
+            except TemplateMisfit:
+                continue
 
 
 def holds_tools(conversation: Conversation) -> bool:

@@ -31,8 +31,11 @@ def tell_thoughts(tokenizer: "PreTrainedTokenizerBase", conversations: Sequence[
 def how_written(tokenizer: "PreTrainedTokenizerBase") -> str:
     try:
         form = form_of(tokenizer, uses_tools=False, has_thoughts=True)
+        tokenize_conversation(tokenizer, [PROBE[0], {**PROBE[1], "reasoning_content": "c"}])
     except FormMisfit as misfit:
         return f"{misfit}, which stops `dvc repro` (clean.thoughts: drop)"
+    except TemplateMisfit as misfit:
+        return f"{misfit} (clean.thoughts: drop)"
     if form.thoughts_in_text:
         return "the template knows none, so the model learns to write them into its text, between <think> and </think>"
     return "the model learns to write them as its template has them (clean.thoughts: drop leaves them out)"

@@ -3,6 +3,7 @@
 from stages.lib.chat_template.labels import tokenize_conversation
 from stages.lib.chat_template.rendering import (
     FormMisfit,
+    StopMisfit,
     SystemMisfit,
     TemplateMisfit,
     form_of,
@@ -16,6 +17,7 @@ from stages.lib.chat_template.stops import check_template, note_stops, stop_toke
 __all__ = [
     "FormMisfit",
     "Said",
+    "StopMisfit",
     "SystemMisfit",
     "TemplateMisfit",
     "check_template",

@@ -11,10 +11,11 @@ token the inference prompt, and the model learns to stop.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
+    StopMisfit,
     TemplateMisfit,
     check_roles,
     check_specials,
@@ -30,6 +31,8 @@ from stages.lib.records.tokenized import IGNORE_INDEX, Example
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+WHERE = {"reasoning_content": "between thoughts and reply", "tool_calls": "before the end of what calls a tool"}
+
 
 def tokenize_conversation(
     tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None
@@ -41,7 +44,8 @@ def tokenize_conversation(
 
     Raises:
         TemplateMisfit: the template refuses the messages, loses a text, a call or a result, changes the prompt once the reply is
-            there, or ends a reply without a special token; or a message holds a special token as text, or what is read as one.
+            there, ends a reply without a special token, or with what ends a generation and goes on; or a message holds a special
+            token as text, or what is read as one.
     """
     specials = special_tokens(tokenizer)
     check_specials(specials, messages, tools)
@@ -88,8 +92,56 @@ def _tokenize_turn(
     if ids[-1] != specials[stop]:
         raise TemplateMisfit(f"the tokenizer does not read {stop} at the end of a reply as the token that it is")
     _check_read(tokenizer, specials, prompt, prompt_ids)
-    _check_read(tokenizer, specials, reply, ids[len(prompt_ids) :], is_learned=True)
-    return prompt_ids, ids[len(prompt_ids) :]
+    ids = ids[len(prompt_ids) :]
+    _check_read(tokenizer, specials, reply, ids, is_learned=True)
+    early = next(filter({specials[ending.stop], *known_stops(tokenizer)}.__contains__, ids[:-1]), None)
+    if early is None and find_lost(reply, messages[-1:], None):
+        early = ids[-1]  # what it loses comes after it
+    if early is not None:
+        raise _ends_early(tokenizer, messages, tools, specials, early)
+    return prompt_ids, ids
+
+
+def _ends_early(
+    tokenizer: "PreTrainedTokenizerBase",
+    messages: Sequence[Message],
+    tools: list[Tool] | None,
+    specials: dict[str, int],
+    stop: int,
+) -> TemplateMisfit:
+    """Why the last message can't be learned, which goes on after a token that ends a generation."""
+    if stop not in specials.values():
+        return TemplateMisfit(
+            f"the reply holds {tokenizer.decode([stop])!r}, which ends a generation, since generation_config.json names it in "
+            "eos_token_id, so that the model would stop there"
+        )
+    written = f"the chat template writes {tokenizer.decode([stop])}, which ends a generation,"
+    if not (keys := _ending_early(tokenizer, messages, tools, specials)):
+        return TemplateMisfit(f"{written} before the end of this reply; give another one in base_model.chat_template")
+    where = " and ".join(WHERE[key] for key in keys)
+    return StopMisfit(f"{written} {where}, so that the model would stop there", keys)
+
+
+def _ending_early(
+    tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None, specials: dict[str, int]
+) -> list[str]:
+    """Whether the last message's calls, its thoughts or both are what holds a stop: each of two is tried without the other."""
+    *before, last = messages
+    keys = [key for key in WHERE if last.get(key)]
+    if len(keys) < 2:
+        return keys
+    alone = []
+    for key, other in (keys, reversed(keys)):
+        message = cast("Message", {name: value for name, value in last.items() if name != other})
+        if other == "tool_calls" and not last["content"].strip():
+            message["content"] = "probe_reply"
+        try:
+            _tokenize_turn(tokenizer, [*before, message], tools, specials)
+        except StopMisfit:
+            alone.append(key)
+        except TemplateMisfit:
+            continue
+    return alone or ["tool_calls"]
 
 
 def _thinks_afterwards(rendered: str, reply: Message) -> bool:

@@ -49,6 +49,14 @@ class SystemMisfit(FormMisfit):
     """The template refuses a system message, or leaves it out."""
 
 
+class StopMisfit(FormMisfit):
+    """The template ends a generation inside a reply with calls or thoughts; `keys`: which of the two a message must not have."""
+
+    def __init__(self, why: str, keys: Sequence[str]):
+        super().__init__(why)
+        self.keys = keys
+
+
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None) -> str:
     """The text that the model continues: the messages and the generation prompt.
 

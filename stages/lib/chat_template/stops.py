@@ -103,7 +103,7 @@ def ending_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) ->
     key = (str(tokenizer.get_chat_template()), tuple(specials), stops)
     if key not in ENDINGS:
         try:
-            ENDINGS[key] = _find_ending(tokenizer, specials, stops)
+            ENDINGS[key] = _check_lead(_find_ending(tokenizer, specials, stops), specials, stops)
         except FormMisfit:
             raise
         except TemplateMisfit as misfit:
@@ -144,6 +144,17 @@ def _find_ending(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int],
             f"name in eos_token_id, so that the model would never stop; {ADD_STOP}, or name it there"
         )
     raise TemplateMisfit(f"the template ends a reply without a special token, so that the model would never stop; {ADD_STOP}")
+
+
+def _check_lead(ending: Ending, specials: dict[str, int], known: Sequence[str]) -> Ending:
+    """
+    Raises:
+        TemplateMisfit: a generation would end before each reply's text.
+    """
+    for token in specials_pattern(specials).findall(ending.lead):
+        if token == ending.stop or token in known:
+            raise TemplateMisfit(f"the template writes {token}, which ends a generation, before the text of each reply")
+    return ending
 
 
 def check_prefix(prompt: str, whole: str) -> None:
