@@ -41,6 +41,7 @@ from stages.collect.sources import Columns
 from stages.collect.templated import without_end
 from stages.collect.tool_use import refuse_early_results, refuse_lost_tools
 from stages.collect.transcripts import read_prompt, read_transcript
+from stages.collect.turn_marks import last_learned, learns_last_only, without_turn_marks
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, normalize
@@ -103,7 +104,8 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     elif columns.user:
         replies, left_out = _read_pair(values, columns, mapping)
     else:
-        replies = Replies(read_single(values, columns, keys), [])
+        told = without_turn_marks(values, {*mapping.marks, *(name for name, _ in names_in(columns))}) if any_beside else values
+        replies = Replies(read_single(told, columns, keys), [])
     fields = read_fields(values, columns, thumb)
     label, language, group, system = with_defaults(fields, mapping)
     if system and replies.messages[:1] == system:  # it stands in the list too
@@ -116,6 +118,8 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
         messages = _with_history(messages, values, columns, keys)
         refuse_pictures(values, messages, mapping.marks)
         marked_off = is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)])
+        if learns_last_only(values, mapping.marks, [name for name, _ in names_in(columns)], in_tree=columns.parent is not None):
+            messages = last_learned(messages)
     if thumb is False or marked_off:
         messages = [unlearned(message) for message in messages]
     rejected = list(replies.rejected)

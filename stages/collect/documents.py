@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stages.collect.sources import Columns
+from stages.collect.turn_marks import asked_of_turns, turn_marks_in
 from stages.lib.core.errors import ReprotuneError
 
 STANDARD_MESSAGES = {"messages": {"role", "content"}, "conversations": {"from", "value"}, "contents": {"role", "parts"}}
@@ -34,9 +35,9 @@ def rows_of_document(document: object, path: Path, columns: Columns | None) -> l
     if is_row(document, columns):
         return [document]
     values = list(document.values())
-    arrays = {key: value for key, value in document.items() if isinstance(value, list)}
+    arrays = {key: value for key, value in document.items() if isinstance(value, list) and not asked_of_turns(key, value)}
     if len(arrays) == 1:
-        return next(iter(arrays.values()))
+        return _with_turn_marks(next(iter(arrays.values())), turn_marks_in(document))
     if values and all(isinstance(value, dict) for value in values):
         return _rows_by_key(document)
     if len(arrays) == len(values) and all(map(_are_messages, values)):
@@ -64,6 +65,14 @@ def is_row(document: dict, columns: Columns | None) -> bool:
     if any(_are_messages(document.get(key)) for key in STANDARD_MESSAGES):
         return True
     return any(pair <= document.keys() for pair in PAIRS)
+
+
+def _with_turn_marks(rows: list, marks: dict[str, object]) -> list:
+    """What the file says of which turns are learned, said by each of its rows that does not say it itself."""
+    if not marks:
+        return rows
+    keyed = ({key: row} if isinstance(row, list) and (key := key_for_messages(row)) else row for row in rows)
+    return [marks | row if isinstance(row, dict) else row for row in keyed]
 
 
 def _are_messages(value: object) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from stages.collect.lists import value_at
-from stages.collect.marks import KNOWN, METADATA, is_mark, names_training
+from stages.collect.marks import KNOWN, is_mark, names_training
 from stages.collect.messages import ATTACHED, REASONING_KEYS
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST, is_score
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import Columns, CsvSource, HubSource, Source
+from stages.collect.turn_marks import OBJECTS, speaks_of_turns
 from stages.collect.values import from_json, shorten
 from stages.lib.core.errors import ReprotuneError
 
@@ -56,7 +57,7 @@ STANDARD_FIELDS = {
 }
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
 PARENT = "parent_id"
-BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN, *METADATA))
+BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN, *OBJECTS))
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:
@@ -117,7 +118,7 @@ def names_to_read(keys: Collection[str], columns: Columns) -> list[str]:
 
 def is_beside(key: str) -> bool:
     """Whether a key says something of a row's replies, though it is mapped to no field."""
-    return key in BESIDE or is_mark(key) or names_training(key) or is_score(key)
+    return key in BESIDE or is_mark(key) or names_training(key) or speaks_of_turns(key) or is_score(key)
 
 
 def find_columns(keys: list[str], columns: Columns | None, source: Source) -> Columns:

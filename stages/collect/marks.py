@@ -1,10 +1,11 @@
 """Which key of a message says whether its text is one to learn from: OpenAI's, Axolotl's, ms-swift's and others'."""
 
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Literal
 
+from stages.collect.switches import METADATA, SWITCHES, read_switch, words_of
+from stages.collect.turn_marks import asked_of_turns, turn_marks_in
 from stages.collect.values import from_json, show
 from stages.lib.core.errors import ReprotuneError
 
@@ -28,11 +29,6 @@ SWITCHING_WORDS = frozenset(
     ["is", "no", "not", "dont", "exclude", "excluded", "include", "included", "skip", "ignore", "use", "used", "for", "from"]
 )
 CHINESE_WORDS = ("训练", "訓練", "微调", "微調", "损失", "損失", "掩码", "掩碼")
-METADATA = ("metadata", "meta", "meta_data", "extra", "info", "attributes", "properties", "元数据")  # objects beside messages
-SWITCHES = {
-    "0": False, "0.0": False, "false": False, "no": False, "否": False, "1": True, "1.0": True, "true": True, "yes": True,
-    "是": True,
-}  # fmt: skip
 # What people think of a reply, where a source says that a key of it is such a mark.
 UP = (
     "thumbs up", "thumb up", "up", "upvote", "upvoted", "like", "liked", "good", "positive", "helpful", "👍", "+1", "赞", "点赞",
@@ -43,14 +39,6 @@ DOWN = (
     "not helpful", "👎", "-1", "踩", "点踩", "差评", "不满意", "没用", "无用",
 )  # fmt: skip
 THUMBS = {**dict.fromkeys(UP, True), **dict.fromkeys(DOWN, False)}
-
-
-def read_switch(value: object) -> bool | None:
-    """
-    >>> read_switch("yes"), read_switch(0), read_switch("maybe")
-    (True, False, None)
-    """
-    return SWITCHES.get(str(value).strip().lower()) if isinstance(value, (bool, int, float, str)) else None
 
 
 def read_thumb_word(value: object) -> bool | None:
@@ -97,8 +85,9 @@ def is_row_marked_off(
     Raises:
         ReprotuneError: what the key means can't be told.
     """
-    inner = [found for key in METADATA if key in values for found in switches_in(from_json(values[key]))]
-    keys = [key for key in values if key in KNOWN or key in meanings or (names_training(key) and _switches(key, values[key]))]
+    inner = [found for key in METADATA if key in values for found in _row_switches_in(values[key])]
+    inner += [(key, value) for key, value in turn_marks_in(values).items() if key in meanings and key not in values]
+    keys = [key for key in values if key in KNOWN or key in meanings or _switches_row(key, values[key])]
     lists = [key for key in values if is_mark(key) and key not in meanings and _are_switches(from_json(values[key]))]
     if not keys and not inner and not lists:
         return False
@@ -119,10 +108,19 @@ def is_row_marked_off(
 def is_row_mark(key: str, cells: Iterable[object]) -> bool:
     """Whether a key of rows is such a mark, by its name and what stands there."""
     if key in METADATA:
-        return any(any(switches_in(from_json(cell))) for cell in cells)
+        return any(any(_row_switches_in(cell)) for cell in cells)
     if names_training(key) and key not in KNOWN:
-        return any(_switches(key, cell) for cell in cells)
+        return any(_switches_row(key, cell) for cell in cells)
     return key in KNOWN and any(cell not in (None, "") and not _is_word(cell) for cell in cells)
+
+
+def _row_switches_in(cell: object) -> Iterator[tuple[str, object]]:
+    return ((key, value) for key, value in switches_in(from_json(cell)) if not asked_of_turns(key, value))
+
+
+def _switches_row(key: str, value: object) -> bool:
+    """Whether it speaks of training, and of all replies of its row; which of them, `turn_marks` reads."""
+    return names_training(key) and _switches(key, value) and not asked_of_turns(key, value)
 
 
 @lru_cache(maxsize=4096)
@@ -132,18 +130,14 @@ def names_training(key: str) -> bool:
     >>> names_training("do_not_train"), names_training("是否参与训练"), names_training("weight"), names_training("trainer")
     (True, True, False, False)
     """
-    return not TRAINING_WORDS.isdisjoint(_words_of(key)) or any(word in key for word in CHINESE_WORDS)
+    return not TRAINING_WORDS.isdisjoint(words_of(key)) or any(word in key for word in CHINESE_WORDS)
 
 
 def _switches(key: str, value: object) -> bool:
     """Whether what stands under such a name beside a pair switches something: training_id is 1 does not."""
     if (isinstance(value, (int, float)) and not isinstance(value, bool)) or str(value) in ("0", "1"):
-        return read_switch(value) is not None and (not key.isascii() or not SWITCHING_WORDS.isdisjoint(_words_of(key)))
+        return read_switch(value) is not None and (not key.isascii() or not SWITCHING_WORDS.isdisjoint(words_of(key)))
     return read_switch(value) is not None
-
-
-def _words_of(key: str) -> list[str]:
-    return re.split("[^a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
 
 
 def _are_switches(value: object) -> bool:
@@ -161,7 +155,7 @@ def is_mark(key: str) -> bool:
     >>> is_mark("weight"), is_mark("loss_scale"), is_mark("computeLoss"), is_mark("content"), is_mark("closs")
     (True, True, True, False, False)
     """
-    return key in KNOWN or not WORDS.isdisjoint(_words_of(key)) or any(word in key for word in CHINESE_WORDS)
+    return key in KNOWN or not WORDS.isdisjoint(words_of(key)) or any(word in key for word in CHINESE_WORDS)
 
 
 def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from stages.collect.fields import Fields, read_fields, with_defaults
-from stages.collect.layouts import PARENT, columns_of_row
+from stages.collect.layouts import PARENT, columns_of_row, names_in
 from stages.collect.lists import reason_to_leave_out, sides_from, value_at
 from stages.collect.mapping import SourceMapping
 from stages.collect.messages import NOTHING, MessageKeys, field_text, read_message, refuse_pictures
@@ -13,6 +13,7 @@ from stages.collect.order import Reading, read_order, sort_positions
 from stages.collect.raw_conversation import RawConversation, numbers_of
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
+from stages.collect.turn_marks import OBJECTS, last_learned, learns_last_only, speaks_of_turns, without_turn_marks
 from stages.collect.values import shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
@@ -26,7 +27,10 @@ class _Key(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    """One message's row. `fields`: what it says about its conversation. `values`: where no column says who speaks."""
+    """One message's row. `fields`: what it says about its conversation. `values`: where no column says who speaks.
+
+    `last_only`: it says that of the conversation only the last reply is learned.
+    """
 
     order: str | None
     place: str
@@ -34,6 +38,7 @@ class _Turn(NamedTuple):
     parent: str | None
     fields: Fields
     values: dict[str, object] | None
+    last_only: bool
 
 
 def join_messages(
@@ -104,6 +109,8 @@ def _join(key: str, turns: list[_Turn], reading: Reading | None, mapping: Source
     _refuse_branches(key, turns)
     label, language, group, system = with_defaults(first, mapping)
     messages = system + [message for turn in _with_sides(turns, mapping) for message in turn.messages]
+    if any(turn.last_only for turn in turns):
+        messages = last_learned(messages)
     further = numbers_of(turn.place for turn in turns[1:])
     return RawConversation(turns[0].place, key, label, language, group, messages, further, tools=first.tools)
 
@@ -143,13 +150,17 @@ def _read_turn(row: Row, mapping: SourceMapping) -> _Turn:
     order = field_text(values, columns.order)
     if columns.order and order is None:
         raise ReprotuneError(f"nothing in column {columns.order!r}, by which messages are sorted")
-    keys = mapping.keys(columns)
+    keys, last_only = mapping.keys(columns), False
+    if any(map(speaks_of_turns, values)) or not values.keys().isdisjoint(OBJECTS):
+        taken = [name for name, _ in names_in(columns)]
+        last_only = learns_last_only(values, mapping.marks, taken)
+        values = without_turn_marks(values, {*taken, *mapping.marks})
     unsided = None if columns.role else {**values, keys.content: value_at(values, keys.content)}
     messages = read_single(values if unsided is None else {**unsided, keys.role: "user"}, columns, keys)
     refuse_pictures(values, messages, mapping.marks)
     found = values.get(PARENT)
     parent = None if found in NOTHING else str(found)
-    return _Turn(order, row.place, messages, parent, read_fields(values, columns), unsided)
+    return _Turn(order, row.place, messages, parent, read_fields(values, columns), unsided, last_only)
 
 
 def _key_of(row: Row, columns: Columns) -> _Key | None:

@@ -23,7 +23,8 @@ from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
 from tools.preview.chat_exports import refuse_trees
 from tools.preview.column_notes import tell_columns
-from tools.preview.columns import propose_columns
+from tools.preview.columns import propose_columns, reads_contexts
+from tools.preview.contexts import refuse_several_contexts
 from tools.preview.description import (
     FORMATS,
     tell_conversations,
@@ -143,6 +144,8 @@ def preview(options: argparse.Namespace) -> int:
     refuse_trees(path, sample)
     if not stated_columns:
         refuse_known(path, sample, proposal is not None)
+        if proposal and reads_contexts(proposal.mapping, sample):
+            refuse_several_contexts(path, sample, proposal.mapping)
     print_all(tell_file(given, kind, sample))
     if proposal is None:
         print_all(tell_unmapped(path, sample))

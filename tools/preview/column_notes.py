@@ -10,6 +10,8 @@ from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
 from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import read_prompt
+from stages.collect.turn_marks import Asked, asked_of_turns, turn_marks_in
+from stages.collect.values import from_json
 from stages.lib.core.errors import ReprotuneError
 from tools.console import paragraph
 from tools.preview.first_questions import may_be_first
@@ -32,14 +34,15 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     ]
     yield from paragraph("columns", ", ".join(shown))
     outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
-    marks = marks_of(sample, proposal.mapping)
+    marks, turns = marks_of(sample, proposal.mapping), turns_asked(sample, outer)
     beside = REASONING_KEYS if proposal.mapping.user else () if proposal.mapping.messages else REPLY_KEYS
-    used = [*outer, *leave_out, *marks, *stated_marks, *beside]
+    used = [*outer, *leave_out, *marks, *turns, *stated_marks, *beside]
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if key := may_be_first(sample, proposal.mapping):
         yield from paragraph("", f"{key} may hold the first question, which these lists lack; if it does, map it to user too")
     if marks := [key for key in marks if key not in stated_marks]:
         yield from paragraph("", f"{', '.join(marks)}: which replies are to be learned, and which are not")
+    yield from tell_turns(turns, stated_marks)
     unused = [key for key in unused_keys(sample, proposal.mapping) if key not in (*leave_out, *stated_marks)]
     yield from tell_unused("not used in the messages", unused)
     for key in [
@@ -58,8 +61,35 @@ def marks_of(sample: Sample, columns: Columns) -> list[str]:
     outer = [name for field, name in columns if name and not (columns.messages and field in ("role", "content", "order"))]
     names = [key for key in sample.keys if key not in outer]
     if columns.content and not columns.messages:  # a row is a message
-        return [key for key in names if is_mark(key)]
+        turns = turns_asked(sample, outer)
+        return [key for key in names if is_mark(key) and key not in turns]
     return [key for key in names if is_row_mark(key, sample.cells(key))]
+
+
+def turns_asked(sample: Sample, taken: Collection[str]) -> dict[str, dict[str, set[Asked]]]:
+    """Column -> key, itself or in its objects, that says which turns are learned -> what it asks for.
+
+    `taken`: columns with a field.
+    """
+    found: dict[str, dict[str, set[Asked]]] = {}
+    for row in sample.rows:
+        for column, cell in row.values.items():
+            for key, value in turn_marks_in({column: cell}).items() if column not in taken else ():
+                if asked := asked_of_turns(key, from_json(value)):
+                    found.setdefault(column, {}).setdefault(key, set()).add(asked)
+    return found
+
+
+def tell_turns(turns: dict[str, dict[str, set[Asked]]], stated_marks: Collection[str]) -> Iterator[str]:
+    for key, asked in [pair for keys in turns.values() for pair in keys.items() if pair[0] not in stated_marks]:
+        if "last" in asked:
+            yield from paragraph("", f"{key}: where it asks for that, only the last reply of a conversation is learned")
+        if "questions" in asked:
+            yield from paragraph("", f"{key}: asks that questions be learned too, which is not done")
+        if "unclear" in asked:
+            yield from paragraph("", f"{key}: says which turns are to be learned, in a way that can't be read")
+        if asked == {"nothing"}:
+            yield from paragraph("", f"{key}: asks for nothing but what is done anyway")
 
 
 def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:

@@ -8,6 +8,7 @@ from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
 from tools.preview.alternatives import are_alternatives, propose_alternatives
+from tools.preview.contexts import with_context
 from tools.preview.first_questions import HOW as FIRST
 from tools.preview.first_questions import find_first
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
@@ -22,6 +23,19 @@ LONGEST_CLASS = 60  # characters
 
 
 def propose_columns(sample: Sample) -> Proposal | None:
+    """What the names and cells tell, with what talks rest on where it stands beside them; None if they tell nothing."""
+    proposal = propose_layout(sample)
+    return with_context(proposal, sample) if proposal and reads_contexts(proposal.mapping, sample) else proposal
+
+
+def reads_contexts(mapping: Columns, sample: Sample) -> bool:
+    """Whether a row is no pair, or a standard format's; of other pairs the names tell it."""
+    known = recognize_layout(sample.keys)
+    is_pair = known is not None and known.user is not None and (known.user, known.assistant) == (mapping.user, mapping.assistant)
+    return (mapping.user is None or mapping.messages is not None or is_pair) and mapping.parent is None
+
+
+def propose_layout(sample: Sample) -> Proposal | None:
     """A list of messages if there is one, else a row a message, else a row a pair; None if the names tell nothing."""
     known = recognize_layout(sample.keys)
     if known and known.assistant and not known.rejected and mended_replies(sample.keys, known.assistant):

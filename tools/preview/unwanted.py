@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from stages.collect.lists import reason_to_leave_out
-from stages.collect.marks import is_mark, read_switch
+from stages.collect.marks import is_mark
 from stages.collect.messages import ATTACHED
 from stages.collect.rows import plain_text
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
+from stages.collect.switches import read_switch
 from tools.console import paragraph
 from tools.preview.message_lists import list_of_messages, lists_of_messages
 from tools.preview.sample import Sample

@@ -1,0 +1,133 @@
+"""What a talk rests on, in a column beside it, such as a context or a document: its system message, or part of a question."""
+
+import shlex
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+from stages.collect.layouts import names_in
+from stages.collect.lists import value_at
+from stages.collect.messages import ROLE_NAMES, as_text, long_text
+from stages.collect.sources import Columns
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import normalize
+from tools.preview.message_lists import lists_of_messages
+from tools.preview.orders import cells_of_conversations
+from tools.preview.proposal import Proposal
+from tools.preview.sample import Sample
+from tools.preview.usual_names import USUAL_NAMES, key_of
+
+
+def with_context(proposal: Proposal, sample: Sample) -> Proposal:
+    """The proposal, written out with such a column where there is one."""
+    found = contexts_beside(proposal.mapping, sample)
+    mapping = proposal.mapping
+    if len(found) != 1 or not all_rows_have(mapping, sample):
+        return proposal
+    [name] = found
+    field = field_for(name, mapping, sample)
+    if (field == "system" and fills(sample, mapping.system)) or (field == "system" and any(says_system(mapping, sample, name))):
+        return proposal
+    columns = {**written_out(mapping), field: name}
+    what = "a system message" if field == "system" else "a part of the question"
+    return Proposal(columns, Columns(**columns), f"{proposal.how}, but for {name}, which is {what}; a proposal", proposal.begins)
+
+
+def refuse_several_contexts(path: Path, sample: Sample, mapping: Columns) -> None:
+    """Raise where such a column is left over, since something else is the system message already."""
+    found = contexts_beside(mapping, sample) if all_rows_have(mapping, sample) else []
+    if not found:
+        return
+    others = [*found[1:], *([mapping.system] if mapping.system and fills(sample, mapping.system) else [])]
+    columns = {field: name for field, name in written_out(mapping).items() if field != "system"} | {"system": found[0]}
+    command = shlex.join([str(path), "--columns", *(f"{field}={name}" for field, name in columns.items())])
+    if others:
+        reason = f"as {' and '.join(map(repr, others))} may too, and one column is the system message"
+        choice = (
+            f"or with {' or '.join(shlex.quote(f'system={name}') for name in others)} in its place, or make one column of them"
+        )
+    else:
+        reason = "and these talks have system messages already"
+        choice = f"by which it is joined to them, or without {shlex.quote(f'system={found[0]}')}, by which it is not used"
+    raise ReprotuneError(
+        f"{path}: {found[0]!r} may hold what the talks rest on, {reason}. Look again with `python -m tools.preview {command}`, "
+        f"{choice}"
+    )
+
+
+def contexts_beside(mapping: Columns, sample: Sample) -> list[str]:
+    """The columns without a field that hold such texts, which the talks themselves do not say."""
+    taken = [part for name, _ in names_in(mapping) for part in (name, name.partition(".")[0])]
+    names = {*USUAL_NAMES["system_of_lists"], *USUAL_NAMES["texts_of_lists"], *USUAL_NAMES["columns"]["system"]}
+    found = [key for key in sample.keys if key not in taken and key_of(key) in names]
+    said = set(map(normalize, texts_said(mapping, sample))) if found else set()
+    found = [name for name in found if holds_prose(sample, name, said)]
+    if mapping.conversation:  # of rows that are messages, what all rows of a talk have
+        columns = {"conversation": mapping.conversation}
+        found = [name for name in found if all(len(set(cells)) == 1 for cells in cells_of_conversations(sample, columns, name))]
+    return found
+
+
+def holds_prose(sample: Sample, name: str, said: set[str]) -> bool:
+    """Whether most cells that hold something are texts of several words, and half of them at least are not among those `said`."""
+    filled = [cell for cell in sample.cells(name) if as_text(cell)]
+    texts = [text for cell in filled if is_text(cell) and is_prose(text := long_text({name: cell}, name) or "")]
+    return 2 * len(texts) > len(filled) <= 2 * sum(normalize(text) not in said for text in texts)
+
+
+def fills(sample: Sample, name: str | None) -> bool:
+    """Whether a column holds anything."""
+    return name is not None and any(map(as_text, sample.cells(name)))
+
+
+def is_text(cell: object) -> bool:
+    return isinstance(cell, str) or (isinstance(cell, list) and all(isinstance(part, str) for part in cell))
+
+
+def is_prose(text: str) -> bool:
+    """
+    >>> is_prose("Be brief."), is_prose("web"), is_prose("你是图书馆员。"), is_prose("电话")
+    (True, False, True, False)
+    """
+    return len(text.split()) > 1 or (not text.isascii() and len(text) > 3)
+
+
+def texts_said(mapping: Columns, sample: Sample) -> Iterator[str]:
+    """What the talks say, but for their system messages: those may stand in a column too."""
+    for messages in lists_of_messages(sample, mapping):
+        for message in messages:
+            found = (value_at(message, key) for key in (mapping.content or "content", "content", "value", "parts"))
+            yield from (text for cell in found if (text := long_text({"cell": cell}, "cell")))
+    for name in (mapping.user, mapping.assistant, None if mapping.messages else mapping.content):
+        yield from (cell for cell in (sample.cells(name) if name else []) if isinstance(cell, str))
+
+
+def says_system(mapping: Columns, sample: Sample, name: str) -> Iterator[bool]:
+    """Of each row with something under a name, whether it has a system message that says something else."""
+    keys = [key for key in (mapping.role, "role", "from") if key]
+    for row in sample.rows:
+        lists = [[row.values]] if mapping.conversation else lists_of_messages(sample._replace(rows=[row]), mapping)
+        if context := as_text(row.values.get(name)):
+            systems = [one for one in chain(*lists) if any(ROLE_NAMES.get(str(value_at(one, key))) == "system" for key in keys)]
+            yield any(long_text(one, mapping.content or "content") != context for one in systems)
+
+
+def field_for(name: str, mapping: Columns, sample: Sample) -> str:
+    """Beside lists the system message; a text beside a question belongs to it."""
+    usual = {*USUAL_NAMES["columns"]["input"], *USUAL_NAMES["texts_of_lists"]}
+    asked = sample.cells(mapping.user) if mapping.user and not mapping.messages else []
+    plain = bool(asked) and all(isinstance(cell, str) for cell in asked)
+    return "input" if plain and mapping.input is None and key_of(name) in usual else "system"
+
+
+def all_rows_have(mapping: Columns, sample: Sample) -> bool:
+    """Whether a mapping that is written out, which each row must have, reads all rows."""
+    required = [name for name, required in names_in(mapping) if required]
+    return bool(required) and all(
+        name in row.values or value_at(row.values, name) is not None for row in sample.rows for name in required
+    )
+
+
+def written_out(mapping: Columns) -> dict[str, str]:
+    columns = {field: name for field, name in mapping if name is not None}
+    return {field: columns[field] for field in sorted(columns, key=lambda field: field != "messages")}
