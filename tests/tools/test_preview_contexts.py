@@ -135,3 +135,10 @@ def test_what_rows_say_too_or_a_talk_that_is_the_document_blocks_nothing(look) -
     talk = [{"role": "system", "content": HOUSE}, *TALKS[0]]
     assert look(document({"system": OLD, "data": [{"messages": TALKS[0], "system": HOUSE}]}))[1] == [talk]
     assert look(document({"system": HOUSE, "messages": TALKS[0]}))[1] == [talk]
+
+
+def test_of_a_folder_the_document_that_says_it_is_named(look) -> None:
+    Path("data/raw/mine").mkdir()
+    Path(document({"data": [ASKED_PAIR]})).rename("data/raw/mine/a.json")
+    Path(document({"system": HOUSE, "data": [ASKED_PAIR]})).rename("data/raw/mine/b.json")
+    assert "data/raw/mine/b.json: 'system' stands above the rows" in look("data/raw/mine")[0]
