@@ -64,14 +64,14 @@ def field_text(values: dict[str, object], name: str | None) -> str | None:
 def long_text(values: Mapping[str, object], name: str | None) -> str | None:
     """As `field_text`, of what the model reads: a list of texts, passages say, is one below the other."""
     value = values.get(name) if name else None
-    if (parts := _text_parts(value)) and (content := read_content(parts)):
+    if (parts := text_parts(value)) and (content := read_content(parts)):
         return content.text.strip() or None
     if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
         return "\n\n".join(stripped for part in value if (stripped := part.strip())) or None
     return as_text(value)
 
 
-def _text_parts(value: object) -> list[object] | None:
+def text_parts(value: object) -> list[object] | None:
     """Parts with a text each and nothing else that says something, as Bedrock, Anthropic and Gemini write a system message."""
     if isinstance(value, dict) and isinstance(value.get("parts"), list):
         value = value["parts"]

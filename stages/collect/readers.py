@@ -173,7 +173,10 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
 def read_object_document(source: JsonSource) -> dict | None:
     """The document as it is, if it is an object."""
     path = check_path(source.path, source.outside)
-    document = _parse_document(read_document(path, source.encoding), path)
+    content = read_document(path, source.encoding)
+    if content[:1] in ("[", b"["):  # no object, and parsing it takes time
+        return None
+    document = _parse_document(content, path)
     return document if isinstance(document, dict) else None
 
 

@@ -5,19 +5,12 @@ import json
 import re
 import shlex
 import shutil
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 from conftest import REPO
-from pydantic import TypeAdapter
-
-from stages.collect.__main__ import assign_ids
-from stages.collect.conversations import read_source
-from stages.collect.sources import Source
-from tools.console import run_tool
-from tools.preview import __main__ as preview
+from looking import look_at
 
 HOUSE = "The house has two doors and a gate."
 TALKS = [
@@ -47,23 +40,7 @@ def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """(what the command prints, the messages as `collect` reads them with what it prints to paste), or its error alone."""
 
-    def run(*arguments: str) -> tuple[str, list[list[dict]]]:
-        monkeypatch.setattr(sys, "argv", ["preview", *arguments])
-        try:
-            run_tool(preview.main)
-        except SystemExit as end:
-            if isinstance(end.code, str):
-                return " ".join(end.code.split()), []
-        said = capsys.readouterr().out
-        block = said.partition("under `collect.sources` in params.yaml:\n\n")[2].partition("\n\nand type")[0]
-        if not block:
-            return " ".join(said.split()), []
-        [entry] = yaml.safe_load(block).values()
-        collected, unreadable = assign_ids("s", read_source(TypeAdapter(Source).validate_python(entry)))
-        assert unreadable == []
-        return " ".join(said.split()), [json.loads(row.line)["messages"] for row in sorted(collected, key=lambda row: row.place)]
-
-    return run
+    return partial(look_at, monkeypatch, capsys)
 
 
 def write(*rows: dict) -> str:

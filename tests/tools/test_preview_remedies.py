@@ -26,6 +26,7 @@ from tools.console import run_tool
 from tools.preview import __main__ as preview
 
 ZIP = b"PK\x03\x04" + bytes(30)
+PAIR = {"prompt": "Is it far?", "completion": "No."}
 TREE = {"a": {"parent": None, "children": ["b"]}, "b": {"parent": "a", "children": []}}
 ODD = lines({"alpha": [{"beta": message["role"], "gamma": message["content"]} for message in TALK]})
 CSV = b"question,answer\nHow late is it?,Noon.\n"
@@ -88,6 +89,23 @@ ADVICE = [
     Advice("in its place, or make one column of them",
            {"x.jsonl": lines({"messages": TALK, "document": "The house is red.", "knowledge": "It is far away."})}, "",
            "--columns messages=messages role=role content=content system=knowledge"),
+    Advice("by which they are read as they are written, as JSON",
+           {"x.jsonl": lines({"messages": TALK, "documents": [{"id": 1, "text": "The house is red."}]})}, "",
+           "--columns messages=messages role=role content=content system=documents"),
+    Advice("or make one text of each", {"x.jsonl": lines({"messages": TALK, "documents": [{"id": 1, "text": "It is red."}]})}, "",
+           None, {"x.jsonl": lines({"messages": TALK, "documents": "It is red."})}),
+    Advice("by which both are used", {"x.csv": b"question,answer,context,article\nIs it far?,No.,It is red.,It is near.\n"}, "",
+           "--columns user=question assistant=answer input=context system=article"),
+    Advice("by which it is not used", {"x.csv": b"question,answer,context,article\nIs it far?,No.,It is red.,It is near.\n"}, "",
+           "--columns user=question assistant=answer input=context"),
+    Advice("Put it into each row, under the same name",
+           {"x.json": json.dumps({"system": "Be kind.", "data": [PAIR]}).encode()}, "", None,
+           {"x.json": json.dumps({"data": [PAIR | {"system": "Be kind."}]}).encode()}),
+    Advice("look with `python -m tools.preview", {"x.json": json.dumps({"system": "Be kind.", "data": [PAIR]}).encode()}, "",
+           "--columns user=prompt assistant=completion"),
+    Advice("say by --columns which column holds what",
+           {"x.json": json.dumps({"system": "Be kind.", "data": [{"alpha": "Is it far?", "beta": "No."}]}).encode()}, "",
+           "--columns user=alpha assistant=beta"),
     Advice("map it to desirable instead", {"x.jsonl": lines({"messages": TALK, "label": 0}, {"messages": TALK, "label": 1})},
            "", "--columns messages=messages role=role content=content desirable=label"),
     Advice(", and look again:", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,

@@ -21,10 +21,11 @@ from stages.lib.records.conversation import Conversation
 from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
+from tools.preview.above_rows import refuse_above
 from tools.preview.chat_exports import refuse_trees
 from tools.preview.column_notes import tell_columns
-from tools.preview.columns import propose_columns, reads_contexts
-from tools.preview.contexts import refuse_several_contexts
+from tools.preview.columns import propose_columns
+from tools.preview.contexts import refuse_contexts
 from tools.preview.description import (
     FORMATS,
     tell_conversations,
@@ -140,12 +141,14 @@ def preview(options: argparse.Namespace) -> int:
     target = destination(path)
     name = choose_name(path, target, options.name, sources)
     entry = make_entry(kind, target, given.pattern)
-    sample, proposal = read_and_map(check_entry(entry | {"path": str(path), "outside": True}), stated_columns)
+    source = check_entry(entry | {"path": str(path), "outside": True})
+    sample, proposal = read_and_map(source, stated_columns)
     refuse_trees(path, sample)
     if not stated_columns:
         refuse_known(path, sample, proposal is not None)
-        if proposal and reads_contexts(proposal.mapping, sample):
-            refuse_several_contexts(path, sample, proposal.mapping)
+        refuse_above(path, source, sample, proposal and proposal.mapping)
+        if proposal:
+            refuse_contexts(path, sample, proposal.mapping)
     print_all(tell_file(given, kind, sample))
     if proposal is None:
         print_all(tell_unmapped(path, sample))

@@ -8,7 +8,7 @@ from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
 from tools.preview.alternatives import are_alternatives, propose_alternatives
-from tools.preview.contexts import with_context
+from tools.preview.contexts import NAMES, with_context
 from tools.preview.first_questions import HOW as FIRST
 from tools.preview.first_questions import find_first
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
@@ -25,14 +25,7 @@ LONGEST_CLASS = 60  # characters
 def propose_columns(sample: Sample) -> Proposal | None:
     """What the names and cells tell, with what talks rest on where it stands beside them; None if they tell nothing."""
     proposal = propose_layout(sample)
-    return with_context(proposal, sample) if proposal and reads_contexts(proposal.mapping, sample) else proposal
-
-
-def reads_contexts(mapping: Columns, sample: Sample) -> bool:
-    """Whether a row is no pair, or a standard format's; of other pairs the names tell it."""
-    known = recognize_layout(sample.keys)
-    is_pair = known is not None and known.user is not None and (known.user, known.assistant) == (mapping.user, mapping.assistant)
-    return (mapping.user is None or mapping.messages is not None or is_pair) and mapping.parent is None
+    return proposal and with_context(proposal, sample)
 
 
 def propose_layout(sample: Sample) -> Proposal | None:
@@ -84,8 +77,9 @@ def propose_list(
     role = find_role_key(lists, inner, content[0])
     order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
     if not role:
-        if find_column("role", [key for key in inner if key != content[0]], only_exact=True):
-            return None  # it is there, but in objects that name nobody, so that taking turns would be a guess against it
+        named = find_column("role", [key for key in inner if key != content[0]], only_exact=True)
+        if named or (key_of(name) in NAMES and propose_pairs(sample)):
+            return None  # they name nobody where they should, or are the passages of a question: taking turns would be a guess
         columns = {"messages": name, "content": content[0]} | order
         return without_roles(columns | find_first(sample, lists, columns), sample)
     if lacks_replies(name, lists, role[0], sample):

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from stages.collect.layouts import names_in
+from stages.collect.layouts import names_in, recognize_layout
 from stages.collect.lists import value_at
-from stages.collect.messages import ROLE_NAMES, as_text, long_text
+from stages.collect.messages import ROLE_NAMES, as_text, long_text, text_parts
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
@@ -15,14 +15,18 @@ from tools.preview.message_lists import lists_of_messages
 from tools.preview.orders import cells_of_conversations
 from tools.preview.proposal import Proposal
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, key_of
+from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
+
+NAMES = {*USUAL_NAMES["system_of_lists"], *USUAL_NAMES["texts_of_lists"], *USUAL_NAMES["columns"]["system"]}
+QUESTIONS = USUAL_NAMES["columns"]["user"]  # beside a pair whose question has another one of these names
+NO_TEXT = (*USUAL_NAMES["no_text"], *USUAL_NAMES["no_context"])
 
 
 def with_context(proposal: Proposal, sample: Sample) -> Proposal:
     """The proposal, written out with such a column where there is one."""
-    found = contexts_beside(proposal.mapping, sample)
     mapping = proposal.mapping
-    if len(found) != 1 or not all_rows_have(mapping, sample):
+    found = contexts_beside(mapping, sample)
+    if len(found) != 1 or input_is_one(mapping, sample) or not reads_as_texts(sample, found[0]):
         return proposal
     [name] = found
     field = field_for(name, mapping, sample)
@@ -33,22 +37,31 @@ def with_context(proposal: Proposal, sample: Sample) -> Proposal:
     return Proposal(columns, Columns(**columns), f"{proposal.how}, but for {name}, which is {what}; a proposal", proposal.begins)
 
 
-def refuse_several_contexts(path: Path, sample: Sample, mapping: Columns) -> None:
-    """Raise where such a column is left over, since something else is the system message already."""
-    found = contexts_beside(mapping, sample) if all_rows_have(mapping, sample) else []
+def refuse_contexts(path: Path, sample: Sample, mapping: Columns) -> None:
+    """Raise where such a column is left over, since something else is the system message already, or since it holds objects."""
+    found = contexts_beside(mapping, sample)
     if not found:
         return
     others = [*found[1:], *([mapping.system] if mapping.system and fills(sample, mapping.system) else [])]
-    columns = {field: name for field, name in written_out(mapping).items() if field != "system"} | {"system": found[0]}
-    command = shlex.join([str(path), "--columns", *(f"{field}={name}" for field, name in columns.items())])
+    has_objects, has_input = not reads_as_texts(sample, found[0]), input_is_one(mapping, sample)
+    field = field_for(found[0], mapping, sample) if has_objects and not others else "system"
+    columns = {one: name for one, name in written_out(mapping).items() if one != field} | {field: found[0]}
+    command = shlex.join([str(path), "--columns", *(f"{one}={name}" for one, name in columns.items())])
+    without = f"or without {shlex.quote(f'{field}={found[0]}')}, by which it is not used"
     if others:
         reason = f"as {' and '.join(map(repr, others))} may too, and one column is the system message"
         choice = (
             f"or with {' or '.join(shlex.quote(f'system={name}') for name in others)} in its place, or make one column of them"
         )
+    elif has_objects:
+        reason = "but in lists or objects, which are no plain text"
+        choice = f"by which they are read as they are written, as JSON, {without}, or make one text of each"
+    elif has_input:
+        reason = f"as {mapping.input!r} may too, which is a part of the question"
+        choice = f"by which both are used, {without}"
     else:
         reason = "and these talks have system messages already"
-        choice = f"by which it is joined to them, or without {shlex.quote(f'system={found[0]}')}, by which it is not used"
+        choice = f"by which it is joined to them, {without}"
     raise ReprotuneError(
         f"{path}: {found[0]!r} may hold what the talks rest on, {reason}. Look again with `python -m tools.preview {command}`, "
         f"{choice}"
@@ -56,11 +69,13 @@ def refuse_several_contexts(path: Path, sample: Sample, mapping: Columns) -> Non
 
 
 def contexts_beside(mapping: Columns, sample: Sample) -> list[str]:
-    """The columns without a field that hold such texts, which the talks themselves do not say."""
+    """The columns without a field that hold such texts, which the talks do not say; none where a row lacks what is mapped."""
+    if mapping.parent or not all_rows_have(mapping, sample):
+        return []
     taken = [part for name, _ in names_in(mapping) for part in (name, name.partition(".")[0])]
-    names = {*USUAL_NAMES["system_of_lists"], *USUAL_NAMES["texts_of_lists"], *USUAL_NAMES["columns"]["system"]}
-    found = [key for key in sample.keys if key not in taken and key_of(key) in names]
-    said = set(map(normalize, texts_said(mapping, sample))) if found else set()
+    others = [] if mapping.user is None or mapping.messages or is_standard_pair(mapping, sample) else QUESTIONS
+    found = [key for key in sample.keys if key not in taken and key_of(key) in NAMES and key_of(key) not in others]
+    said = said_by(mapping, sample) if found else set()
     found = [name for name in found if holds_prose(sample, name, said)]
     if mapping.conversation:  # of rows that are messages, what all rows of a talk have
         columns = {"conversation": mapping.conversation}
@@ -68,11 +83,45 @@ def contexts_beside(mapping: Columns, sample: Sample) -> list[str]:
     return found
 
 
+def is_standard_pair(mapping: Columns, sample: Sample) -> bool:
+    known = recognize_layout(sample.keys)
+    return known is not None and known.user is not None and (known.user, known.assistant) == (mapping.user, mapping.assistant)
+
+
+def input_is_one(mapping: Columns, sample: Sample) -> bool:
+    """Whether the names told already that a column belongs to the question since that rests on it."""
+    return mapping.input is not None and key_of(mapping.input) in NAMES and fills(sample, mapping.input)
+
+
 def holds_prose(sample: Sample, name: str, said: set[str]) -> bool:
-    """Whether most cells that hold something are texts of several words, and half of them at least are not among those `said`."""
+    """Whether most cells that hold something have a text of several words, and half of them at least one that is not `said`."""
     filled = [cell for cell in sample.cells(name) if as_text(cell)]
-    texts = [text for cell in filled if is_text(cell) and is_prose(text := long_text({name: cell}, name) or "")]
-    return 2 * len(texts) > len(filled) <= 2 * sum(normalize(text) not in said for text in texts)
+    found = [texts for cell in filled if (texts := prose_in(cell))]
+    return 2 * len(found) > len(filled) <= 2 * sum(any(normalize(text) not in said for text in texts) for texts in found)
+
+
+def prose_in(cell: object) -> list[str]:
+    """The texts of several words in a cell, or in the lists and objects in it, but for names, dates and the like.
+
+    >>> prose_in([{"title": "Of doors", "text": "There are two."}]), prose_in({"sentences": [["It is old."], []]})
+    (['There are two.'], ['It is old.'])
+    >>> prose_in(["a.pdf", "b.pdf"]), prose_in([{"source_name": "Town library", "url": "a b"}]), prose_in([]), prose_in(17)
+    ([], [], [], [])
+    """
+    found, waiting = [], [cell]
+    while waiting:
+        inner = waiting.pop(0)
+        if isinstance(inner, str) and is_prose(inner.strip()):
+            found.append(inner.strip())
+        if isinstance(inner, dict):
+            inner = [value for key, value in inner.items() if not has_word(key_of(str(key)), NO_TEXT)]
+        waiting += inner if isinstance(inner, (list, tuple)) else ()
+    return found
+
+
+def reads_as_texts(sample: Sample, name: str) -> bool:
+    """Whether `collect` reads each cell with such texts as these texts, not as JSON."""
+    return all(is_text(cell) for cell in sample.cells(name) if prose_in(cell))
 
 
 def fills(sample: Sample, name: str | None) -> bool:
@@ -81,7 +130,8 @@ def fills(sample: Sample, name: str | None) -> bool:
 
 
 def is_text(cell: object) -> bool:
-    return isinstance(cell, str) or (isinstance(cell, list) and all(isinstance(part, str) for part in cell))
+    is_list = isinstance(cell, (list, tuple)) and all(isinstance(part, str) for part in cell)
+    return isinstance(cell, str) or is_list or text_parts(cell) is not None
 
 
 def is_prose(text: str) -> bool:
@@ -90,6 +140,10 @@ def is_prose(text: str) -> bool:
     (True, False, True, False)
     """
     return len(text.split()) > 1 or (not text.isascii() and len(text) > 3)
+
+
+def said_by(mapping: Columns, sample: Sample) -> set[str]:
+    return set(map(normalize, texts_said(mapping, sample)))
 
 
 def texts_said(mapping: Columns, sample: Sample) -> Iterator[str]:

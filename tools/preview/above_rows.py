@@ -1,0 +1,38 @@
+"""What a talk rests on, where a JSON document says it once, above the array of its rows: nobody reads it from there."""
+
+import shlex
+from pathlib import Path
+
+from stages.collect.messages import as_text
+from stages.collect.readers import one_a_file
+from stages.collect.sources import Columns, Source
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import normalize
+from tools.preview.contexts import NAMES, prose_in, said_by, written_out
+from tools.preview.sample import MOST_ROWS, Sample, file_of, read_whole
+from tools.preview.usual_names import key_of
+
+
+def refuse_above(path: Path, source: Source, sample: Sample, mapping: Columns | None) -> None:
+    """Raise where such a text stands above rows that do not say it. `mapping`: None if the names tell nothing."""
+    if source.format != "json":
+        return
+    said = said_by(mapping, sample) if mapping else set()
+    for one in one_a_file(source)[:MOST_ROWS]:
+        whole = read_whole(one)
+        document = whole.rows[0].values if whole else {}
+        rows = [row.values for row in sample.rows if file_of(row) == one.path]
+        if not rows or not any(isinstance(value, list) for value in document.values()):
+            continue
+        for key, value in document.items():
+            texts = prose_in(value) if key_of(key) in NAMES and not isinstance(value, list) else []
+            if any(normalize(text) not in said for text in texts) and not all(as_text(row.get(key)) for row in rows):
+                columns = [f"{field}={name}" for field, name in written_out(mapping).items()] if mapping else []
+                command = shlex.join([str(path), "--columns", *columns])
+                without = (
+                    f"look with `python -m tools.preview {command}`" if columns else "say by --columns which column holds what"
+                )
+                raise ReprotuneError(
+                    f"{one.path}: {key!r} stands above the rows and may hold what all of them rest on, but only rows are read. "
+                    f"Put it into each row, under the same name, and look again; or {without}, by which it is not used"
+                )
