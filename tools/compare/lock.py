@@ -93,18 +93,20 @@ def not_of_one_run(lock: Lock) -> list[tuple[str, str]]:
 
 
 def hash_of_folder(outs: Mapping[str, str], folder: str) -> str | None:
-    """What DVC records of a folder that several stages fill (`collect`, a source each); None where no out is in it.
+    """What DVC records of a folder that several stages fill (`collect`, a source each); None where no out is in it, or a folder.
 
     >>> hash_of_folder({"data/collected/faq.jsonl": "0" * 32}, "data/collected")
     '0b2479042db8eee4eb864c071286dfb1.dir'
     >>> hash_of_folder({"data/cleaned.jsonl": "0" * 32}, "stages/lib/core")
     """
     inside = {path.removeprefix(f"{folder}/"): md5 for path, md5 in outs.items() if path.startswith(f"{folder}/")}
+    if not inside or any(md5.endswith(".dir") for md5 in inside.values()):
+        return None
     tree = Tree()
     for path, md5 in inside.items():
         tree.add(tuple(path.split("/")), None, HashInfo("md5", md5))
     tree.digest()
-    return tree.oid if inside and not any(md5.endswith(".dir") for md5 in inside.values()) else None
+    return tree.oid
 
 
 def hash_of_out(lock: Lock, path: Path) -> str | None:
