@@ -468,15 +468,23 @@ def queue_status(folder: Path, name: str, warm: dict[str, str]) -> str:
     return next((line.split()[-1] for line in table.splitlines() if f" {name} " in line), "")
 
 
+def queue_workers(folder: Path) -> list[int]:
+    """Process ids of the project's `dvc exp queue-worker`."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            if b"queue-worker" in command and (process / "cwd").resolve().is_relative_to(folder):
+                found.append(int(process.name))
+    return found
+
+
 def start_queue(folder: Path, name: str, warm: dict[str, str]) -> None:
-    """Until the task has begun: a worker that is about to end takes none, but counts for DVC, which then starts no other."""
-
-    def begun() -> bool:
-        if queue_status(folder, name, warm) == "Queued":
-            assert start(folder, ["dvc", "queue", "start"]).wait(LONG_WAIT) == 0  # its worker goes on, with the same output
-        return queue_status(folder, name, warm) != "Queued"
-
-    wait_for(begun)
+    """Queue the experiment and start one worker, alone: one that is about to end may take a task and drop it."""
+    wait_for(lambda: not queue_workers(folder))
+    run(["dvc", "exp", "run", "--queue", "--name", name, "train"], folder)
+    assert start(folder, ["dvc", "queue", "start"]).wait(LONG_WAIT) == 0  # its worker goes on, with the same output
+    wait_for(lambda: queue_status(folder, name, warm) != "Queued")
 
 
 @pytest.mark.slow
@@ -489,14 +497,12 @@ def test_a_queued_experiment_goes_on_in_the_next_one(
     run(["git", "add", "-A"], folder)
     run(["git", "commit", "-qm", "up to tokenize"], folder)
     try:
-        run(["dvc", "exp", "run", "--queue", "--name", "killed", "train"], folder)
         start_queue(folder, "killed", warm)
         wait_for(lambda: checkpoint_step(folder) and trainers(folder))
         os.kill(trainers(folder)[0], signal.SIGKILL)
         wait_for(lambda: queue_status(folder, "killed", warm) == "Failed")
         killed = fingerprints(folder)
         assert checkpoint_step(folder)
-        run(["dvc", "exp", "run", "--queue", "--name", "resumed", "train"], folder)
         start_queue(folder, "resumed", warm)
         wait_for(lambda: queue_status(folder, "resumed", warm) == "Success")
     finally:
