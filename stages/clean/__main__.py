@@ -22,7 +22,7 @@ from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import read_json, read_lines, to_line, write_json, write_lines
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.processes import in_chunks, map_chunks
+from stages.lib.processes import collect_garbage_seldom, in_chunks, map_chunks
 from stages.lib.records import collected
 from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
 from stages.lib.similarity.shingles import Shingles, concatenate
@@ -148,6 +148,7 @@ def remove_files_of_removed_sources(names: list[str]) -> None:
 
 
 def main() -> None:
+    collect_garbage_seldom()
     check_installed("requirements/core.txt", "requirements/data.txt")
     names = read_json(collected.NAMES)
     params = read_params("clean", CleanParams)

@@ -1,7 +1,9 @@
 """Is a whole message automatic: a greeting queue, a closed chat, an absence? Rather no: a message wrongly called bad is lost."""
 
 import re
+from collections.abc import Sequence
 
+from stages.clean.signs import has_sign
 from stages.lib.scripts import HAN
 
 # Sentences that only a machine writes. A message is automatic where one of its sentences is of these and the rest are of these
@@ -83,7 +85,6 @@ AUTOMATIC_SIGNS = ("be with you", "get back", "be in touch", "shortly", "agent",
 AUTOMATIC_SIGNS_CHINESE = ("自动", "会话", "对话", "聊天", "转接", "客服", "坐席", "座席", "前面还有", "不在", "服务", "咨询",
                            "排队", "收到", "工单",
                            "为您", "请勿", "系统")  # fmt: skip
-AUTOMATIC_SIGNS_OF_ALL = (*AUTOMATIC_SIGNS, *AUTOMATIC_SIGNS_CHINESE)
 LONGEST_AUTOMATIC = 500
 SENTENCE_END = re.compile(rf"[.!?]+(?=\s|$|[^\x00-\x7f])|[\n。！？；]+|(?<=[{HAN}])[，,~～]+")
 AROUND_SENTENCE = " \t\r\"'*-_[]【】()（）~～,，:：。.!！"
@@ -97,11 +98,7 @@ def is_boilerplate(text: str) -> bool:
     >>> is_boilerplate("Thanks for contacting us! Your refund was sent on Monday.")
     False
     """
-    if len(text) > LONGEST_AUTOMATIC:
-        return False
-    signs = AUTOMATIC_SIGNS if text.isascii() else AUTOMATIC_SIGNS_OF_ALL
-    lower = text.lower()
-    if not any(map(lower.__contains__, signs)):
+    if len(text) > LONGEST_AUTOMATIC or not has_sign(text, AUTOMATIC_SIGNS, AUTOMATIC_SIGNS_CHINESE):
         return False
     if AUTOMATIC_HEADER.match(text):
         return True
@@ -113,3 +110,9 @@ def is_boilerplate(text: str) -> bool:
         elif sentence and not POLITE_SENTENCE.fullmatch(sentence):
             return False
     return automatic
+
+
+def any_boilerplate(texts: Sequence[str]) -> bool:
+    """Whether one of a conversation's messages is automatic: the signs are sought once in all, as most have none."""
+    short = [text for text in texts if len(text) <= LONGEST_AUTOMATIC]
+    return has_sign("\n".join(short), AUTOMATIC_SIGNS, AUTOMATIC_SIGNS_CHINESE) and any(map(is_boilerplate, short))

@@ -1,6 +1,9 @@
 """Does an assistant say that it will not or cannot do what it was asked? Rather no: a message wrongly called bad is lost."""
 
 import re
+from collections.abc import Sequence
+
+from stages.clean.signs import has_sign
 
 # What an assistant says it cannot do. "I can't find my keys" has none of these verbs, "I can't help laughing" no object.
 CANNOT = "|".join(
@@ -60,7 +63,7 @@ REFUSAL_CHINESE = re.compile(
 REFUSAL_SIGNS = ("can't", "can’t", "cannot", "cant", "can not", "unable", "not able", "sorry", "an ai", "language model",
                  "artificial", "against my", "against openai", "decline", "n't have", "n’t have", "not have", "not allowed",
                  "incapable")  # fmt: skip
-REFUSAL_SIGNS_CHINESE = ("无法", "不能", "没办法", "没有", "不具备", "不会", "没法")
+REFUSAL_SIGNS_CHINESE = ("无法", "不能", "没办法", "没有", "不具备", "不会", "没法", "不可以")
 REFUSAL_START = 200  # characters in which a refusal must begin
 LONGEST_REFUSAL = 800  # characters; what goes on for longer says something after all
 
@@ -75,10 +78,13 @@ def is_refusal(text: str) -> bool:
     """
     if len(text) > LONGEST_REFUSAL:
         return False
-    lower = text[:REFUSAL_START].lower()
-    for signs, pattern in ((REFUSAL_SIGNS, REFUSAL_ENGLISH), (REFUSAL_SIGNS_CHINESE, REFUSAL_CHINESE)):
-        if any(map(lower.__contains__, signs)):
-            found = pattern.search(text)
-            if found and found.start() < REFUSAL_START:
-                return True
-    return False
+    if not has_sign(text[:REFUSAL_START], REFUSAL_SIGNS, REFUSAL_SIGNS_CHINESE):
+        return False
+    found = [pattern.search(text) for pattern in (REFUSAL_ENGLISH, REFUSAL_CHINESE)]
+    return any(match and match.start() < REFUSAL_START for match in found)
+
+
+def any_refusal(replies: Sequence[str]) -> bool:
+    """Whether one of a conversation's replies is a refusal: the signs are sought once in all, as most conversations have none."""
+    starts = "\n".join([text[:REFUSAL_START] for text in replies])
+    return has_sign(starts, REFUSAL_SIGNS, REFUSAL_SIGNS_CHINESE) and any(map(is_refusal, replies))

@@ -21,6 +21,7 @@ from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
 from stages.lib.core.files import read_lines, write_json, write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
+from stages.lib.processes import collect_garbage_seldom
 from stages.lib.records.assignment import ASSIGNMENT, GATE, AssignedRow, Gate, Nearness, Place
 from stages.lib.records.cleaned import CLEANED
 from stages.lib.records.conversation import SPLITS, conversations_of
@@ -202,6 +203,7 @@ def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place], 
 
 
 def main() -> None:
+    collect_garbage_seldom()
     check_installed("requirements/core.txt", "requirements/data.txt")
     params = read_params("split", SplitParams)
     locked = read_locked(Path(params.locked_test))

@@ -12,9 +12,10 @@ from conftest import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.clean.automatic_messages import is_boilerplate
-from stages.clean.refusals import is_refusal
+from stages.clean.automatic_messages import AUTOMATIC_SIGNS, AUTOMATIC_SIGNS_CHINESE, any_boilerplate, is_boilerplate
+from stages.clean.refusals import REFUSAL_SIGNS, REFUSAL_SIGNS_CHINESE, any_refusal, is_refusal
 from stages.clean.repetition import is_repetitive
+from stages.clean.signs import ASCII_WORD
 from stages.lib.languages import detect_language
 
 CASES = REPO / "tests/cases"
@@ -41,6 +42,24 @@ def test_a_message_is_judged_as_a_reader_would(name: str, case: dict) -> None:
 @pytest.mark.parametrize("case", KNOWN_FAILURES)
 def test_a_known_failure_still_fails_or_belongs_among_the_golden_cases(case: dict) -> None:
     assert FUNCTIONS[case["function"]](case["input"]) != case["expected"]
+
+
+@pytest.mark.parametrize(("name", "of_several"), [("is_refusal", any_refusal), ("is_boilerplate", any_boilerplate)])
+def test_one_message_of_a_conversation_is_found_whatever_the_others_are(
+    name: str, of_several: Callable[[list[str]], bool]
+) -> None:
+    cases = [case for judgement in JUDGEMENTS for case in read_cases(judgement)]
+    others = [case["input"] for case in cases if not JUDGEMENTS[name](case["input"])]
+    assert not of_several(others)
+    assert not of_several([])
+    for case in cases:
+        for messages in ([case["input"]], [*others, case["input"], *others]):
+            assert of_several(messages) == JUDGEMENTS[name](case["input"])
+
+
+def test_signs_are_of_the_kind_that_they_are_sought_as() -> None:
+    assert all(ASCII_WORD.search(sign) and sign == sign.lower() for sign in (*AUTOMATIC_SIGNS, *REFUSAL_SIGNS))
+    assert not any(sign.isascii() for sign in (*AUTOMATIC_SIGNS_CHINESE, *REFUSAL_SIGNS_CHINESE))
 
 
 @pytest.mark.parametrize("name", JUDGEMENTS)

@@ -13,7 +13,7 @@ import pytest
 from conftest import REPO
 
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.processes import PROCESSES, available_processes, in_chunks, map_chunks
+from stages.lib.processes import PROCESSES, available_processes, in_chunks, map_chunks, map_threads
 
 SCRIPT = """
 import signal
@@ -49,6 +49,26 @@ def test_results_come_in_the_order_of_the_chunks_from_other_processes() -> None:
     found = list(map_chunks(square_and_process, range(40)))
     assert [square for square, _ in found] == [number * number for number in range(40)]
     assert os.getpid() not in {process for _, process in found}
+
+
+@pytest.mark.usefixtures("two")
+def test_results_of_threads_come_in_order_and_few_are_read_ahead() -> None:
+    read = []
+
+    def chunks() -> Iterator[int]:
+        for number in range(40):
+            read.append(number)
+            yield number
+
+    for number, (square, process) in enumerate(map_threads(square_and_process, chunks())):
+        assert (square, process) == (number * number, os.getpid())
+        assert len(read) <= number + 4
+
+
+@pytest.mark.usefixtures("two")
+def test_an_error_in_a_thread_arrives() -> None:
+    with pytest.raises(ReprotuneError, match="three"):
+        list(map_threads(refuse_three, range(40)))
 
 
 @pytest.mark.parametrize("chunks", [[], ["a"]])

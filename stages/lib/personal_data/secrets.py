@@ -10,7 +10,7 @@ from functools import cache
 
 from stages.lib.personal_data.search import mask
 
-LONG_RUN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{16}")  # what no token does without: few texts have one
+LONG_RUN = re.compile(r"[A-Za-z0-9_-]{16}")  # what no token does without: few texts have one
 TOKENS = (  # that detect-secrets does not know, or only in quotes
     r"github_pat_[A-Za-z0-9_]{22,255}",
     r"sk-(?:[a-z]{2,10}[0-9]{0,2}-){0,3}(?=[A-Za-z_-]*[0-9])"

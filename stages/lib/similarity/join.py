@@ -9,19 +9,23 @@ verified. Unlike with MinHash no pair is left to chance, whatever the threshold 
 """
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
+from stages.lib.processes import map_threads
 from stages.lib.similarity.shingles import Shingles, jaccard
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 LOWEST_THRESHOLD = 0.3  # below it a prefix is most of its set, and nearly all pairs share an element of theirs
 BUCKETS_BITS = 22  # n-grams are counted and matched by their upper bits; two in one bucket cost time, never a pair
-SETS_AT_ONCE = 1 << 15  # no more: a set's number in its block and two halves of its key fill 64 bits
+SETS_AT_ONCE = 1 << 13  # 2 ** 16 at most: a set's number in its block and two halves of its key fill 64 bits
 ROWS_AT_ONCE = 1 << 13
 BLOCK = 1 << 13  # sets of like sizes, searched at once
 MOST_BLOCKS = 8
-PRODUCTS_AT_ONCE = 4_000_000  # some 100 MB
+PRODUCTS_AT_ONCE = 2_000_000  # some 50 MB, for each thread
 WORDS = 16  # of 64 bits, for each set: 128 bytes, and of a hundred pairs that four words let pass one is left
 
 
@@ -40,7 +44,8 @@ class Joins:
     def _rarest_first(self) -> np.ndarray:
         """The elements that searches may look at, of each set the rarest first, end to end; uint32 (offsets[-1],)."""
         rarest = np.empty(self.offsets[-1], np.uint32)
-        for first in range(0, len(self.sizes), SETS_AT_ONCE):
+
+        def fill(first: int) -> None:
             last = min(first + SETS_AT_ONCE, len(self.sizes))
             block = self.shingles.take(np.arange(first, last))
             sizes, lengths = block.sizes(), np.diff(self.offsets[first : last + 1])
@@ -49,6 +54,8 @@ class Joins:
             keys = np.sort((row_of << np.uint64(48)) | self.order_of(block.values))
             rank = np.arange(len(keys)) - np.repeat(block.offsets[:-1], sizes)
             rarest[self.offsets[first] : self.offsets[last]] = keys[rank < np.repeat(lengths, sizes)].astype(np.uint32)
+
+        list(map_threads(fill, range(0, len(self.sizes), SETS_AT_ONCE)))
         return rarest
 
     def order_of(self, values: np.ndarray) -> np.ndarray:
@@ -80,8 +87,10 @@ class Join:
         ends[filled] = self.joins.order_of(self.joins.rarest[self.joins.offsets[rows[filled]] + lengths[filled] - 1])
         return ends
 
-    def _matrix(self, rows: np.ndarray, lengths: np.ndarray, bits: int) -> sparse.csr_array:
+    def _matrix(self, rows: np.ndarray, lengths: np.ndarray, bits: int) -> "sparse.csr_array":
         """Which buckets the prefixes of `rows` hold, how often; (rows, 2 ** bits)."""
+        from scipy import sparse  # 0.2 s, late: processes that only clean texts search nothing
+
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         columns = np.empty(offsets[-1], np.int32)
         for first in range(0, len(rows), SETS_AT_ONCE):
@@ -117,7 +126,9 @@ class Join:
         matrix, columns = self._matrix(queries, lengths, bits), self._matrix(others, other_lengths, bits).T.tocsr()
         ends, other_ends = self.prefix_ends(queries, lengths), self.prefix_ends(others, other_lengths)
         behind, others_behind = self.sizes[queries] - lengths, self.sizes[others] - other_lengths
-        for first, last in _batches(matrix, columns):
+
+        def search(batch: tuple[int, int]) -> np.ndarray:
+            first, last = batch
             shared = (matrix[first:last] @ columns).tocoo()
             i, j = first + shared.row, shared.col
             # What the set whose prefix ends first shares with the other one is in both prefixes, or behind its own.
@@ -126,7 +137,9 @@ class Join:
             needed = self.threshold / (1 + self.threshold) * (self.sizes[i_rows] + self.sizes[j_rows])
             possible = np.flatnonzero(shared.data + unseen >= needed - 1e-6)
             pairs = np.column_stack([i_rows[possible], j_rows[possible]])
-            yield pairs[self.at_most(pairs) >= self.threshold - 1e-9]
+            return pairs[self.at_most(pairs) >= self.threshold - 1e-9]
+
+        yield from map_threads(search, _batches(matrix, columns))
 
     def at_most(self, pairs: np.ndarray) -> np.ndarray:
         """What the Jaccard index of each pair is at most, by a few bits of each set; float64 (P,)."""
@@ -174,18 +187,22 @@ def frequency_steps(shingles: Shingles) -> np.ndarray:
 def parities(shingles: Shingles) -> np.ndarray:
     """WORDS * 64 bits for each set, of which each element turns over one; uint64 (N, WORDS)."""
     bits = np.zeros((len(shingles.offsets) - 1) * WORDS, np.uint64)
-    for first in range(0, len(shingles.sizes()), SETS_AT_ONCE):
-        sizes = shingles.sizes()[first : first + SETS_AT_ONCE]
+    all_sizes = shingles.sizes()
+
+    def fill(first: int) -> None:
+        sizes = all_sizes[first : first + SETS_AT_ONCE]
         values = shingles.values[shingles.offsets[first] : shingles.offsets[first + len(sizes)]]
         row_of = np.repeat(np.arange(first, first + len(sizes)), sizes)
         word_of = row_of * WORDS + values // np.uint32(2**32 // WORDS)  # ascending, as the values of a set are
         starts = np.flatnonzero(np.diff(word_of, prepend=-1))
         turned = np.left_shift(np.uint64(1), (values & np.uint32(63)).astype(np.uint64))
         bits[word_of[starts]] = np.bitwise_xor.reduceat(turned, starts) if len(starts) else turned
+
+    list(map_threads(fill, range(0, len(all_sizes), SETS_AT_ONCE)))
     return bits.reshape(-1, WORDS)
 
 
-def _batches(rows: sparse.csr_array, columns: sparse.csr_array) -> Iterator[tuple[int, int]]:
+def _batches(rows: "sparse.csr_array", columns: "sparse.csr_array") -> Iterator[tuple[int, int]]:
     """Ranges of rows whose products with all columns fit into memory."""
     lengths = np.diff(columns.indptr)
     products = np.concatenate([[0], np.cumsum(lengths[rows.indices])])[rows.indptr]

@@ -35,9 +35,12 @@ class Shingles(NamedTuple):
     def sizes(self) -> np.ndarray:
         return np.diff(self.offsets)
 
+    def sizes_of(self, rows: np.ndarray) -> np.ndarray:
+        return self.offsets[rows + 1] - self.offsets[rows]
+
     def take(self, rows: np.ndarray) -> "Shingles":
         """The sets at `rows`, in that order."""
-        sizes = self.sizes()[rows]
+        sizes = self.sizes_of(rows)
         offsets = np.concatenate([[0], np.cumsum(sizes)])
         values = np.empty(offsets[-1], np.uint32)
         for first in range(0, len(rows), TAKEN_AT_ONCE):
@@ -194,14 +197,14 @@ def jaccard(shingles: Shingles, pairs: np.ndarray) -> np.ndarray:
     [0.5, 0.0, 1.0]
     """
     found = np.zeros(len(pairs))
-    sizes = shingles.sizes()
-    batch_of = np.cumsum(sizes[pairs].sum(axis=1)) // VERIFIED_AT_ONCE
+    both_sizes = shingles.sizes_of(pairs).sum(axis=1)
+    batch_of = np.cumsum(both_sizes) // VERIFIED_AT_ONCE
     for rows in np.split(np.arange(len(pairs)), np.flatnonzero(np.diff(batch_of)) + 1):
         part = pairs[rows]
         both = shingles.take(part.ravel())
         number = np.repeat(np.arange(len(part), dtype=np.uint64), np.diff(both.offsets[::2]))
         keys = np.sort((number << np.uint64(32)) | both.values)
         common = np.bincount((keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)).astype(np.int64), minlength=len(part))
-        union = sizes[part].sum(axis=1) - common
+        union = both_sizes[rows] - common
         found[rows] = np.divide(common, union, out=np.zeros(len(part)), where=union > 0)
     return found
