@@ -31,7 +31,7 @@ def ask_for_choice(misfit: FormMisfit, conversations: Iterable[Conversation]) ->
         return ""
     if isinstance(misfit, StopMisfit):
         choices = " and ".join(WITHOUT[key] for key in misfit.keys)
-        return f"; set {choices}, or base_model.chat_template to one that writes it at a reply's end alone"
+        return f"; set {choices}, or base_model.chat_template to {misfit.wanted}"
     return f"; {choices_for(conversations)}"
 
 

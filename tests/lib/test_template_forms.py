@@ -7,7 +7,15 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
-from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, note_stops, tokenize_conversation, tokenize_prompt
+from stages.lib.chat_template import (
+    FormMisfit,
+    StopMisfit,
+    TemplateMisfit,
+    form_of,
+    note_stops,
+    tokenize_conversation,
+    tokenize_prompt,
+)
 from stages.lib.chat_template.forms import Form
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX
@@ -349,14 +357,37 @@ def test_parts_may_be_written_out_as_json_for_a_result_alone(chatml, printed, re
         assert learned(chatml, [example])[0].endswith("</call><|im_end|>Shelf two.<|im_end|>")
 
 
-@pytest.mark.parametrize("known", [False, True])
-def test_a_call_ends_with_the_stop_that_the_model_names_else_with_the_last_mark(chatml, known):
-    chatml.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|observation|>", "</call>"]})
+def ending_calls_with_a_mark(tokenizer, known):
+    """A template that ends a call with </call>, and begins what a tool returns with <|observation|>."""
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|observation|>", "</call>"]})
     text = AS_JSON.replace("<|im_start|>{{ m.role }}", "<|{{ 'observation' if m.role == 'tool' else m.role }}|>")
     text = text.replace("<|im_end|>\n{% endfor", "{% endfor").replace("<|im_start|>assistant", "<|assistant|>")
-    note_stops(chatml, chatml.convert_tokens_to_ids(["<|user|>", *["<|observation|>"] * known]))
-    (example,) = tokenize_conversation(give(chatml, text), exchange(), TOOLS)
-    assert learned(chatml, [example])[0].partition("</call>")[2] == ("<|observation|>" if known else "") + "Shelf two.<|user|>"
+    note_stops(tokenizer, tokenizer.convert_tokens_to_ids(["<|user|>", *known]))
+    return give(tokenizer, text)
+
+
+def test_a_call_ends_with_the_stop_that_the_model_names_even_if_the_result_begins_with_it(chatml):
+    chatml = ending_calls_with_a_mark(chatml, ["<|observation|>"])
+    (example,) = tokenize_conversation(chatml, exchange(), TOOLS)
+    assert learned(chatml, [example])[0].partition("</call>")[2] == "<|observation|>Shelf two.<|user|>"
+
+
+def test_a_call_that_ends_with_a_mark_which_stops_no_generation_is_refused_by_name(chatml):
+    chatml = ending_calls_with_a_mark(chatml, [])
+    with pytest.raises(StopMisfit, match=r"call of a tool with </call>, which generation_config\.json does not name") as misfit:
+        tokenize_conversation(chatml, exchange(), TOOLS)
+    assert misfit.value.keys == ["tool_calls"]
+    chatml = ending_calls_with_a_mark(chatml, ["</call>"])  # what the message asks for
+    (example,) = tokenize_conversation(chatml, exchange(), TOOLS)
+    assert learned(chatml, [example])[0].endswith("</call>Shelf two.<|user|>")
+
+
+def test_a_call_that_ends_with_no_mark_at_all_is_refused_by_name(chatml):
+    text = AS_JSON.replace("<|im_end|>\n{% endfor", "{% if not m.tool_calls %}<|im_end|>{% endif %}\n{% endfor")
+    with pytest.raises(StopMisfit, match="call of a tool with no special token, so that the model would never stop"):
+        tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+    (example,) = tokenize_conversation(chatml, [{**m, "weight": 0} if "tool_calls" in m else m for m in exchange()], TOOLS)
+    assert learned(chatml, [example]) == ["Shelf two.<|im_end|>"]
 
 
 def test_a_template_that_drops_thoughts_is_refused_by_name(chatml):

@@ -60,3 +60,5 @@ def test_only_what_would_be_cut_off_is_to_be_dropped(keys: list[str], tools: boo
     assert ("clean.tool_messages to drop" in said) == tools
     assert ("clean.thoughts to drop" in said) == thoughts
     assert "or base_model.chat_template to one that writes it at a reply's end alone" in said
+    said = refuse_form(StopMisfit("nothing ends it", keys, "one that ends it"), "b", rows, "train")
+    assert said.endswith(", or base_model.chat_template to one that ends it")

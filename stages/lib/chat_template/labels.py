@@ -189,7 +189,11 @@ def _up_to_stop(rendered: str, reply: Message, ending: Ending) -> str:
 def _up_to_stop_of_call(
     tokenizer: "PreTrainedTokenizerBase", rendered: str, reply: Message, ending: Ending, specials: dict[str, int]
 ) -> tuple[str, str]:
-    """The reply up to and with what ends its calls, and that token: a stop that the model knows, else the last special token."""
+    """The reply up to and with what ends its calls, and that token.
+
+    Raises:
+        StopMisfit: no token that ends a generation does.
+    """
     after = rendered.rfind(reply["tool_calls"][-1]["function"]["name"])
     found = [match for match in specials_pattern(specials).finditer(rendered) if match.start() >= after]
     known = known_stops(tokenizer)
@@ -199,6 +203,9 @@ def _up_to_stop_of_call(
     if appended := appended_to_calls(tokenizer, specials):
         last = list(specials_pattern(specials).finditer(appended))[-1]
         return rendered + appended, last[0]
-    if not found:
-        raise TemplateMisfit("the template ends a call of a tool without a special token, so that the model would never stop")
-    return rendered[: found[-1].end()], found[-1][0]
+    mark = f"{found[-1][0]}, which generation_config.json does not name in eos_token_id" if found else "no special token"
+    raise StopMisfit(
+        f"the chat template ends a call of a tool with {mark}, so that the model would never stop there",
+        ["tool_calls"],
+        "one that ends a call with what ends a reply",
+    )

@@ -50,11 +50,15 @@ class SystemMisfit(FormMisfit):
 
 
 class StopMisfit(FormMisfit):
-    """The template ends a generation inside a reply with calls or thoughts; `keys`: which of the two a message must not have."""
+    """The template ends a generation inside a reply with calls or thoughts, or none behind it.
 
-    def __init__(self, why: str, keys: Sequence[str]):
+    `keys`: which of the two a message must not have; `wanted`: which template would do.
+    """
+
+    def __init__(self, why: str, keys: Sequence[str], wanted: str = "one that writes it at a reply's end alone"):
         super().__init__(why)
         self.keys = keys
+        self.wanted = wanted
 
 
 def render_prompt(tokenizer: "PreTrainedTokenizerBase", messages: Sequence[Message], tools: list[Tool] | None = None) -> str:
