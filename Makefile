@@ -9,7 +9,7 @@ TORCH ?= default
 REMOTES ?=
 comma := ,
 VENV := .venv
-REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt)
+REQUIREMENTS := requirements.txt stages/lib/core/requirements.txt $(wildcard requirements/*.txt)
 ACTIVATE := . $(VENV)/bin/activate
 INSTALL := $(VENV)/bin/python requirements/install.py
 TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
@@ -85,6 +85,8 @@ constraints:
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
 	sed '/^-c/d' requirements.txt > $(VENV)-constraints/requirements.txt
+	mkdir -p $(VENV)-constraints/stages/lib/core
+	cp stages/lib/core/requirements.txt $(VENV)-constraints/stages/lib/core/
 	cp -r requirements $(VENV)-constraints/
 	sed -i '/^-c/d' $(VENV)-constraints/requirements/dev.txt
 	$(VENV)-constraints/bin/python requirements/install.py -r $(VENV)-constraints/requirements.txt -r $(VENV)-constraints/requirements/dev.txt

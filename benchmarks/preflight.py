@@ -100,8 +100,8 @@ def make_project(folder: Path, case: Case) -> None:
     PARAMS.write_text(yaml.safe_dump(params, allow_unicode=True), encoding="utf-8")
     if case.model != "default":
         from stages.lib.base_model.pin import PIN, BasePin, pin_files
+        from stages.lib.base_model.pins import write_pin
         from stages.lib.base_model.source import BaseModelSource
-        from stages.lib.records.pins import write_pin
 
         source = BaseModelSource(**params["base_model"])
         write_pin(PIN, BasePin(**source.model_dump(), files=pin_files(folder / "llama", source), tokenizer={}))

@@ -203,7 +203,7 @@ def train_trl(settings: dict[str, Any], meter: Meter) -> Path:
     from trl import SFTConfig, SFTTrainer
 
     from stages.lib.base_model.pin import pinned_folder
-    from stages.lib.tokenizer import load_tokenizer
+    from stages.lib.chat_template.tokenizer import load_tokenizer
 
     class Marks(TrainerCallback):
         def on_step_end(self, *_args: Any, **_kwargs: Any) -> None:

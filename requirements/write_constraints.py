@@ -9,6 +9,7 @@ HEADER = """\
 # `make constraints`, in an environment made from the requirements alone.
 """
 FOLDER = Path(__file__).parent
+OF_ALL = FOLDER.parent / "stages/lib/core/requirements.txt"  # stages
 
 
 def canonical(name: str) -> str:
@@ -18,7 +19,7 @@ def canonical(name: str) -> str:
 def main() -> None:
     pinned = {
         canonical(name)
-        for path in FOLDER.glob("*.txt")
+        for path in (*FOLDER.glob("*.txt"), OF_ALL)
         if path.stem != "constraints"
         for name in re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     }

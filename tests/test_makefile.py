@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import REPO, run
+from conftest import PINS, REPO, run
 from packaging.requirements import Requirement
 
 
@@ -90,7 +90,7 @@ def test_an_installation_shows_that_it_lives_and_ends_as_pip_does(
 
 
 def test_every_requirement_is_pinned_exactly() -> None:
-    for path in (REPO / "requirements").glob("*.txt"):
+    for path in PINS:
         for line in path.read_text(encoding="utf-8").splitlines():
             assert re.fullmatch(r"#.*|-c constraints\.txt|[A-Za-z0-9._-]+(\[[a-z,]+\])?==[A-Za-z0-9.]+|", line), f"{path}: {line}"
 
@@ -100,7 +100,7 @@ def canonical(name: str) -> str:
 
 
 def pinned_names() -> set[str]:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (REPO / "requirements").glob("*.txt"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in PINS)
     return {canonical(name) for name in re.findall(r"^([A-Za-z0-9._-]+)==", text, flags=re.MULTILINE)}
 
 

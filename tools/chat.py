@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import PIN
 from stages.lib.chat_template import Said, TemplateMisfit, special_tokens, stop_token_ids, tokenize_prompt, what_is_said
+from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, load_adapter
 from stages.lib.model.hardware import find_hardware
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import Message
-from stages.lib.tokenizer import load_tokenizer
 from tools.console import run_tool
 
 if TYPE_CHECKING:

@@ -6,16 +6,16 @@ from stages.base_model.tensors import check_weights, name_some
 from stages.base_model.token_ids import fit_to_embeddings
 from stages.base_model.tokenizer import write_tokenizer
 from stages.lib.base_model.pin import PIN, BasePin, check_own_code, pin_files
+from stages.lib.base_model.pins import hash_files, write_pin
 from stages.lib.base_model.source import BaseModelParams, BaseModelSource, fetch
+from stages.lib.chat_template.tokenizer import TOKENIZER
 from stages.lib.core.errors import run_stage
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.pins import hash_files, write_pin
-from stages.lib.tokenizer import TOKENIZER
 
 
 def main() -> None:
-    check_installed("requirements/core.txt", "requirements/model.txt")
+    check_installed("requirements/model.txt")
     params = read_params("base_model", BaseModelParams)
     folder = fetch(params)
     if params.trust_remote_code:

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stages.lib.chat_template.tokenizer import TOKENIZER, open_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
-from stages.lib.tokenizer import TOKENIZER, open_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

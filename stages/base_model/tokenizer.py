@@ -8,9 +8,9 @@ from stages.lib.base_model.pin import TOKENIZER_TYPES
 from stages.lib.base_model.source import BaseModelParams
 from stages.lib.chat_template import check_template
 from stages.lib.chat_template.stops import known_stops
+from stages.lib.chat_template.tokenizer import GENERATION, TOKENIZER, open_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import write_json
-from stages.lib.tokenizer import GENERATION, TOKENIZER, open_tokenizer
 
 
 def write_tokenizer(folder: Path, params: BaseModelParams) -> None:

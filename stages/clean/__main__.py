@@ -149,7 +149,7 @@ def remove_files_of_removed_sources(names: list[str]) -> None:
 
 def main() -> None:
     collect_garbage_seldom()
-    check_installed("requirements/core.txt", "requirements/data.txt")
+    check_installed("requirements/data.txt")
     names = read_json(collected.NAMES)
     params = read_params("clean", CleanParams)
     remove_files_of_removed_sources(names)

@@ -163,7 +163,7 @@ def name_of_source(arguments: list[str]) -> str:
 
 
 def main(name: str) -> None:
-    check_installed("requirements/core.txt")
+    check_installed()
     params = read_params("collect", CollectParams)
     if name not in params.sources:
         found = f"params.yaml: collect.sources has no {name!r}" if name else "no source is named"

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import pinned_folder, read_base_pin
+from stages.lib.base_model.pins import ADAPTER_PIN, AdapterPin, check_files, read_pin
 from stages.lib.base_model.source import load_config
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 from stages.lib.model.adapter import ADAPTER
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, read_pin
 from stages.lib.records.predictions import Contender
 from stages.predict.questions import Question, context_of
 from stages.predict.reply import Reply

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.processes import end_with_parent, processes_wanted
 from stages.lib.records.predictions import Contender
-from stages.lib.tokenizer import load_tokenizer
 from stages.predict.contender import load_contender
 from stages.predict.work import OneModel, Put, Task, Worker
 

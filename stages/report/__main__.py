@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
+from stages.lib.base_model.pins import ADAPTER_PIN, AdapterPin, read_pin
 from stages.lib.core.errors import run_stage
 from stages.lib.core.files import read_json, read_jsonl, write_json
 from stages.lib.core.params import Section, read_params
@@ -18,7 +19,6 @@ from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, GATE, AssignedRow, Gate
 from stages.lib.records.conversation import SPLITS, conversations_of, read_conversations
 from stages.lib.records.loss_history import ENVIRONMENT, LOSS_HISTORY, HistoryRow
-from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, read_pin
 from stages.lib.records.predictions import CONTENDERS
 from stages.lib.records.scores import EXAMPLES, REPLIES, RETENTION, SCORES, Evaluation, perplexity
 from stages.report import accounts
@@ -156,7 +156,7 @@ def report_page(params: ReportParams, history: Sequence[HistoryRow]) -> None:
 
 
 def main() -> None:
-    check_installed("requirements/core.txt", "requirements/data.txt", "requirements/model.txt")
+    check_installed("requirements/data.txt", "requirements/model.txt")
     params = read_params("report", ReportParams)
     report_data(params)
     history: list[HistoryRow] = read_jsonl(LOSS_HISTORY)

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from stages.lib.base_model.pins import AdapterPin
 from stages.lib.core.files import write_json
-from stages.lib.records.pins import AdapterPin
 from stages.lib.records.scores import Evaluation, Other, Scores, Stratum
 from stages.report.gates import GATES, METRICS, Gate, Outcome, check_gates, describe
 from stages.report.names import shown_label, shown_name

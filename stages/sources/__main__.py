@@ -26,7 +26,7 @@ class SourceNames(Section):
 
 
 def main() -> None:
-    check_installed("requirements/core.txt")
+    check_installed()
     names = in_order_of_ids(read_params("collect", SourceNames).sources)
     write_json(NAMES, names)
     CHECKED.write_text("The sources' names may stand in files' names.\n", encoding="utf-8")

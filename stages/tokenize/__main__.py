@@ -16,6 +16,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from stages.lib.chat_template import FormMisfit, TemplateMisfit
+from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Section, read_params
@@ -31,7 +32,6 @@ from stages.lib.records.tokenized import (
     examples_of,
     write_examples,
 )
-from stages.lib.tokenizer import load_tokenizer
 from stages.tokenize.batches import BatchTokenizer
 from stages.tokenize.lengths import TooLong, tell_too_long
 from stages.tokenize.refusal import refuse_form
@@ -152,7 +152,7 @@ def count_fates(rows: list[TokenizedRow]) -> str:
 
 
 def main() -> None:
-    check_installed("requirements/core.txt", "requirements/model.txt")
+    check_installed("requirements/model.txt")
     params = read_params("tokenize", TokenizeParams)
     tokenizer = load_tokenizer()
     ledger: list[TokenizedRow] = []

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 import torch
 
-from stages.lib import scratch
+from stages.lib.model import scratch
 from stages.lib.records.loss_history import HistoryRow
 from stages.train.ranks import Ranks, wait_for_all
 from stages.train.shards import Tensors

@@ -22,12 +22,12 @@ from conftest import CHATML, REPO, environment
 from stages.base_model import __main__ as stage
 from stages.lib.base_model import wheel as wheel_module
 from stages.lib.base_model.pin import PIN, pin_files, pinned_folder
+from stages.lib.base_model.pins import hash_of
 from stages.lib.base_model.source import BaseModelSource, fetch
+from stages.lib.chat_template.tokenizer import TOKENIZER, load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
 from stages.lib.model.weights import load_base_model
-from stages.lib.records.pins import hash_of
-from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 
 COMMIT, OTHER_COMMIT = "a" * 40, "b" * 40
 SETTINGS = {

@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from stages.base_model import __main__ as stage
+from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.weights import load_base_model
-from stages.lib.tokenizer import load_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -12,12 +12,12 @@ from conftest import REPO
 
 from stages.base_model import __main__ as stage
 from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
+from stages.lib.base_model.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
+from stages.lib.chat_template.tokenizer import TOKENIZER, load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
 from stages.lib.model.adapter import ADAPTER, load_adapter, write_adapter
 from stages.lib.model.weights import load_base_model
-from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
-from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 
 SOURCE = {
     "source": "path", "name": "tiny", "path": "tiny_model", "revision": None, "trust_remote_code": False,

@@ -11,9 +11,9 @@ import yaml
 from conftest import copy_project, environment, run
 
 from stages.lib.base_model.pin import PIN
+from stages.lib.base_model.pins import ADAPTER_PIN
+from stages.lib.chat_template.tokenizer import TOKENIZER
 from stages.lib.core.files import read_json
-from stages.lib.records.pins import ADAPTER_PIN
-from stages.lib.tokenizer import TOKENIZER
 
 EVIL = "from pathlib import Path\nPath({mark!r}).touch()\nfrom transformers import PreTrainedTokenizerFast as Evil\n"
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 
 import pytest
-from conftest import REPO
+from conftest import PINS, REPO
 from pydantic import ValidationError
 
 from stages.clean.named_entities import PresidioParams, load_analyzer, mask_named_entities
@@ -126,6 +126,6 @@ def test_a_wrong_value_is_refused(wrong: dict) -> None:
 
 
 def test_the_pipeline_requires_neither_presidio_nor_its_models() -> None:
-    text = "\n".join(path.read_text(encoding="utf-8") for path in (REPO / "requirements").glob("*.txt"))
+    text = "\n".join(path.read_text(encoding="utf-8") for path in PINS)
     assert "presidio" not in text
     assert "\n  presidio: null" in (REPO / "params.yaml").read_text(encoding="utf-8")

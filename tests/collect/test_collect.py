@@ -47,8 +47,6 @@ def collect_folder(sources: dict, limit: int | None = None, bad_rows: str = "sto
     """Run the stage for each source in a project of params.yaml and requirements alone."""
     params = {"collect": {"limit": limit, "bad_rows": bad_rows, "sources": sources}}
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    Path("requirements").mkdir(exist_ok=True)
-    Path("requirements/core.txt").write_text("", encoding="utf-8")
     for name in sources:
         collect.main(name)
 

@@ -40,8 +40,6 @@ FUZZ = settings(deadline=None, max_examples=examples(60), suppress_health_check=
 @pytest.fixture(autouse=True)
 def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("requirements").mkdir()
-    Path("requirements/core.txt").write_text("", encoding="utf-8")
 
 
 def collect_file(content: bytes, path: str = "raw", **source: object) -> int | None:

@@ -124,8 +124,6 @@ def test_the_ledger_has_every_row_and_what_is_left_out_stops_no_run(capsys: pyte
     params = tiny_params()
     params["collect"]["sources"] = {"mine": source}
     write_params(Path(), params)
-    Path("requirements").mkdir()
-    Path("requirements/core.txt").write_text("", encoding="utf-8")
     collect.main("mine")
     assert capsys.readouterr().out == "collect mine: 1 conversations read, 1 kept, 2 rows left out\n"
     ledger = read_jsonl(Path("data/ledger/collect/mine.jsonl"))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from conftest import REPO
+from conftest import PINS, REPO
 from evaluation import evaluate_folder, example
 
 from stages.evaluate.__main__ import EvaluateParams
@@ -128,4 +128,4 @@ def test_what_is_no_pinned_version_of_the_package_is_refused(wrong: str) -> None
 
 
 def test_the_pipeline_does_not_require_it() -> None:
-    assert PACKAGE not in "".join(path.read_text(encoding="utf-8") for path in (REPO / "requirements").glob("*.txt"))
+    assert PACKAGE not in "".join(path.read_text(encoding="utf-8") for path in PINS)

@@ -16,6 +16,7 @@ import yaml
 from conftest import REPO, tiny_params, write_params
 
 from stages.evaluate import __main__ as evaluate
+from stages.lib.base_model.pins import ADAPTER_PIN, AdapterPin, FileHash, write_pin
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, read_jsonl, write_json, write_jsonl
 from stages.lib.core.params import read_params
@@ -23,7 +24,6 @@ from stages.lib.records import cleaned as records
 from stages.lib.records import tokenize_ledger
 from stages.lib.records.conversation import conversations_of, read_conversations
 from stages.lib.records.loss_history import ENVIRONMENT
-from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, FileHash, write_pin
 from stages.lib.records.predictions import FOLDER as PREDICTIONS
 from stages.lib.records.predictions import SCHEMA, blank
 from stages.report import __main__ as report

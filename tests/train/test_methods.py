@@ -15,12 +15,12 @@ from training import train_params
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from stages.lib.base_model.pin import PIN, BasePin, pin_files
+from stages.lib.base_model.pins import write_pin
 from stages.lib.base_model.source import BaseModelSource
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 from stages.lib.model.adapter import ADAPTER, load_adapter, write_adapter
 from stages.lib.model.weights import load_base_model
-from stages.lib.records.pins import write_pin
 from stages.train.methods import add_adapter, check_installed_for, checkpoint_activations, train_all
 from stages.train.targets import check_targets
 

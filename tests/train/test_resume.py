@@ -22,8 +22,8 @@ from filelock import FileLock, Timeout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stages.base_model import __main__ as base_model
-from stages.lib import scratch
 from stages.lib.chat_template import tokenize_conversation
+from stages.lib.model import scratch
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints

@@ -18,9 +18,9 @@ from training import EXAMPLES, SIZES, make_model, train_params, value_and_gradie
 
 from benchmarks.architectures.shapes import make_config
 from stages.lib.base_model.pin import PIN, BasePin
+from stages.lib.base_model.pins import write_pin
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.adapter import ADAPTER, name_for_others, write_adapter
-from stages.lib.records.pins import write_pin
 from stages.train import targets
 from stages.train.likelihood import separate_nll
 from stages.train.quick_layers import quicken

@@ -9,8 +9,8 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc_data.hashfile.hash_info import HashInfo
 
+from stages.lib.base_model.pins import hash_of
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.pins import hash_of
 from tools.compare import git
 from tools.console import remote_errors
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.params import read_params
 from stages.lib.records.conversation import conversations_of, read_conversations
-from stages.lib.tokenizer import load_tokenizer
 from stages.predict.params import PredictParams
 from stages.predict.questions import Question, ask, choose_turns, context_of
 from stages.predict.training_data import read_training_data

@@ -15,10 +15,10 @@ from stages.clean.conversation import clean_lines
 from stages.clean.params import CleanParams
 from stages.collect.__main__ import Collected
 from stages.collect.sources import ANY_VALUE, Source
+from stages.lib.chat_template.tokenizer import TOKENIZER, load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader, read_params
 from stages.lib.records.conversation import Conversation
-from stages.lib.tokenizer import TOKENIZER, load_tokenizer
 from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
 from tools.preview.above_rows import refuse_above

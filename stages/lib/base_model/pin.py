@@ -12,11 +12,11 @@ from shlex import quote
 
 from pydantic import ConfigDict, field_validator
 
+from stages.lib.base_model.pins import FileHash, FileHashes, hash_files, hash_of, read_pin
 from stages.lib.base_model.source import CODE, TOKENIZER_PATTERNS, WEIGHT_PATTERNS, BaseModelSource, fetch, read_described
 from stages.lib.base_model.store import store
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params
-from stages.lib.records.pins import FileHash, FileHashes, hash_files, hash_of, read_pin
 
 PIN = Path("models/base.json")
 TOKENIZER_TYPES = (".json", ".jinja", ".model", ".txt", ".spm", ".tiktoken", ".codes")  # data, never code or pickles

@@ -7,10 +7,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from stages.lib.base_model.pins import hash_of
 from stages.lib.base_model.store import store
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
-from stages.lib.records.pins import hash_of
 
 VERSION_KEYS = ("transformers_version", "_model_name_or_path", "_name_or_path")
 

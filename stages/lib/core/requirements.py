@@ -8,10 +8,11 @@ from pathlib import Path
 from stages.lib.core.errors import ReprotuneError
 
 ANY_VERSIONS = "REPROTUNE_ANY_VERSIONS"
+OF_ALL = Path(__file__).with_name("requirements.txt")  # in the room that every stage depends on
 
 
 def check_installed(*paths: str) -> None:
-    """Compare each `name==version` line of the files with what is installed.
+    """Compare each `name==version` line of the files, and of the one of all stages, with what is installed.
 
     Local version labels (`2.13.0+cpu`) count as the same version. With REPROTUNE_ANY_VERSIONS=1 nothing is compared:
     for machines whose packages are given, as GPU images often are.
@@ -19,7 +20,7 @@ def check_installed(*paths: str) -> None:
     Raises:
         ReprotuneError: a file is missing, or a package is absent or of another version.
     """
-    differing = [line for path in paths for line in _compare(path)]
+    differing = [line for path in (OF_ALL, *map(Path, paths)) for line in _compare(path)]
     if differing and os.environ.get(ANY_VERSIONS) != "1":
         raise ReprotuneError(
             "\n".join(differing) + "\nRun `make env`, or set "
@@ -35,16 +36,17 @@ def installed_version(package: str) -> str:
         return "absent"
 
 
-def _compare(path: str) -> list[str]:
+def _compare(path: Path) -> list[str]:
+    file = os.path.relpath(path)
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise ReprotuneError(f"{path}: not found; `git checkout -- {path}` restores it") from None
+        raise ReprotuneError(f"{file}: not found; `git checkout -- {file}` restores it") from None
     differing = []
     for line in lines:
         if match := re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;]+)", line):
             name, pinned = match.groups()
             installed = installed_version(name)
             if installed.split("+")[0] != pinned:
-                differing.append(f"{path}: {name} {pinned} is pinned; installed: {installed}")
+                differing.append(f"{file}: {name} {pinned} is pinned; installed: {installed}")
     return differing

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stages.lib.base_model.pin import BasePin, read_base_pin
+from stages.lib.base_model.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 from stages.lib.base_model.wheel import VERSION_KEYS, wheel_folder
 from stages.lib.core.files import project_root, read_json, write_json
-from stages.lib.records.pins import ADAPTER_PIN, AdapterPin, check_files, hash_files, read_pin, write_pin
 
 if TYPE_CHECKING:
     from peft import PeftModel

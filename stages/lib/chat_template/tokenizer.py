@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
+from stages.lib.base_model.pins import check_files
 from stages.lib.base_model.source import read_described
 from stages.lib.chat_template import note_stops
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
-from stages.lib.records.pins import check_files
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
