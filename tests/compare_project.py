@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +107,7 @@ def write_run(
         write_json(Path("metrics/seeds.json"), {})
         adapter = AdapterPin(files={"adapter_model.safetensors": FileHash(size=8, sha256=hash_of(predictions_of("tuned")))})
         report_evaluation(read_json(SCORES), [], adapter)
-        write_json(Path("metrics/adapter.json"), adapter.model_dump())
+        write_json(Path("metrics/details/adapter.json"), adapter.model_dump())
         write_json(Path("metrics/training.json"), {"steps": 30, "validation_loss": validation_loss, "validation_loss_start": 4.0})
         write_json(Path("metrics/data.json"), {"train": len(train), "dropped": len(dropped or {})})
         Path("metrics/plots").mkdir()
@@ -166,7 +167,14 @@ def write_lock(params: dict[str, Any]) -> None:
     def hashed(*paths: Path) -> list[dict[str, str]]:
         return [{"path": path.as_posix(), "hash": "md5", "md5": store(path)} for path in paths]
 
+    def hashed_folder(folder: Path) -> dict[str, str]:
+        """As DVC records one."""
+        listed = [{"md5": hash_of(path, "md5"), "relpath": path.name} for path in sorted(folder.iterdir())]
+        md5 = hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest()
+        return {"path": folder.as_posix(), "hash": "md5", "md5": f"{md5}.dir"}
+
     tuned = predictions_of("tuned")
+    folders = [hashed_folder(path) for path in sorted(Path("metrics").iterdir()) if path.is_dir()]
     metrics = [path for path in sorted(Path("metrics").iterdir()) if path.is_file()]
     stages = {
         "clean": {"outs": hashed(cleaned.CLEANED, cleaned.LEDGER), "params": params["clean"]},
@@ -176,7 +184,7 @@ def write_lock(params: dict[str, Any]) -> None:
         "predict@base": {"deps": hashed(conversations_of("test")), "outs": hashed(predictions_of("base"))},
         "predict@tuned": {"deps": hashed(conversations_of("test")), "outs": hashed(tuned), "params": params["predict"]},
         "evaluate": {"deps": hashed(tuned), "outs": hashed(EXAMPLES, REPLIES, SCORES), "params": params["evaluate"]},
-        "report": {"deps": hashed(SCORES), "outs": hashed(*metrics)},
+        "report": {"deps": hashed(SCORES), "outs": [*folders, *hashed(*metrics)]},
     }
     for name, stage in stages.items():
         section = name.partition("@")[0]

@@ -98,12 +98,12 @@ def test_the_command_of_the_page_makes_a_classifier_of_the_packaged_corpus(
     run(["git", "commit", "-qam", "the packaged corpus"], folder)
     [command] = [line for line in read("docs/evaluation.md").splitlines() if "reply=label" in line]
     run(["bash", "-c", command], folder, **warm)
-    tuned, comparison, claims = (read_json(folder / f"metrics/{name}.json") for name in ("tuned", "comparison", "claims"))
+    tuned, comparison, claims = (read_json(folder / f"metrics/{name}.json") for name in ("tuned", "comparison", "details/claims"))
     assert {"accuracy", "macro_f1", "invalid_reply", "log_loss"} <= set(tuned)
     assert {"accuracy_mcnemar_p", "majority_difference"} <= set(comparison)
     assert claims["majority"]["verdict"] != "more"  # three steps of a random model
     assert len(pd.read_csv(folder / "metrics/plots/confusion.csv")) == tuned["replies"]
-    assert [gate["metric"] for gate in read_json(folder / "metrics/gates.json")] == [
+    assert [gate["metric"] for gate in read_json(folder / "metrics/details/gates.json")] == [
         "comparison.majority_difference", "tuned.invalid_reply"]  # fmt: skip
     report = (folder / "metrics/report.md").read_text(encoding="utf-8")
     assert "Task: classification" in report

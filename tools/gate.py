@@ -8,7 +8,8 @@ import argparse
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params
 from stages.report.__main__ import ReportParams
-from stages.report.gates import METRICS, check_gates, describe
+from stages.report.files import METRICS
+from stages.report.gates import check_gates, describe
 from tools.console import plural, print_all, run_tool
 
 

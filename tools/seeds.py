@@ -19,7 +19,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import write_json
 from stages.lib.core.params import PARAMS, Yaml12Loader, read_params
 from stages.lib.records.scores import Claim
-from stages.report.gates import METRICS
+from stages.report.files import ADAPTER, CLAIMS, COMPARABILITY
 from stages.report.seeds import LOGARITHMS, SEEDS, SeedNoise, Spread, adapter_hash, name_of
 from stages.train.params import TrainParams
 from tools.console import run_tool
@@ -122,17 +122,17 @@ def gather(seeds: Sequence[int], revisions: Sequence[str]) -> SeedNoise:
     Raises:
         ReprotuneError: the runs were measured differently, such as on two devices.
     """
-    comparabilities = [read_at(revision, METRICS / "comparability.json") for revision in revisions]
+    comparabilities = [read_at(revision, COMPARABILITY) for revision in revisions]
     for seed, found in zip(seeds, comparabilities, strict=True):
         if differing := sorted(key for key in found if found[key] != comparabilities[0].get(key)):
             names = " and ".join(name_of_run(one) for one in (seeds[0], seed))
             raise ReprotuneError(
                 f"experiments {names} differ in {', '.join(differing)}, so they don't compare; run both here again"
             )
-    claims: list[dict[str, Claim]] = [read_at(revision, METRICS / "claims.json") for revision in revisions]
+    claims: list[dict[str, Claim]] = [read_at(revision, CLAIMS) for revision in revisions]
     return {
         "seeds": list(seeds),
-        "adapters": [adapter_hash(read_at(revision, METRICS / "adapter.json")) for revision in revisions],
+        "adapters": [adapter_hash(read_at(revision, ADAPTER)) for revision in revisions],
         "comparability": comparabilities[0],
         "measures": {
             name_of(claim): spread_of([value_of(one[name]) for one in claims])

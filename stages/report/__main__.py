@@ -24,7 +24,7 @@ from stages.lib.records.scores import EXAMPLES, REPLIES, RETENTION, SCORES, Eval
 from stages.report import accounts
 from stages.report.evaluation import apart_from, confusion_table, languages_table, report_evaluation, strata_table
 from stages.report.excerpts import render_examples, render_replies
-from stages.report.gates import GATES, METRICS
+from stages.report.files import ADAPTER, DETAILS, GATES, METRICS, PAGE, PLOTS
 from stages.report.gates import Gate as ShippingGate
 from stages.report.names import shown_label
 from stages.report.page.document import Content, render_page
@@ -33,9 +33,6 @@ from stages.report.page.retention import describe_retained
 from stages.report.page.texts import Both
 from stages.report.page.verdict import LANGUAGES
 from stages.report.seeds import adapter_hash, describe_seed_noise, read_seed_noise
-
-PLOTS = METRICS / "plots"
-PAGE = METRICS / "report.html"
 
 
 class ReportParams(Section):
@@ -110,7 +107,7 @@ def report_data(params: ReportParams) -> None:
 
 def report_training(history: Sequence[HistoryRow]) -> None:
     write_json(METRICS / "training.json", describe_training(history))
-    write_json(METRICS / "adapter.json", read_pin(ADAPTER_PIN, AdapterPin).model_dump())
+    write_json(ADAPTER, read_pin(ADAPTER_PIN, AdapterPin).model_dump())
     losses = pd.DataFrame(history)
     for split in ("train", "validation"):
         curve = losses[["step", f"{split}_loss"]].dropna().rename(columns={f"{split}_loss": "loss"})
@@ -125,8 +122,8 @@ def report_scores(params: ReportParams) -> None:
     examples = pd.read_parquet(EXAMPLES)
     write_table(PLOTS / "perplexity.csv", perplexity_by_label(examples, params.smallest_label))
     write_table(PLOTS / "confusion.csv", confusion_table(evaluation))
-    write_table(METRICS / "strata.csv", strata_table(evaluation["strata"]))
-    write_table(METRICS / "languages.csv", languages_table(evaluation))
+    write_table(DETAILS / "strata.csv", strata_table(evaluation["strata"]))
+    write_table(DETAILS / "languages.csv", languages_table(evaluation))
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
     replies = render_replies(pd.read_parquet(REPLIES), messages_of, params.show_text, params.replies)
     (METRICS / "replies.md").write_text(replies, encoding="utf-8")

@@ -7,13 +7,12 @@ import pandas as pd
 from stages.lib.base_model.pins import AdapterPin
 from stages.lib.core.files import write_json
 from stages.lib.records.scores import Evaluation, Other, Scores, Stratum
-from stages.report.gates import GATES, METRICS, Gate, Outcome, check_gates, describe
+from stages.report.files import CLAIMS, COMPARABILITY, DETAILS, GATES, METRICS, REASONS, SUMMARY
+from stages.report.gates import Gate, Outcome, check_gates, describe
 from stages.report.names import shown_label, shown_name
 from stages.report.seeds import adapter_hash, describe_seed_noise, read_seed_noise
 from stages.report.sentences import sentence
 
-FILES = {"claims": METRICS / "claims.json", "reasons": METRICS / "reasons.json", "comparability": METRICS / "comparability.json"}
-SUMMARY = METRICS / "report.md"
 GOOD = {"less": "better", "more": "worse", "unclear": "can't tell", "too_few": "too few to tell", "not_measured": "not measured"}
 VERDICTS = {"perplexity_ratio": GOOD, "accuracy_difference": GOOD | {"less": "worse", "more": "better"}}
 TABLE = [
@@ -154,10 +153,10 @@ def report_evaluation(evaluation: Evaluation, gates: Sequence[Gate], adapter: Ad
     for name, scores in (*evaluation["contenders"].items(), ("comparison", evaluation["comparison"])):
         write_json(METRICS / f"{name}.json", name_languages(scores))
     write_json(METRICS / "contenders.json", others_figures(evaluation["others"]))
-    write_json(METRICS / "signatures.json", name_languages(evaluation["signatures"]))
-    write_json(FILES["reasons"], name_languages(evaluation["reasons"]))
-    write_json(FILES["comparability"], evaluation["comparability"])
-    write_json(FILES["claims"], {one["name"]: {**one, "sentence": sentence(one)} for one in evaluation["claims"]})
+    write_json(DETAILS / "signatures.json", name_languages(evaluation["signatures"]))
+    write_json(REASONS, name_languages(evaluation["reasons"]))
+    write_json(COMPARABILITY, evaluation["comparability"])
+    write_json(CLAIMS, {one["name"]: {**one, "sentence": sentence(one)} for one in evaluation["claims"]})
     outcomes = check_gates(gates)
     write_json(GATES, outcomes)
     pin = adapter_hash(adapter.model_dump())

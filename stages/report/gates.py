@@ -2,17 +2,15 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Literal, TypedDict
 
 from pydantic import Field, model_validator
 
 from stages.lib.core.files import read_json
 from stages.lib.core.params import Section
+from stages.report.files import METRICS, REASONS
 from stages.report.reasons import MISSING, NULL
 
-METRICS = Path("metrics")
-GATES = METRICS / "gates.json"
 Bound = Literal["below", "at_most", "above", "at_least"]
 HOLDS: dict[Bound, Callable[[float, float], bool]] = {
     "below": operator.lt, "at_most": operator.le, "above": operator.gt, "at_least": operator.ge,
@@ -81,8 +79,7 @@ def check_gate(gate: Gate, values: dict[str, object] | None, reasons: dict[str, 
 
 def check_gates(gates: Sequence[Gate]) -> list[Outcome]:
     """Against metrics/ as it is."""
-    reasons_path = METRICS / "reasons.json"
-    reasons = read_json(reasons_path) if reasons_path.exists() else {}
+    reasons = read_json(REASONS) if REASONS.exists() else {}
     outcomes = []
     for gate in gates:
         path = METRICS / f"{gate.metric.partition('.')[0]}.json"

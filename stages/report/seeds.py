@@ -7,7 +7,7 @@ import orjson
 
 from stages.lib.core.files import read_json
 from stages.lib.records.scores import Claim, Measure
-from stages.report.gates import METRICS
+from stages.report.files import METRICS
 from stages.report.sentences import Language
 
 SEEDS = METRICS / "seeds.json"
@@ -56,7 +56,7 @@ def read_seed_noise() -> SeedNoise | None:
 
 
 def adapter_hash(pin: object) -> str:
-    """Of metrics/adapter.json: the same for the same bytes."""
+    """Of metrics/details/adapter.json: the same for the same bytes."""
     return hashlib.sha256(orjson.dumps(pin, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 

@@ -134,4 +134,4 @@ def test_an_altered_adapter_whose_pin_is_altered_too_is_one_line(
     rewrite(object_of(remote, locked(mine, str(ADAPTER_PIN))), json.dumps(pin).encode())
     theirs = clone(mine, tmp_path / "theirs", warm)
     assert "models/adapter.json: not the file that dvc.lock names" in fails_with_one_line(CHAT, theirs, warm)
-    assert read_json(mine / "metrics/adapter.json") == read_json(mine / ADAPTER_PIN)
+    assert read_json(mine / "metrics/details/adapter.json") == read_json(mine / ADAPTER_PIN)

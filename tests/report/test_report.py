@@ -33,12 +33,9 @@ from stages.report.seeds import NOT_MEASURED, OTHER_RUN, SEEDS, adapter_hash
 
 FLOORS = ("floor_constant", "floor_echo", "floor_random")
 SCORED = ("base", "comparison", "training", "tuned", *FLOORS)
-OTHERS = ("claims", "comparability", "contenders", "data", "gates", "reasons", "reference", "seeds", "signatures")
-FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {
-    "replies.md",
-    "examples.md",
-    "report.html",
-    "report.md",
+OTHERS = ("contenders", "data", "reference", "seeds")
+FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {"replies.md", "examples.md", "report.html", "report.md"}
+DETAILS = {f"{name}.json" for name in ("adapter", "claims", "comparability", "gates", "reasons", "signatures")} | {
     "languages.csv",
     "strata.csv",
 }
@@ -171,8 +168,12 @@ def report_again(folder: Path, target: Path, **params: object) -> Path:
     return target / report.METRICS
 
 
+def place(metrics: Path, name: str) -> Path:
+    return (metrics / "details" if f"{name}.json" in DETAILS else metrics) / f"{name}.json"
+
+
 def read(metrics: Path, name: str) -> dict:
-    return json.loads((metrics / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads(place(metrics, name).read_text(encoding="utf-8"))
 
 
 def test_the_stage_writes_the_files_that_dvc_yaml_declares_and_no_others(metrics: Path) -> None:
@@ -183,7 +184,8 @@ def test_the_stage_writes_the_files_that_dvc_yaml_declares_and_no_others(metrics
     plots = yaml.safe_load((REPO / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
     drawn = {path for plot in plots for options in plot.values() for path in options["y"]}
     assert drawn == {str(path.relative_to(metrics.parent)) for path in (metrics / "plots").iterdir()}
-    assert {path.name for path in metrics.iterdir() if path.is_file()} == FILES | {"adapter.json"}
+    assert {path.name for path in metrics.iterdir() if path.is_file()} == FILES
+    assert {path.name for path in (metrics / "details").iterdir()} == DETAILS
 
 
 # Counts
@@ -277,7 +279,7 @@ def test_a_number_of_strata_below_one_is_an_error(tmp_path: Path, value: object)
 
 @pytest.mark.parametrize("name", [*SCORED, "data", "reference", "signatures"])
 def test_a_metrics_file_is_flat_and_sorted(metrics: Path, name: str) -> None:
-    text = (metrics / f"{name}.json").read_text(encoding="utf-8")
+    text = place(metrics, name).read_text(encoding="utf-8")
     values = json.loads(text)
     assert list(values) == sorted(values)
     assert text == json.dumps(values, indent=2, ensure_ascii=False) + "\n"

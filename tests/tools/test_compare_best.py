@@ -137,7 +137,7 @@ def test_what_another_seed_changes_is_said_where_it_was_measured(repository: Pat
     seeds = repository / "metrics/seeds.json"
     with contextlib.chdir(repository):
         assert "Seed noise not measured" in render_best(find_best(["workspace"], fetch=False))
-        adapter = adapter_hash(json.loads(Path("metrics/adapter.json").read_text(encoding="utf-8")))
+        adapter = adapter_hash(json.loads(Path("metrics/details/adapter.json").read_text(encoding="utf-8")))
         measures = {"log_perplexity_ratio": {"values": [-1.0, -1.01, -0.99]}}
         seeds.write_text(json.dumps({"adapters": [adapter], "measures": measures}), encoding="utf-8")
         page = render_best(find_best(["workspace"], fetch=False))

@@ -166,13 +166,22 @@ def test_what_was_not_run_since_is_said(copy: Path) -> None:
     assert "What B's dvc.lock records is not what stands in metrics/tuned.json: `dvc repro` is due." in notes
 
 
-@pytest.mark.parametrize("name", ["comparability", "claims", "comparison", "base", "gates", "contenders", "training"])
-def test_whatever_the_comparison_reads_of_metrics_is_held_against_the_lock(copy: Path, name: str) -> None:
-    path = copy / f"metrics/{name}.json"
-    path.write_text(path.read_text(encoding="utf-8") + " ", encoding="utf-8")
+DETAILS = ("adapter.json", "comparability.json", "claims.json", "gates.json")
+IN_FOLDERS = dict.fromkeys(DETAILS, "details") | {"train_loss.csv": "plots", "validation_loss.csv": "plots"}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("name", ["comparison.json", "base.json", "contenders.json", "training.json", *IN_FOLDERS])
+def test_whatever_the_comparison_reads_of_metrics_is_held_against_the_lock(copy: Path, name: str, committed: bool) -> None:
+    folder = IN_FOLDERS.get(name, "")
+    path = copy / "metrics" / folder / name
+    before = path.read_text(encoding="utf-8")
+    path.write_text(before + ("\n" if name.endswith("csv") else " "), encoding="utf-8")
+    if committed:
+        run(["git", "commit", "-qam", "edited"], copy)
     with contextlib.chdir(copy):
-        notes = compare_two(["HEAD"], fetch=False)["notes"]
-    assert notes == [f"What B's dvc.lock records is not what stands in metrics/{name}.json: `dvc repro` is due."]
+        notes = compare_two(["main~1" if committed else "HEAD", *["HEAD"] * committed], fetch=False)["notes"]
+    assert f"What B's dvc.lock records is not what stands in metrics/{folder or name}: `dvc repro` is due." in notes
 
 
 @pytest.mark.parametrize("stage", ["evaluate", "predict@tuned", "train", "tokenize"])

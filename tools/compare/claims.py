@@ -11,7 +11,7 @@ from stages.evaluate.claims import Paired, Question, compare_scores, make_claims
 from stages.evaluate.comparison import Measured, ask_better, ask_broken, ask_forgot, ask_length, ask_memorised, means
 from stages.evaluate.intervals import mean_difference
 from stages.lib.records.scores import Claim, ClaimName, Measure
-from stages.report.gates import METRICS
+from stages.report.files import ADAPTER
 from stages.report.seeds import SEEDS, adapter_hash
 from stages.report.sentences import RATIOS
 from tools.compare.fingerprints import CLAIMS, Comparability
@@ -123,12 +123,12 @@ def verdict_of(claim: Claim, comparability: Comparability) -> Verdict:
 def seed_noise_of(a: Run, b: Run, claim: Claim, confidence: float) -> SeedNoise:
     """By metrics/seeds.json of either run."""
     seeds = b.revision.read_json(SEEDS) or a.revision.read_json(SEEDS)
-    adapters = [run.revision.read_json(METRICS / "adapter.json") for run in (a, b)]
+    adapters = [run.revision.read_json(ADAPTER) for run in (a, b)]
     return find_seed_noise(seeds, adapters, claim, confidence)
 
 
 def find_seed_noise(seeds: object, adapters: Sequence[object], claim: Claim, confidence: float) -> SeedNoise:
-    """`seeds`: metrics/seeds.json, None where there is none; `adapters`: metrics/adapter.json of A and of B."""
+    """`seeds`: metrics/seeds.json, None where there is none; `adapters`: metrics/details/adapter.json of A and of B."""
     values = values_of(seeds, claim["measure"])
     unknown: SeedNoise = {"seeds": len(values), "deviation": None, "reach": None, "beyond": None, "said": UNMEASURED}
     if not isinstance(seeds, dict) or len(values) < 2:

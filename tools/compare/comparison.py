@@ -6,7 +6,8 @@ from typing import TypedDict, get_args
 from stages.lib.records.predictions import predictions_of
 from stages.lib.records.scores import Claim, ClaimName
 from stages.lib.records.tokenized import examples_of
-from stages.report.gates import GATES, METRICS, Outcome
+from stages.report.files import CLAIMS, GATES
+from stages.report.gates import Outcome
 from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
 from tools.compare.claims import SeedNoise, Verdict, confidence_of, make, seed_noise_of, verdict_of
 from tools.compare.data import NO_CHANGES, DataChanges, changed_data
@@ -139,7 +140,7 @@ def what_it_comes_to(a: Run, b: Run, claim: Claim, comparability: Comparability)
 
 def read_own(run: Run) -> Own:
     """As far as it is in today's form."""
-    claims, gates = run.revision.read_json(METRICS / "claims.json"), run.revision.read_json(GATES)
+    claims, gates = run.revision.read_json(CLAIMS), run.revision.read_json(GATES)
     named = claims if isinstance(claims, dict) else {}
     return {
         "claims": {name: one for name, one in named.items() if name in get_args(ClaimName) and is_like(one, Said)},

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TypedDict
 
-from stages.report.gates import METRICS
+from stages.report.files import METRICS
 from stages.report.names import shown_name
 from tools.compare.fingerprints import Comparability
 from tools.compare.run import Run

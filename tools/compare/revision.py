@@ -33,6 +33,15 @@ class Revision(NamedTuple):
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
+    def files_in(self, folder: Path) -> list[Path]:
+        """Those at any depth, but what systems and editors leave."""
+        if self.commit is None:
+            found = [path for path in folder.rglob("*") if path.is_file()]
+        else:
+            listed = git.ask("ls-tree", "-rz", "--full-tree", "--name-only", f"{self.commit}:./{folder.as_posix()}") or b""
+            found = [folder / name for name in listed.decode("utf-8", "surrogateescape").split("\0") if name]
+        return sorted(path for path in found if not path.name.startswith(".") and not path.name.endswith("~"))
+
     def read_json(self, path: Path) -> Any:
         """None where there is no such file."""
         content = self.read(path)

@@ -20,8 +20,8 @@ from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
 from stages.lib.records.scores import EXAMPLES, REPLIES
-from stages.report.gates import METRICS
-from tools.compare.lock import Lock, flatten, hash_of_out, not_of_one_run
+from stages.report.files import COMPARABILITY, METRICS
+from tools.compare.lock import Lock, flatten, hash_of_folder, hash_of_out, not_of_one_run
 from tools.compare.revision import Revision
 from tools.compare.store import Store
 
@@ -121,10 +121,15 @@ class Run:
 
     def metrics_not_run(self) -> list[str]:
         """Files of metrics/ with other bytes than the run wrote: edited, or merged from two branches."""
-        outs = {path: md5 for entry in self.lock.values() for path, md5 in entry.outs.items()}
-        ours = [path for path, md5 in outs.items() if METRICS in Path(path).parents and not md5.endswith(".dir")]
-        found = {path: self.revision.read(Path(path)) for path in ours}
-        return [path for path, content in found.items() if content is not None and md5_of(content) != outs[path]]
+        outs = {path: md5 for entry in self.lock.values() for path, md5 in entry.outs.items() if METRICS in Path(path).parents}
+        found = {path: self._md5_in_git(path, is_folder=md5.endswith(".dir")) for path, md5 in outs.items()}
+        return [path for path, md5 in found.items() if md5 not in (None, outs[path])]
+
+    def _md5_in_git(self, path: str, is_folder: bool) -> str | None:
+        """As DVC records it; None where there is no such file or folder."""
+        files = self.revision.files_in(Path(path)) if is_folder else [Path(path)]
+        read = {file.as_posix(): md5_of(content) for file in files if (content := self.revision.read(file)) is not None}
+        return hash_of_folder(read, path) if is_folder else read.get(path)
 
     def stages_not_run(self) -> list[tuple[str, str]]:
         """(stage, file) that were never together in one run, so that what follows is of neither."""
@@ -167,7 +172,7 @@ def read_metrics(revision: Revision) -> dict[str, dict[str, object]]:
 
 
 def read_comparability(revision: Revision) -> dict[str, str | None]:
-    found = revision.read_json(METRICS / "comparability.json")
+    found = revision.read_json(COMPARABILITY)
     return found if isinstance(found, dict) else {}
 
 

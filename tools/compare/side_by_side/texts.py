@@ -11,7 +11,9 @@ WORDS = {name: PAGE[name] for name in OF_BOTH_PAGES} | {
     "worktree": Both("the work tree", "工作区"),
     "own": Both("B against its base model", "B 与它的基座模型相比"),
     "own_how": Both("As its own report has it, without A.", "出自它自己的报告，与 A 无关。"),
-    "own_none": Both("B's run has no claims in metrics/claims.json.", "B 的运行在 metrics/claims.json 里没有结论。"),
+    "own_none": Both(
+        "B's run has no claims in metrics/details/claims.json.", "B 的运行在 metrics/details/claims.json 里没有结论。"
+    ),
     "worst": Both("Replies that lost most", "变差最多的回复"),
     "comparable": Both("Measured alike?", "测量方式相同吗？"),
     "comparable_yes": Both("All of it: test set, decoding, precision, machine.", "完全相同：测试集、解码、精度、机器。"),
