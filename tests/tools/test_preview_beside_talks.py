@@ -4,13 +4,11 @@ import csv
 import json
 import re
 import shlex
-import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import REPO
-from looking import look_at
+
+pytestmark = pytest.mark.usefixtures("in_a_project")
 
 HOUSE = "The house has two doors and a gate."
 TALKS = [
@@ -27,20 +25,6 @@ SHAREGPT = [
 ]
 PAIR = {"prompt": "How wide is the gate?", "completion": "It is three metres wide."}
 SYSTEM = {"role": "system", "content": "Be brief."}
-
-
-@pytest.fixture(autouse=True)
-def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data/raw").mkdir(parents=True)
-    shutil.copy(REPO / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """(what the command prints, the messages as `collect` reads them with what it prints to paste), or its error alone."""
-
-    return partial(look_at, monkeypatch, capsys)
 
 
 def write(*rows: dict) -> str:

@@ -3,13 +3,11 @@
 import json
 import re
 import shlex
-import shutil
-from functools import partial
 from pathlib import Path
 
 import pytest
-from conftest import REPO
-from looking import look_at
+
+pytestmark = pytest.mark.usefixtures("in_a_project")
 
 HOUSE = "The house has two doors and a gate."
 OLD = "It is very old by now."
@@ -21,18 +19,6 @@ SHAREGPT = [{"from": "human", "value": "Where is the door?"}, {"from": "gpt", "v
 SYSTEM = {"role": "system", "content": "Be brief."}
 PAIR = {"prompt": "How wide is the gate?", "completion": "It is three metres wide."}
 ASKED_PAIR = {"question": "How wide is the gate?", "answer": "It is three metres wide."}
-
-
-@pytest.fixture(autouse=True)
-def _in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "data/raw").mkdir(parents=True)
-    shutil.copy(REPO / "params.yaml", tmp_path)
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    return partial(look_at, monkeypatch, capsys)
 
 
 def write(row: dict) -> str:
