@@ -6,6 +6,7 @@ from itertools import chain, groupby
 from operator import itemgetter
 
 from stages.collect.chains import join_chains
+from stages.collect.contexts import TextsAbove
 from stages.collect.conversation_rows import convert_rows
 from stages.collect.layouts import find_columns, names_to_read, note_keys, watch_keys, with_inner_values
 from stages.collect.lists import order_texts
@@ -25,7 +26,7 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
     Raises:
         ReprotuneError: the file is missing, unreadable, or lacks what was mapped; what is wrong with one row is an UnreadableRow.
     """
-    mapping, parts = mapping_of(source), []
+    mapping, parts, above = mapping_of(source), [], TextsAbove(source)
     for one in one_a_file(source):
         keys = read_keys(one)
         if keys is None:
@@ -41,8 +42,11 @@ def read_source(source: Source) -> Iterator[RawConversation | UnreadableRow]:
     for told, group in groupby(parts, key=itemgetter(1)):
         rows = watch_keys(chain.from_iterable(rows for rows, _ in group), told.columns, told.leave_out, source.path)
         for conversation in to_conversations(note_keys(rows, unmarked), told):
-            any_read = any_read or isinstance(conversation, RawConversation)
+            if isinstance(conversation, RawConversation):
+                any_read = True
+                above.hear(message["content"] for message in conversation.messages)
             yield conversation
+    above.check()
     if unmarked and any_read:  # misspelt: what it should keep from being learned would be learned
         names = ", ".join(map(repr, sorted(unmarked)))
         raise ReprotuneError(f"{source.path}: no row or message has the key {names} (see the source's `marks`)")

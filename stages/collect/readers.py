@@ -174,7 +174,7 @@ def read_object_document(source: JsonSource) -> dict | None:
     """The document as it is, if it is an object."""
     path = check_path(source.path, source.outside)
     content = read_document(path, source.encoding)
-    if content[:1] in ("[", b"["):  # no object, and parsing it takes time
+    if content[:1] in ("[", b"[") or not content.strip():  # no object, and parsing it takes time
         return None
     document = _parse_document(content, path)
     return document if isinstance(document, dict) else None

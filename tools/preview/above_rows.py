@@ -3,14 +3,13 @@
 import shlex
 from pathlib import Path
 
-from stages.collect.messages import as_text
+from stages.collect.contexts import texts_above
 from stages.collect.readers import one_a_file
 from stages.collect.sources import Columns, Source
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
-from tools.preview.contexts import NAMES, prose_in, said_by, written_out
+from tools.preview.contexts import said_by, written_out
 from tools.preview.sample import MOST_ROWS, Sample, file_of, read_whole
-from tools.preview.usual_names import key_of
 
 
 def refuse_above(path: Path, source: Source, sample: Sample, mapping: Columns | None) -> None:
@@ -22,11 +21,10 @@ def refuse_above(path: Path, source: Source, sample: Sample, mapping: Columns | 
         whole = read_whole(one)
         document = whole.rows[0].values if whole else {}
         rows = [row.values for row in sample.rows if file_of(row) == one.path]
-        if not rows or not any(isinstance(value, list) for value in document.values()):
+        if not rows:
             continue
-        for key, value in document.items():
-            texts = prose_in(value) if key_of(key) in NAMES and not isinstance(value, list) else []
-            if any(normalize(text) not in said for text in texts) and not all(as_text(row.get(key)) for row in rows):
+        for key, texts in texts_above(document, rows).items():
+            if any(normalize(text) not in said for text in texts):
                 columns = [f"{field}={name}" for field, name in written_out(mapping).items()] if mapping else []
                 command = shlex.join([str(path), "--columns", *columns])
                 without = (

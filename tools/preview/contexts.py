@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from stages.collect.contexts import NAMES, key_of, prose_in
 from stages.collect.layouts import names_in, recognize_layout
 from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text, long_text, text_parts
@@ -15,11 +16,9 @@ from tools.preview.message_lists import lists_of_messages
 from tools.preview.orders import cells_of_conversations
 from tools.preview.proposal import Proposal
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
+from tools.preview.usual_names import USUAL_NAMES
 
-NAMES = {*USUAL_NAMES["system_of_lists"], *USUAL_NAMES["texts_of_lists"], *USUAL_NAMES["columns"]["system"]}
 QUESTIONS = USUAL_NAMES["columns"]["user"]  # beside a pair whose question has another one of these names
-NO_TEXT = (*USUAL_NAMES["no_text"], *USUAL_NAMES["no_context"])
 
 
 def with_context(proposal: Proposal, sample: Sample) -> Proposal:
@@ -100,25 +99,6 @@ def holds_prose(sample: Sample, name: str, said: set[str]) -> bool:
     return 2 * len(found) > len(filled) <= 2 * sum(any(normalize(text) not in said for text in texts) for texts in found)
 
 
-def prose_in(cell: object) -> list[str]:
-    """The texts of several words in a cell, or in the lists and objects in it, but for names, dates and the like.
-
-    >>> prose_in([{"title": "Of doors", "text": "There are two."}]), prose_in({"sentences": [["It is old."], []]})
-    (['There are two.'], ['It is old.'])
-    >>> prose_in(["a.pdf", "b.pdf"]), prose_in([{"source_name": "Town library", "url": "a b"}]), prose_in([]), prose_in(17)
-    ([], [], [], [])
-    """
-    found, waiting = [], [cell]
-    while waiting:
-        inner = waiting.pop(0)
-        if isinstance(inner, str) and is_prose(inner.strip()):
-            found.append(inner.strip())
-        if isinstance(inner, dict):
-            inner = [value for key, value in inner.items() if not has_word(key_of(str(key)), NO_TEXT)]
-        waiting += inner if isinstance(inner, (list, tuple)) else ()
-    return found
-
-
 def reads_as_texts(sample: Sample, name: str) -> bool:
     """Whether `collect` reads each cell with such texts as these texts, not as JSON."""
     return all(is_text(cell) for cell in sample.cells(name) if prose_in(cell))
@@ -132,14 +112,6 @@ def fills(sample: Sample, name: str | None) -> bool:
 def is_text(cell: object) -> bool:
     is_list = isinstance(cell, (list, tuple)) and all(isinstance(part, str) for part in cell)
     return isinstance(cell, str) or is_list or text_parts(cell) is not None
-
-
-def is_prose(text: str) -> bool:
-    """
-    >>> is_prose("Be brief."), is_prose("web"), is_prose("你是图书馆员。"), is_prose("电话")
-    (True, False, True, False)
-    """
-    return len(text.split()) > 1 or (not text.isascii() and len(text) > 3)
 
 
 def said_by(mapping: Columns, sample: Sample) -> set[str]:

@@ -1,22 +1,13 @@
 """Which names columns and roles usually have, in usual_names.yaml, and which of a file's names are among them."""
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
 
+from stages.collect.contexts import has_word, key_of
+
 USUAL_NAMES = yaml.safe_load(Path(__file__).with_name("usual_names.yaml").read_text(encoding="utf-8"))
-
-
-def key_of(name: str) -> str:
-    """A column's or role's name as it stands in usual_names.yaml.
-
-    >>> key_of("Ticket ID"), key_of("senderType"), key_of(" 客户-问题 ")
-    ('ticket_id', 'sender_type', '客户_问题')
-    """
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return "_".join(re.findall(r"[^\W_]+", parted.casefold()))
 
 
 def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tuple[str, bool] | None:
@@ -44,12 +35,3 @@ def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tu
         if found:
             return by_key[found[0]], False
     return None
-
-
-def has_word(key: str, words: Collection[str]) -> bool:
-    """Whether one of the words is in a name; of those that are written without spaces, a part of it.
-
-    >>> has_word("bad_answer", ["bad"]), has_word("badge", ["bad"]), has_word("拒绝的回答", ["拒绝"])
-    (True, False, True)
-    """
-    return not {*key.split("_")}.isdisjoint(words) or any(word in key for word in words if not word.isascii())

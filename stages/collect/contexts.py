@@ -1,0 +1,121 @@
+"""What a talk rests on, by its key's name: a text that must not be lost where it stands once, above the rows of a document."""
+
+import re
+import shlex
+from collections.abc import Collection, Iterable
+
+from stages.collect.documents import rows_of_document
+from stages.collect.messages import as_text
+from stages.collect.paths import find_files
+from stages.collect.readers import read_object_document
+from stages.collect.sources import JsonSource, Source
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import normalize
+
+NAMES = frozenset([
+    "instruction", "context", "background", "persona", "scenario", "指令", "上下文", "背景",
+    "contexts", "document", "documents", "passage", "passages", "knowledge", "article",
+    "background_knowledge", "reference_text", "文档", "资料", "参考资料", "材料", "知识",
+    "背景知识", "system", "system_prompt", "system_message", "instructions", "system_instruction",
+    "preamble", "meta_instruction", "系统提示词", "系统提示", "系统",
+])  # fmt: skip
+
+# Words that make a name one of no such text.
+NO_TEXT = frozenset([
+    "id", "ids", "uuid", "name", "email", "mail", "date", "time", "at", "no", "nr", "number", "count",
+    "score", "rating", "type", "lang", "language", "url", "code", "title", "titles", "urls", "link",
+    "links", "path", "source", "author", "license", "role", "version", "标题", "链接", "来源",
+    "作者",
+])  # fmt: skip
+
+
+def key_of(name: str) -> str:
+    """A column's or role's name in lower case, its words joined by one underscore.
+
+    >>> key_of("Ticket ID"), key_of("senderType"), key_of(" 客户-问题 ")
+    ('ticket_id', 'sender_type', '客户_问题')
+    """
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return "_".join(re.findall(r"[^\W_]+", parted.casefold()))
+
+
+def has_word(key: str, words: Collection[str]) -> bool:
+    """Whether one of the words is in a name; of those that are written without spaces, a part of it.
+
+    >>> has_word("bad_answer", ["bad"]), has_word("badge", ["bad"]), has_word("拒绝的回答", ["拒绝"])
+    (True, False, True)
+    """
+    return not {*key.split("_")}.isdisjoint(words) or any(word in key for word in words if not word.isascii())
+
+
+def prose_in(cell: object) -> list[str]:
+    """The texts of several words in a cell, or in the lists and objects in it, but for names, dates and the like.
+
+    >>> prose_in([{"title": "Of doors", "text": "There are two."}]), prose_in({"sentences": [["It is old."], []]})
+    (['There are two.'], ['It is old.'])
+    >>> prose_in(["a.pdf", "b.pdf"]), prose_in([{"source_name": "Town library", "url": "a b"}]), prose_in([]), prose_in(17)
+    ([], [], [], [])
+    """
+    found, waiting = [], [cell]
+    while waiting:
+        inner = waiting.pop(0)
+        if isinstance(inner, str) and is_prose(inner.strip()):
+            found.append(inner.strip())
+        if isinstance(inner, dict):
+            inner = [value for key, value in inner.items() if not has_word(key_of(str(key)), NO_TEXT)]
+        waiting += inner if isinstance(inner, (list, tuple)) else ()
+    return found
+
+
+def is_prose(text: str) -> bool:
+    """
+    >>> is_prose("Be brief."), is_prose("web"), is_prose("你是图书馆员。"), is_prose("电话")
+    (True, False, True, False)
+    """
+    return len(text.split()) > 1 or (not text.isascii() and len(text) > 3)
+
+
+def texts_above(document: dict[str, object], rows: Collection[object]) -> dict[str, list[str]]:
+    """Key -> the texts under it that stand above the array of the rows, where not all rows have a text under that key too.
+
+    >>> texts_above({"context": "It is old.", "version": "1 of 2", "data": []}, [{"context": "It is new."}, {"q": "Who?"}])
+    {'context': ['It is old.']}
+    """
+    if not any(isinstance(value, list) for value in document.values()):
+        return {}
+    found: dict[str, list[str]] = {}
+    for key, value in document.items():
+        if key_of(key) in NAMES and not isinstance(value, list) and (texts := prose_in(value)):
+            found[key] = texts
+    return {key: found[key] for key in found if not all(isinstance(row, dict) and as_text(row.get(key)) for row in rows)}
+
+
+class TextsAbove:
+    """The texts above the rows of a source's documents, of which `check` raises for the first that no talk says.
+
+    A source with `columns` says what is used, and so what is not.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.found: list[tuple[str, str, list[str]]] = []
+        self.said: set[str] = set()
+        if isinstance(source, JsonSource) and source.format == "json" and source.columns is None:
+            for path in find_files(source.path, source.files, source.outside):
+                one = source.model_copy(update={"path": str(path), "files": None})
+                document = read_object_document(one) or {}
+                if any(key_of(key) in NAMES for key in document):
+                    rows = rows_of_document(document, path, None)
+                    self.found += [(one.path, key, texts) for key, texts in texts_above(document, rows).items()]
+
+    def hear(self, texts: Iterable[str]) -> None:
+        if self.found:
+            self.said.update(map(normalize, texts))
+
+    def check(self) -> None:
+        for path, key, texts in self.found:
+            if any(normalize(text) not in self.said for text in texts):
+                raise ReprotuneError(
+                    f"{path}: {key!r} stands above the rows and may hold what all of them rest on, but only rows are read. "
+                    "Put it into each row, under the same name; or map the rows' keys in the source's `columns`, by which it is "
+                    f"not used (`python -m tools.preview {shlex.quote(path)}` says how)"
+                )
