@@ -50,6 +50,7 @@ def make_repository(folder: Path) -> Path:
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     (folder / ".dvc/.gitignore").write_text("/cache\n/tmp\n/config.local\n")
     (folder / ".gitignore").write_text("/data\n/models\n/requirements\n/stages\n/tools\n")
+    shutil.copy(REPO / ".dvcignore", folder)
     for name in ("requirements", "stages", "tools"):
         (folder / name).symlink_to(REPO / name)
     write_params(folder, tiny_params())

@@ -61,8 +61,8 @@ REFUSAL_CHINESE = re.compile(
     re.IGNORECASE,
 )
 REFUSAL_SIGNS = ("can't", "can’t", "cannot", "cant", "can not", "unable", "not able", "sorry", "an ai", "language model",
-                 "artificial", "against my", "against openai", "decline", "n't have", "n’t have", "not have", "not allowed",
-                 "incapable")  # fmt: skip
+                 "artificial", "against my", "against openai", "decline", "n't have", "n’t have", "dont have", "not have",
+                 "not allowed", "not permitted", "be able", "incapable")  # fmt: skip
 REFUSAL_SIGNS_CHINESE = ("无法", "不能", "没办法", "没有", "不具备", "不会", "没法", "不可以")
 REFUSAL_START = 200  # characters in which a refusal must begin
 LONGEST_REFUSAL = 800  # characters; what goes on for longer says something after all

@@ -2,20 +2,35 @@
 
 import json
 import logging
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from conftest import REPO
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.clean.automatic_messages import AUTOMATIC_SIGNS, AUTOMATIC_SIGNS_CHINESE, any_boilerplate, is_boilerplate
-from stages.clean.refusals import REFUSAL_SIGNS, REFUSAL_SIGNS_CHINESE, any_refusal, is_refusal
+from stages.clean.automatic_messages import (
+    AUTOMATIC_HEADER,
+    AUTOMATIC_SENTENCE,
+    AUTOMATIC_SIGNS,
+    AUTOMATIC_SIGNS_CHINESE,
+    any_boilerplate,
+    is_boilerplate,
+)
+from stages.clean.refusals import (
+    REFUSAL_CHINESE,
+    REFUSAL_ENGLISH,
+    REFUSAL_SIGNS,
+    REFUSAL_SIGNS_CHINESE,
+    any_refusal,
+    is_refusal,
+)
 from stages.clean.repetition import is_repetitive
-from stages.clean.signs import ASCII_WORD
+from stages.clean.signs import ASCII_WORD, has_sign
 from stages.lib.languages import detect_language
 
 CASES = REPO / "tests/cases"
@@ -60,6 +75,24 @@ def test_one_message_of_a_conversation_is_found_whatever_the_others_are(
 def test_signs_are_of_the_kind_that_they_are_sought_as() -> None:
     assert all(ASCII_WORD.search(sign) and sign == sign.lower() for sign in (*AUTOMATIC_SIGNS, *REFUSAL_SIGNS))
     assert not any(sign.isascii() for sign in (*AUTOMATIC_SIGNS_CHINESE, *REFUSAL_SIGNS_CHINESE))
+
+
+AUTOMATIC = (AUTOMATIC_SIGNS, AUTOMATIC_SIGNS_CHINESE)
+REFUSAL = (REFUSAL_SIGNS, REFUSAL_SIGNS_CHINESE)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "signs"),
+    [(AUTOMATIC_SENTENCE, AUTOMATIC), (AUTOMATIC_HEADER, AUTOMATIC), (REFUSAL_ENGLISH, REFUSAL), (REFUSAL_CHINESE, REFUSAL)],
+    ids=["automatic sentence", "automatic header", "refusal in English", "refusal in Chinese"],
+)
+def test_what_a_pattern_finds_has_a_sign(pattern: re.Pattern[str], signs: tuple[Sequence[str], Sequence[str]]) -> None:
+    @settings(deadline=None, max_examples=1000)
+    @given(text=st.from_regex(pattern))
+    def holds(text: str) -> None:
+        assert has_sign(text, *signs)
+
+    holds()
 
 
 @pytest.mark.parametrize("name", JUDGEMENTS)

@@ -184,6 +184,24 @@ def test_whatever_the_comparison_reads_of_metrics_is_held_against_the_lock(copy:
     assert f"What B's dvc.lock records is not what stands in metrics/{folder or name}: `dvc repro` is due." in notes
 
 
+@pytest.mark.parametrize("committed", [True, False])
+def test_what_dvc_ignores_in_a_folder_of_metrics_is_no_edit_and_what_it_counts_is(copy: Path, committed: bool) -> None:
+    def notes() -> list[str]:
+        if committed:
+            run(["git", "add", "-fA", "metrics"], copy)
+            run(["git", "commit", "-qm", "more files"], copy)
+        with contextlib.chdir(copy):
+            return compare_two(["HEAD"] * 2 if committed else ["HEAD"], fetch=False)["notes"]
+
+    for name in ("details/.DS_Store", "details/gates.json.orig", "details/gates.json~", "plots/Thumbs.db"):
+        (copy / "metrics" / name).write_text("left")
+    assert not any("metrics/" in note for note in notes())
+    (copy / "metrics/plots/损失 é.csv").write_text("step\n")
+    (copy / "metrics/details/.hidden").write_text("counts for DVC")
+    said = [note for note in notes() if "`dvc repro` is due" in note]
+    assert all(folder in " ".join(said) for folder in ("metrics/details", "metrics/plots"))
+
+
 @pytest.mark.parametrize("stage", ["evaluate", "predict@tuned", "train", "tokenize"])
 @pytest.mark.parametrize("side", ["A", "B"])
 def test_of_a_lock_that_was_merged_from_two_runs_nothing_is_claimed(copy: Path, stage: str, side: str) -> None:

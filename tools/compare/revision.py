@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from pathspec import GitIgnoreSpec  # with DVC, which reads .dvcignore by it
 
 from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
@@ -13,6 +14,7 @@ from tools.compare import git
 from tools.compare.lock import Lock, parse_lock, read_yaml
 
 WORKSPACE = "workspace"
+IGNORED = Path(".dvcignore")
 
 
 class Revision(NamedTuple):
@@ -34,13 +36,14 @@ class Revision(NamedTuple):
             return None
 
     def files_in(self, folder: Path) -> list[Path]:
-        """Those at any depth, but what systems and editors leave."""
+        """Those at any depth that DVC counts: not what systems, editors and merges leave, which .dvcignore names."""
         if self.commit is None:
             found = [path for path in folder.rglob("*") if path.is_file()]
         else:
             listed = git.ask("ls-tree", "-rz", "--full-tree", "--name-only", f"{self.commit}:./{folder.as_posix()}") or b""
             found = [folder / name for name in listed.decode("utf-8", "surrogateescape").split("\0") if name]
-        return sorted(path for path in found if not path.name.startswith(".") and not path.name.endswith("~"))
+        ignored = GitIgnoreSpec.from_lines((self.read(IGNORED) or b"").decode("utf-8", "replace").splitlines())
+        return sorted(path for path in found if not ignored.match_file(path))
 
     def read_json(self, path: Path) -> Any:
         """None where there is no such file."""
