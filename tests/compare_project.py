@@ -23,6 +23,7 @@ from stages.lib.records.predictions import blank, predictions_of, write_predicti
 from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES
 from stages.lib.records.tokenized import examples_of
 from stages.report.evaluation import report_evaluation
+from stages.report.seeds import SEEDS
 
 NUMBER = 60  # test conversations
 LABELS = 10  # tokens of each
@@ -105,7 +106,7 @@ def write_run(
         for name in ("no_contenders.jsonl", "votes.jsonl", "retention.jsonl"):
             shutil.copy(REPO / "data" / name, "data")
         evaluate.main()
-        write_json(Path("metrics/seeds.json"), {})
+        write_json(SEEDS, {})
         adapter = AdapterPin(files={"adapter_model.safetensors": FileHash(size=8, sha256=hash_of(predictions_of("tuned")))})
         report_evaluation(read_json(SCORES), [], adapter)
         write_json(Path("metrics/details/adapter.json"), adapter.model_dump())
@@ -176,7 +177,7 @@ def write_lock(params: dict[str, Any]) -> None:
 
     tuned = predictions_of("tuned")
     folders = [hashed_folder(path) for path in sorted(Path("metrics").iterdir()) if path.is_dir()]
-    metrics = [path for path in sorted(Path("metrics").iterdir()) if path.is_file()]
+    metrics = [path for path in sorted(Path("metrics").iterdir()) if path.is_file() and path != SEEDS]
     stages = {
         "clean": {"outs": hashed(cleaned.CLEANED, cleaned.LEDGER), "params": params["clean"]},
         "split": {"deps": hashed(cleaned.CLEANED), "outs": hashed(ASSIGNMENT, *map(conversations_of, ("test", "train")))},
@@ -185,7 +186,7 @@ def write_lock(params: dict[str, Any]) -> None:
         "predict@base": {"deps": hashed(conversations_of("test")), "outs": hashed(predictions_of("base"))},
         "predict@tuned": {"deps": hashed(conversations_of("test")), "outs": hashed(tuned), "params": params["predict"]},
         "evaluate": {"deps": hashed(tuned), "outs": hashed(EXAMPLES, REPLIES, SCORES), "params": params["evaluate"]},
-        "report": {"deps": hashed(SCORES), "outs": [*folders, *hashed(*metrics)]},
+        "report": {"deps": hashed(SCORES, SEEDS), "outs": [*folders, *hashed(*metrics)]},
     }
     for name, stage in stages.items():
         section = name.partition("@")[0]

@@ -81,7 +81,7 @@ AUTOMATIC_SIGNS = ("be with you", "get back", "shortly", "agent", "represent", "
                    "solved",
                    "auto", "not reply", "not respond", "received", "in queue", "in the queue", "in line", "in the line",
                    "our lines", "joined the", "left the", "team member", "complete", "connect",
-                   "office", "on leave", "on vacation", "on holiday", "away from", "rate", "survey", "timed out", "created",
+                   "office", "on leave", "annual leave", "on vacation", "on holiday", "away from", "rate", "survey", "timed out", "created",
                    "transfer", "assigned", "contacting", "reaching out", "in touch", "for your", "calling",
                    "choosing", "specialist", "advisor", "operator")  # fmt: skip
 AUTOMATIC_SIGNS_CHINESE = ("自动", "会话", "对话", "聊天", "转接", "客服", "坐席", "座席", "前面还有", "不在", "服务", "咨询",

@@ -171,7 +171,7 @@ IN_FOLDERS = dict.fromkeys(DETAILS, "details") | {"train_loss.csv": "plots", "va
 
 
 @pytest.mark.parametrize("committed", [True, False])
-@pytest.mark.parametrize("name", ["comparison.json", "base.json", "contenders.json", "training.json", *IN_FOLDERS])
+@pytest.mark.parametrize("name", ["comparison.json", "base.json", "contenders.json", "training.json", "seeds.json", *IN_FOLDERS])
 def test_whatever_the_comparison_reads_of_metrics_is_held_against_the_lock(copy: Path, name: str, committed: bool) -> None:
     folder = IN_FOLDERS.get(name, "")
     path = copy / "metrics" / folder / name
@@ -212,7 +212,8 @@ def test_of_a_lock_that_was_merged_from_two_runs_nothing_is_claimed(copy: Path, 
     lock["stages"]["predict@tuned"]["outs"][0]["md5"] = "1" * 32
     for name, entry in lock["stages"].items():  # all that is left over from before is what this stage was run with
         for dep in entry.get("deps", []) if name != stage else []:
-            dep["md5"] = next(out["md5"] for one in lock["stages"].values() for out in one["outs"] if out["path"] == dep["path"])
+            outs = [out for one in lock["stages"].values() for out in one.get("outs", [])]
+            dep["md5"] = next((out["md5"] for out in outs if out["path"] == dep["path"]), dep["md5"])
     (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
     with contextlib.chdir(copy):
         names = ["workspace", "HEAD~1"] if side == "A" else ["HEAD~1", "workspace"]

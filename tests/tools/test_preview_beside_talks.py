@@ -155,3 +155,21 @@ def test_a_measured_loss_says_nothing_of_turns(look) -> None:
     said, messages = look(write({"messages": TALKS[0], "final_loss": 0.13}))
     assert "not used: final_loss" in said
     assert messages == TALKS[:1]
+
+
+@pytest.mark.parametrize("models", [["gpt-4o"], ["gpt-4o", "org/some-7b:free"]])
+@pytest.mark.parametrize("key", ["choices", "target", "expected"])
+def test_a_models_name_is_no_reply_where_another_column_holds_the_reply(models: list[str], key: str, look) -> None:
+    replies = [f"It is {number} metres wide." for number in range(len(models))]
+    asked = [{"role": "user", "content": "How wide is the gate?"}]
+    held = [[{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": one}}] for one in replies]
+    cells = held if key == "choices" else replies
+    rows = [{"id": f"c{at}", "model": model, "messages": asked, key: cells[at]} for at, model in enumerate(models)]
+
+    assert [messages[-1]["content"] for messages in look(write(*rows))[1]] == replies
+
+
+@pytest.mark.parametrize("reply", ["42", "Hello", "At noon."])
+def test_a_short_reply_is_no_models_name(reply: str, look) -> None:
+    row = {"user": "How many?", "assistant": reply, "target": "other"}
+    assert look(write(row))[1][0][-1]["content"] == reply

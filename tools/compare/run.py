@@ -120,10 +120,11 @@ class Run:
         return [str(name) for name in shown] if isinstance(shown, list) else []
 
     def metrics_not_run(self) -> list[str]:
-        """Files of metrics/ with other bytes than the run wrote: edited, or merged from two branches."""
-        outs = {path: md5 for entry in self.lock.values() for path, md5 in entry.outs.items() if METRICS in Path(path).parents}
-        found = {path: self._md5_in_git(path, is_folder=md5.endswith(".dir")) for path, md5 in outs.items()}
-        return [path for path, md5 in found.items() if md5 not in (None, outs[path])]
+        """Files of metrics/ with other bytes than the run wrote or read: edited, or merged from two branches."""
+        recorded = {path: md5 for entry in self.lock.values() for path, md5 in (*entry.deps.items(), *entry.outs.items())}
+        ours = {path: md5 for path, md5 in recorded.items() if METRICS in Path(path).parents}
+        found = {path: self._md5_in_git(path, is_folder=md5.endswith(".dir")) for path, md5 in ours.items()}
+        return [path for path, md5 in found.items() if md5 not in (None, ours[path])]
 
     def _md5_in_git(self, path: str, is_folder: bool) -> str | None:
         """As DVC records it; None where there is no such file or folder."""

@@ -1,5 +1,6 @@
 """Which columns may hold replies: beside a talk that ends without one, and not the names of who writes them."""
 
+import re
 from collections.abc import Sequence
 from itertools import chain
 
@@ -14,6 +15,7 @@ REPLIES = frozenset([
     "targets", "expected", "回答", "答案", "回复", "答复", "輸出", "输出",
 ])  # fmt: skip
 MOST_WORDS = 3  # of a name
+MODEL = re.compile(r"(?=.*[A-Za-z])(?=.*[\d/:-])[\w.:/@-]*\w")  # gpt-4o, say
 
 
 def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sample) -> bool:
@@ -27,8 +29,23 @@ def lacks_replies(name: str, lists: Sequence[Messages], role: str, sample: Sampl
 
 
 def reply_keys(sample: Sample) -> list[str]:
-    """The columns without those that name a model or an agent, row after row, where a reply could stand under such a name."""
-    return [key for key in sample.keys if key_of(key) not in USUAL_NAMES["may_be_name"] or not holds_names(sample.cells(key))]
+    """The columns without those that name a model or an agent, where a reply could stand under such a name.
+
+    Names that stand row after row tell it; where rows are few, the form of a model's name does, if another column has the reply.
+    """
+    may_be_names = [key for key in sample.keys if key_of(key) in USUAL_NAMES["may_be_name"]]
+    has_other = any(key_of(key) in REPLIES for key in sample.keys)
+    names = [key for key in may_be_names if holds_names(sample.cells(key)) or (has_other and are_models(sample.cells(key)))]
+    return [key for key in sample.keys if key not in names]
+
+
+def are_models(cells: Sequence[object]) -> bool:
+    """
+    >>> are_models(["gpt-4o", "org/some-7b:free"]), are_models(["42"]), are_models(["Hello"]), are_models(["gpt-4o", "At noon."])
+    (True, False, False, False)
+    """
+    texts = [text for cell in cells if (text := as_text(cell))]
+    return bool(texts) and all(MODEL.fullmatch(text) for text in texts)
 
 
 def holds_names(cells: Sequence[object]) -> bool:
