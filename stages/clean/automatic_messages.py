@@ -77,16 +77,14 @@ AUTOMATIC_HEADER = re.compile(
     r"|系统自动回复|系统消息|系统提示|自动回复|自动答复|系统通知)\s*(?:[\]】)）>*:：]|$)",
     re.IGNORECASE,
 )
-AUTOMATIC_SIGNS = ("be with you", "get back", "shortly", "agent", "represent", "closed", "ended",
-                   "solved",
-                   "auto", "not reply", "not respond", "received", "in queue", "in the queue", "in line", "in the line",
-                   "our lines", "joined the", "left the", "team member", "complete", "connect",
-                   "office", "on leave", "annual leave", "on vacation", "on holiday", "away from", "rate", "survey", "timed out", "created",
-                   "transfer", "assigned", "contacting", "reaching out", "in touch", "for your", "calling",
-                   "choosing", "specialist", "advisor", "operator")  # fmt: skip
+AUTOMATIC_SIGNS = ("be with you", "get back", "shortly", "agent", "represent", "closed", "ended", "solved", "auto", "not reply",
+                   "not respond", "received", "in queue", "in the queue", "in line", "in the line", "our lines", "joined the",
+                   "left the", "team member", "complete", "connect", "office", "on leave", "annual leave", "on vacation",
+                   "on holiday", "away from", "rate", "survey", "timed out", "created", "transfer", "assigned", "contacting",
+                   "reaching out", "in touch", "for your", "calling", "choosing", "specialist", "advisor",
+                   "operator")  # fmt: skip
 AUTOMATIC_SIGNS_CHINESE = ("自动", "会话", "对话", "聊天", "转接", "客服", "坐席", "座席", "前面还有", "不在", "服务", "咨询",
-                           "排队", "收到", "工单",
-                           "为您", "为你", "请勿", "系统")  # fmt: skip
+                           "排队", "收到", "工单", "为您", "为你", "请勿", "系统")  # fmt: skip
 LONGEST_AUTOMATIC = 500
 SENTENCE_END = re.compile(rf"[.!?]+(?=\s|$|[^\x00-\x7f])|[\n。！？；]+|(?<=[{HAN}])[，,~～]+")
 AROUND_SENTENCE = " \t\r\"'*-_[]【】()（）~～,，:：。.!！"
