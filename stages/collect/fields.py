@@ -9,7 +9,6 @@ from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import part_system
 from stages.lib.records.conversation import Message, Tool
 
-
 TOOL_KEYS = ("tools", "functions")  # of a first message, beside its text
 
 
