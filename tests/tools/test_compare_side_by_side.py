@@ -105,6 +105,12 @@ def test_the_verdict_comes_first_then_what_was_done_for_it(tree: Element) -> Non
     assert {"train_a", "train_b", "validation_a", "validation_b"} <= set(paths)
 
 
+def test_where_only_what_they_learned_from_differs_the_page_says_so(page: str) -> None:
+    assert "Comparable in part: the two learned from different conversations." in page
+    assert "部分可比：两次训练用的对话不同。" in page
+    assert "These differ:<" not in page
+
+
 def test_each_reply_stands_beside_the_other_runs_and_the_bases(tree: Element) -> None:
     data = data_of(tree)
     assert len(data["replies"]) == NUMBER

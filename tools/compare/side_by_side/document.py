@@ -56,6 +56,10 @@ def comparable(found: Comparison) -> Both:
         return texts.WORDS["comparable_none"]
     if comparability["comparable"] == "yes":
         return texts.WORDS["comparable_but" if comparability["differences"] else "comparable_yes"]
+    if comparability["comparable"] == "partly" and not comparability["differences"]:  # but the training data, say
+        reasons = list(map(both, dict.fromkeys(comparability["withheld"].values())))
+        why = Both("; ".join(one.en for one in reasons), "；".join(one.zh for one in reasons))
+        return texts.WORDS["comparable_withheld"].filled(why=why)
     return texts.WORDS[f"comparable_{comparability['comparable']}"]
 
 

@@ -19,6 +19,7 @@ WORDS = {name: PAGE[name] for name in OF_BOTH_PAGES} | {
     "comparable_yes": Both("All of it: test set, decoding, precision, machine.", "完全相同：测试集、解码、精度、机器。"),
     "comparable_but": Both("Comparable; these differ:", "可以比较，不同的有："),
     "comparable_partly": Both("Comparable in part. These differ:", "部分可比。不同的有："),
+    "comparable_withheld": Both("Comparable in part: {why}.", "部分可比：{why}。"),
     "comparable_no": Both("Not comparable. These differ:", "无法比较。不同的有："),
     "comparable_none": Both("There is no run to compare with.", "没有可以比较的运行。"),
     "changes": Both("What was done otherwise", "做法有何不同"),
