@@ -1,9 +1,8 @@
 """Is everything that this revision records here, whole and shared? `python -m tools.doctor [--remote [NAME]]`.
 
 Compares the bytes of each file in the work tree and in the cache, with --remote those of each object there too, with the hashes
-in dvc.lock and *.dvc, and dvc.lock with the runs that DVC remembers; looks for what killed experiments left, settings that lose
-results, raw files that a clone would lack, and credentials where git sees them. Each finding comes with what mends it; nothing is
-changed here. Ends with 1 if there is one.
+in dvc.lock and *.dvc; looks for what killed experiments left, settings that lose results, raw files that a clone would lack, and
+credentials where git sees them. Each finding comes with what mends it; nothing is changed here. Ends with 1 if there is one.
 """
 
 import argparse
@@ -19,7 +18,6 @@ from tools.console import check_lock, plural, run_tool
 from tools.doctor.experiments import check_experiments, check_head, is_at_work
 from tools.doctor.finding import Finding
 from tools.doctor.objects import Recorded, check_cache, check_remote, recorded_files
-from tools.doctor.runs import check_runs
 from tools.doctor.settings import check_group, check_raw_files, check_remotes
 
 
@@ -30,7 +28,6 @@ def examine(repo: Repo, files: list[Recorded], remote: str | None) -> Iterator[F
     yield from check_remotes(repo)
     yield from check_group(repo)
     yield from check_raw_files()
-    yield from check_runs(repo)
     yield from check_cache(repo, files)
     if remote is not None:
         yield from check_remote(repo, remote or None, files)
