@@ -9,8 +9,6 @@ from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import part_system
 from stages.lib.records.conversation import Message, Tool
 
-TOOL_KEYS = ("tools", "functions")  # of a first message, beside its text
-
 
 class Fields(NamedTuple):
     label: str | None
@@ -25,7 +23,7 @@ def read_fields(values: dict[str, object], columns: Columns, thumb: bool | None 
     is_topic = columns.label and (thumb is None or columns.desirable is not None)
     label = field_text(values, columns.label) if is_topic else None
     system = long_text(values, columns.system) if columns.system else None
-    tools = _read_tools(values, columns)
+    tools = _read_tools(values, columns) if columns.tools or columns.user else None
     if system and tools is None and columns.messages == "chat":
         system, tools = part_system(system)
     language = field_text(values, columns.language) if columns.language else None
@@ -36,15 +34,7 @@ def _read_tools(values: dict[str, object], columns: Columns) -> list[Tool] | Non
     prompt = values.get(str(columns.user))
     inner = prompt.get("tools") if isinstance(prompt, dict) else None  # OpenAI's preferences
     value = values.get(columns.tools) if columns.tools else inner
-    if value in NOTHING and columns.messages:
-        value = tools_of_first(values.get(columns.messages))
     return read_tools(value) or None if value not in NOTHING else None
-
-
-def tools_of_first(messages: object) -> object:
-    """What could be called, where the first message holds it, as GLM-4's system message does."""
-    first = messages[0] if isinstance(messages, list) and messages else None
-    return next(filter(None, map(first.get, TOOL_KEYS)), None) if isinstance(first, dict) else None
 
 
 def with_defaults(fields: Fields, mapping: SourceMapping) -> tuple[str | None, str | None, str | None, list[Message]]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
-from stages.collect.tool_use import call_beside, calls_in_text, json_text, make_result, read_tool_calls
+from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
 from stages.collect.values import from_json, shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
@@ -201,8 +201,6 @@ def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCa
     name = message.get(keys.role)
     if not calls and isinstance(name, str) and name.strip() in CALL_ROLES and (inner := calls_in_text(text)):
         calls, text = inner, ""
-    if not calls and (called := call_beside(message, text)):
-        calls, text = [called], ""
     stated = [message[key] for key in REASONING_KEYS if key != keys.content and isinstance(message.get(key), str)]
     thoughts = join_thoughts(*map(str, stated), content.thoughts, thoughts)
     reply: Message = {"role": "assistant", "content": text}

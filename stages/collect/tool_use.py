@@ -12,8 +12,6 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Function, Message, Tool, ToolCall
 
 ARGUMENTS = ("arguments", "parameters", "input", "args")
-CALLED = ("metadata", "recipient")
-FUNCTION_NAME = re.compile(r"(?!all$)[A-Za-z_][\w.-]*")
 SCHEMAS = ("parameters", "input_schema", "inputSchema")
 # Glaive writes the arguments of a call as a text in single quotes, inside what is JSON otherwise.
 QUOTED_ARGUMENTS = re.compile(r"""\{\s*"name"\s*:\s*"([^"]+)"\s*,\s*"arguments"\s*:\s*'(.*)'\s*\}\s*""", re.DOTALL)
@@ -42,23 +40,6 @@ def calls_in_text(text: str) -> list[ToolCall] | None:
     try:
         return read_tool_calls(parse_json(text)) or None
     except (ValueError, ReprotuneError):
-        return None
-
-
-def call_beside(message: Mapping[str, object], text: str) -> ToolCall | None:
-    """A call of which the text is the arguments, and another key of the message has the function's name, as GLM-4's data has it.
-
-    >>> call_beside({"metadata": "weather"}, '{"city": "Rome"}')
-    {'type': 'function', 'function': {'name': 'weather', 'arguments': '{"city": "Rome"}'}}
-    >>> call_beside({"metadata": "weather"}, "It rains."), call_beside({"metadata": "12"}, "{}"), call_beside({}, "{}")
-    (None, None, None)
-    """
-    name = next((value for key in CALLED if isinstance(value := message.get(key), str) and FUNCTION_NAME.fullmatch(value)), None)
-    if name is None or not text.startswith("{"):
-        return None
-    try:
-        return make_call(name, text, None) if isinstance(parse_json(text), dict) else None
-    except ValueError:
         return None
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Iterator
 
-from stages.collect.fields import TOOL_KEYS
 from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
 from stages.collect.marks import is_mark, is_row_mark
 from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_text
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
-from stages.collect.tool_use import CALLED, call_beside, read_tools
+from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import read_prompt
 from stages.collect.turn_marks import Asked, asked_of_turns, turn_marks_in
 from stages.collect.values import from_json
@@ -136,12 +135,7 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     """The keys of messages that neither tell a role nor hold a text."""
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
-    lists = list(lists_of_messages(sample, columns))
-    content = columns.content or "content"
-    calls = any(call_beside(message, str(message.get(content))) for messages in lists for message in messages)
-    found = [
-        key for messages in lists for at, message in enumerate(messages) for key in message if at > 0 or key not in TOOL_KEYS
-    ]
+    found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
     of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
-    known = (*read, *firsts, *of_sides, *REPLY_KEYS, *(CALLED if calls else ()))
+    known = (*read, *firsts, *of_sides, *REPLY_KEYS)
     return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]
