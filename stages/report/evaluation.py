@@ -149,12 +149,27 @@ def summarise(evaluation: Evaluation, gates: Sequence[Outcome], seed_noise: str)
     return "\n".join(lines) + "\n"
 
 
+def place_in_metrics(name: str) -> str:
+    """Of a contender, or of a figure of one: the file of metrics/ and the keys in it. The floors share a file.
+
+    >>> place_in_metrics("tuned.chrf"), place_in_metrics("floor_echo.chrf")
+    ('tuned.chrf', 'floors.echo.chrf')
+    """
+    return f"floors.{name.removeprefix('floor_')}" if name.startswith("floor_") else name
+
+
 def report_evaluation(evaluation: Evaluation, gates: Sequence[Gate], adapter: AdapterPin) -> None:
+    floors: dict[str, object] = {}
     for name, scores in (*evaluation["contenders"].items(), ("comparison", evaluation["comparison"])):
-        write_json(METRICS / f"{name}.json", name_languages(scores))
+        file, _, floor = place_in_metrics(name).partition(".")
+        if floor:
+            floors[floor] = name_languages(scores)
+        else:
+            write_json(METRICS / f"{file}.json", name_languages(scores))
+    write_json(METRICS / "floors.json", floors)
     write_json(METRICS / "contenders.json", others_figures(evaluation["others"]))
     write_json(DETAILS / "signatures.json", name_languages(evaluation["signatures"]))
-    write_json(REASONS, name_languages(evaluation["reasons"]))
+    write_json(REASONS, name_languages({place_in_metrics(name): why for name, why in evaluation["reasons"].items()}))
     write_json(COMPARABILITY, evaluation["comparability"])
     write_json(CLAIMS, {one["name"]: {**one, "sentence": sentence(one)} for one in evaluation["claims"]})
     outcomes = check_gates(gates)

@@ -28,12 +28,13 @@ from stages.lib.records.predictions import FOLDER as PREDICTIONS
 from stages.lib.records.predictions import SCHEMA, blank
 from stages.report import __main__ as report
 from stages.report import accounts
+from stages.report.gates import Gate, check_gate
 from stages.report.names import shown_label
 from stages.report.seeds import NOT_MEASURED, OTHER_RUN, SEEDS, adapter_hash
 
-FLOORS = ("floor_constant", "floor_echo", "floor_random")
-SCORED = ("base", "comparison", "training", "tuned", *FLOORS)
-OTHERS = ("contenders", "data", "reference", "seeds")
+FLOORS = ("constant", "echo", "random")
+SCORED = ("base", "comparison", "training", "tuned")
+OTHERS = ("contenders", "data", "floors", "reference", "seeds")
 FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {"replies.md", "examples.md", "report.html", "report.md"}
 DETAILS = {f"{name}.json" for name in ("adapter", "claims", "comparability", "gates", "reasons", "signatures")} | {
     "languages.csv",
@@ -288,6 +289,17 @@ def test_a_metrics_file_is_flat_and_sorted(metrics: Path, name: str) -> None:
         assert isinstance(value, str if name == "signatures" else int | float) or reasons[f"{name}.{key}"]
 
 
+def test_the_floors_stand_in_one_file_with_the_reasons_of_what_is_null(metrics: Path) -> None:
+    floors, reasons = read(metrics, "floors"), read(metrics, "reasons")
+    assert set(floors) == set(FLOORS)
+    null = {f"floors.{floor}.{key}" for floor, scores in floors.items() for key, value in scores.items() if value is None}
+    assert null == {key for key in reasons if key.startswith("floor")}
+    assert null
+    assert check_gate(Gate(metric="floors.echo.chrf", above=0), floors, reasons)["value"] == floors["echo"]["chrf"]
+    unmeasured = check_gate(Gate(metric="floors.echo.embedding_similarity", above=0), floors, reasons)
+    assert unmeasured["reason"] == reasons["floors.echo.embedding_similarity"]
+
+
 @pytest.mark.parametrize("name", [*SCORED, "data"])
 def test_dvc_shows_each_value_of_a_metrics_file(metrics: Path, name: str) -> None:
     from dvc.repo.metrics.show import _extract_metrics
@@ -299,7 +311,8 @@ def test_dvc_shows_each_value_of_a_metrics_file(metrics: Path, name: str) -> Non
 
 def test_the_scores_are_the_evaluations(metrics: Path, folder: Path) -> None:
     scores = json.loads((folder / report.SCORES).read_text(encoding="utf-8"))
-    shown = {name: read(metrics, name) for name in scores["contenders"]}
+    floors = {f"floor_{name}": values for name, values in read(metrics, "floors").items()}
+    shown = {name: floors[name] if name in floors else read(metrics, name) for name in scores["contenders"]}
     assert shown == scores["contenders"]
     assert read(metrics, "comparison") == scores["comparison"]
     claims = read(metrics, "claims")
