@@ -44,7 +44,7 @@ from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.turn_marks import last_learned, learns_last_only, without_turn_marks
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import Message, normalize
+from stages.lib.records.conversation import Message, Tool, normalize
 
 MOST_PLANS = 1024  # kept; so many that rows of as many kinds cost no memory
 
@@ -98,15 +98,15 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     label_of_reply = columns.label if columns.label != columns.assistant else None
     thumb = read_thumb(values, label_of_reply, columns.desirable) if label_of_reply or columns.desirable else None
     left_out: tuple[int, ...] = ()
+    fields = read_fields(values, columns, thumb)
     if columns.messages:
-        messages, left_out = _read_list(values[columns.messages], columns, mapping, keys)
+        messages, left_out = _read_list(values[columns.messages], columns, mapping, keys, fields.tools)
         replies = Replies(_behind_first(messages, values, columns) if columns.user else messages, [])
     elif columns.user:
         replies, left_out = _read_pair(values, columns, mapping)
     else:
         told = without_turn_marks(values, {*mapping.marks, *(name for name, _ in names_in(columns))}) if any_beside else values
         replies = Replies(read_single(told, columns, keys), [])
-    fields = read_fields(values, columns, thumb)
     label, language, group, system = with_defaults(fields, mapping)
     if system and replies.messages[:1] == system:  # it stands in the list too
         system = []
@@ -142,7 +142,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
 
 
 def _read_list(
-    value: object, columns: Columns, mapping: SourceMapping, keys: MessageKeys
+    value: object, columns: Columns, mapping: SourceMapping, keys: MessageKeys, tools: list[Tool] | None
 ) -> tuple[list[Message], tuple[int, ...]]:
     """The messages of a list in a row, and the numbers of those that are left out."""
     name = str(columns.messages)
@@ -151,7 +151,7 @@ def _read_list(
     listed = read_list(value, name)
     if columns.order and mapping.order:
         listed = sort_list(listed, order_texts(listed, columns.order), mapping.order)
-    if not mapping.begins and not mapping.leave_out and (plain := read_plain_messages(listed, keys)):
+    if not tools and not mapping.begins and not mapping.leave_out and (plain := read_plain_messages(listed, keys)):
         return plain, ()
     if holds_items(listed):
         listed = messages_of_items(listed)
@@ -161,7 +161,7 @@ def _read_list(
     as_mapped = any(isinstance(message, dict) and keys.content in message for message in kept)
     if not as_mapped and (messages := messages_of_pairs(kept)) is not None:
         return read_messages(messages, name, keys._replace(role="role", content="content")), left_out
-    return read_messages(kept, name, keys), left_out
+    return read_messages(kept, name, keys, tools), left_out
 
 
 def _behind_first(messages: list[Message], values: dict[str, object], columns: Columns) -> list[Message]:

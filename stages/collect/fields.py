@@ -5,6 +5,7 @@ from typing import NamedTuple
 from stages.collect.mapping import SourceMapping
 from stages.collect.messages import NOTHING, field_text, long_text
 from stages.collect.sources import Columns
+from stages.collect.spoken_calls import tools_of_first
 from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import part_system
 from stages.lib.records.conversation import Message, Tool
@@ -23,7 +24,7 @@ def read_fields(values: dict[str, object], columns: Columns, thumb: bool | None 
     is_topic = columns.label and (thumb is None or columns.desirable is not None)
     label = field_text(values, columns.label) if is_topic else None
     system = long_text(values, columns.system) if columns.system else None
-    tools = _read_tools(values, columns) if columns.tools or columns.user else None
+    tools = _read_tools(values, columns)
     if system and tools is None and columns.messages == "chat":
         system, tools = part_system(system)
     language = field_text(values, columns.language) if columns.language else None
@@ -34,7 +35,9 @@ def _read_tools(values: dict[str, object], columns: Columns) -> list[Tool] | Non
     prompt = values.get(str(columns.user))
     inner = prompt.get("tools") if isinstance(prompt, dict) else None  # OpenAI's preferences
     value = values.get(columns.tools) if columns.tools else inner
-    return read_tools(value) or None if value not in NOTHING else None
+    if value not in NOTHING:
+        return read_tools(value) or None
+    return tools_of_first(values.get(columns.messages)) if columns.messages else None
 
 
 def with_defaults(fields: Fields, mapping: SourceMapping) -> tuple[str | None, str | None, str | None, list[Message]]:

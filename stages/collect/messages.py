@@ -10,10 +10,11 @@ from typing import NamedTuple
 from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
+from stages.collect.spoken_calls import call_with_result, spoken_calls
 from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
 from stages.collect.values import from_json, shorten, show
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.conversation import ROLES, Message, Role, ToolCall
+from stages.lib.records.conversation import ROLES, Message, Role, Tool, ToolCall
 
 # The roles of a message that is nothing but a call of a tool: the assistant's words.
 CALL_ROLES = ("function_call", "function_calls", "tool_call", "tool_calls")
@@ -102,8 +103,7 @@ def as_text(value: object) -> str | None:
     return plain_text(value)
 
 
-def is_number(value: object) -> bool:
-    """Whether it is a number or a truth value; NaN is none."""
+def is_number(value: object) -> bool:  # truth values too; NaN is none
     return isinstance(value, (bool, int, float, Decimal)) and value == value  # noqa: PLR0124
 
 
@@ -138,15 +138,23 @@ class MessageKeys(NamedTuple):
     roles: dict[str, Role]
     marks: Mapping[str, Meaning]
 
+    def is_result(self, message: object) -> bool:
+        name = message.get(self.role) if isinstance(message, dict) else None
+        return isinstance(name, str) and self.roles.get(name.strip()) == "tool"
 
-def read_messages(value: list, name: str, keys: MessageKeys) -> list[Message]:
-    """The messages of a list."""
+
+def read_messages(value: list, name: str, keys: MessageKeys, tools: list[Tool] | None = None) -> list[Message]:
+    """The messages of a list. `tools`: what could be called, by which a reply that is nothing but a call as JSON is known."""
     messages: list[Message] = []
+    known = {str(tool["function"]["name"]) for tool in tools or []}
     for position, message in enumerate(value):
         read = read_message(message, keys) if isinstance(message, dict) else None
         if read is None:
-            expected = f'"{keys.role}" and a text "{keys.content}"'
-            raise ReprotuneError(f"{name}[{position}] is {show(message)}; expected {expected}")
+            raise ReprotuneError(f'{name}[{position}] is {show(message)}; expected "{keys.role}" and a text "{keys.content}"')
+        if len(read) == 1 and read[0]["role"] == "assistant" and "tool_calls" not in read[0]:
+            before_result = any(map(keys.is_result, value[position + 1 : position + 2]))
+            if calls := spoken_calls(message, read[0]["content"], before_result, known):
+                read[0] |= {"content": "", "tool_calls": calls}
         messages += read
     return messages
 
@@ -175,8 +183,10 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     if isinstance(value, (dict, list)) and name in CALL_ROLES:
         value = json_text(value)
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
-    is_result = isinstance(name, str) and keys.roles.get(name.strip()) == "tool" and isinstance(value, (dict, list))
-    content = Content(result_text(value)) if is_result and not holds_results(value) else read_content(value)
+    if value is None and keys.is_result(message) and (both := call_with_result(message)):
+        return both
+    is_result = isinstance(value, (dict, list)) and keys.is_result(message) and not holds_results(value)
+    content = Content(result_text(value)) if is_result else read_content(value)
     if content is None and not calls:
         return None
     content = content or Content()

@@ -498,6 +498,25 @@ def test_keys_of_messages_that_are_not_read_are_listed(row: dict, look) -> None:
     assert "\n           not used in the messages: name\n" in look(write("x.jsonl", [json.dumps(row)]))
 
 
+TOOL = {"type": "function", "function": {"name": "find", "parameters": {}}}
+FOUND = {"role": "observation", "content": "red", "name": "find"}
+
+
+@pytest.mark.parametrize(
+    ("first", "replies", "unused"),
+    [
+        ({"tools": [TOOL]}, [{"content": '{"a": 1}', "metadata": "find"}, FOUND, {"content": "It is red.", "metadata": ""}], ""),
+        ({"tools": "a hammer"}, [{"content": "It is red.", "metadata": "find"}], "tools, metadata"),
+        ({"tools": [TOOL]}, [{"content": '{"a": 1}', "metadata": "draft"}], "metadata"),
+        ({}, [{"role": "tool", "name": "find", "parameters": {}, "observation": "red"}, {"content": "It is red."}], ""),
+    ],
+)
+def test_keys_that_tell_of_calls_are_listed_where_they_tell_of_none(first: dict, replies: list, unused: str, look) -> None:
+    asked = [{"role": "system", "content": "Help.", **first}, {"role": "user", "content": "Which?"}]
+    shown = look(write("x.jsonl", [json.dumps({"messages": [*asked, *({"role": "assistant", **reply} for reply in replies)]})]))
+    assert re.findall("not used in the messages: (.*)", shown) == ([unused] if unused else [])
+
+
 @pytest.mark.parametrize(
     ("talk", "beside"),
     [

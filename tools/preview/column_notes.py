@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterator
 from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
 from stages.collect.marks import is_mark, is_row_mark
-from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_text
+from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, ROLE_NAMES, MessageKeys, as_text, long_text
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
+from stages.collect.spoken_calls import CALLED, OF_BOTH, TOOL_KEYS, call_with_result, spoken_calls, tools_of_first
 from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import read_prompt
 from stages.collect.turn_marks import Asked, asked_of_turns, turn_marks_in
@@ -15,7 +16,7 @@ from stages.collect.values import from_json
 from stages.lib.core.errors import ReprotuneError
 from tools.console import paragraph
 from tools.preview.first_questions import may_be_first
-from tools.preview.message_lists import lists_of_messages
+from tools.preview.message_lists import Messages, lists_of_messages
 from tools.preview.orders import tell_order
 from tools.preview.proposal import Proposal
 from tools.preview.sample import Sample
@@ -135,7 +136,27 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     """The keys of messages that neither tell a role nor hold a text."""
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
-    found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
+    lists = list(lists_of_messages(sample, columns))
+    found = (key for messages in lists for message in messages for key in message)
+    calling = [key for messages in lists for key in keys_of_calls(messages, columns)]
     of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
-    known = (*read, *firsts, *of_sides, *REPLY_KEYS)
+    known = (*read, *firsts, *of_sides, *REPLY_KEYS, *calling)
     return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]
+
+
+def keys_of_calls(messages: Messages, columns: Columns) -> Iterator[str]:
+    """The keys of messages that describe tools or tell of calls, where they do."""
+    keys, known = (
+        MessageKeys(columns.role or "role", columns.content or "content", ROLE_NAMES, {}),
+        tools_of_first(messages) or [],
+    )
+    if known:
+        yield from TOOL_KEYS
+    names = [tool["function"]["name"] for tool in known]
+    for message, following in zip(messages, [*messages[1:], {}], strict=True):
+        if spoken_calls(message, str(message.get(keys.content)), keys.is_result(following), names):
+            yield from CALLED
+        if call_with_result(message):
+            yield from OF_BOTH
+        if keys.is_result(message):
+            yield "name"

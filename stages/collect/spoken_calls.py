@@ -1,0 +1,68 @@
+"""Calls of tools that stand where a reply's text does, and tools that a first message describes."""
+
+import re
+from collections.abc import Collection, Mapping
+
+from stages.collect.contents import result_text
+from stages.collect.nested import parse_json
+from stages.collect.tool_use import calls_in_text, make_call, make_result, read_tools
+from stages.collect.values import from_json
+from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.conversation import Message, Tool, ToolCall
+
+CALLED = ("metadata", "recipient")  # of a reply: the function whose arguments its text is
+TOOL_KEYS = ("tools", "functions")  # of a first message
+OF_BOTH = ("parameters", "observation")  # of a tool's message that is the call too
+FUNCTION_NAME = re.compile(r"(?!all$)[A-Za-z_][\w.-]*")
+WITH_ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:')
+
+
+def spoken_calls(message: Mapping[str, object], text: str, before_result: bool, tools: Collection[str]) -> list[ToolCall]:
+    """The calls that the whole text of a reply is, if it is that: JSON with the functions' names, or beside one in CALLED.
+
+    JSON alone is no sign of a call: `before_result` says that a tool's result follows, `tools` has the known functions' names.
+
+    >>> [call["function"]["name"] for call in spoken_calls({"metadata": "weather"}, '{"city": "Rome"}', True, [])]
+    ['weather']
+    >>> spoken_calls({"metadata": "draft"}, '{"city": "Rome"}', False, ["weather"])
+    []
+    """
+    if text.lstrip()[:1] not in ("{", "["):
+        return []
+    named, beside = calls_in_text(text) or [], _call_beside(message, text)
+    for calls in (beside, named):
+        if calls and all(call["function"]["name"] in tools for call in calls):
+            return calls
+    if not before_result:
+        return []
+    return named if named and WITH_ARGUMENTS.search(text) else beside
+
+
+def _call_beside(message: Mapping[str, object], text: str) -> list[ToolCall]:
+    names = (value for key in CALLED if isinstance(value := message.get(key), str) and FUNCTION_NAME.fullmatch(value))
+    name = next(names, None)
+    try:
+        return [make_call(name, text.strip(), None)] if name and isinstance(parse_json(text), dict) else []
+    except ValueError:
+        return []
+
+
+def call_with_result(message: Mapping[str, object]) -> list[Message] | None:
+    """A call and what came of it, where one message of the tool holds both, as ChatGLM3's do; None where it does not."""
+    name, arguments, result = (message.get(key) for key in ("name", *OF_BOTH))
+    if not isinstance(name, str) or not name.strip() or arguments is None or result is None:
+        return None
+    call = make_call(name.strip(), arguments, None)
+    return [{"role": "assistant", "content": "", "tool_calls": [call]}, make_result(result_text(result), name, None)]
+
+
+def tools_of_first(messages: object) -> list[Tool] | None:
+    """What could be called, where the first message says that, as GLM-4's system message does; None for anything else there."""
+    if isinstance(messages, str) and any(f'"{key}"' in messages for key in TOOL_KEYS):  # a cell of a table
+        messages = from_json(messages)
+    first = messages[0] if isinstance(messages, list) and messages else None
+    try:
+        found = [read_tools(first.get(key)) for key in TOOL_KEYS if first.get(key)] if isinstance(first, dict) else []
+    except ReprotuneError:  # some of it is no tool: the text says what it means
+        return None
+    return next(filter(None, found), None)
