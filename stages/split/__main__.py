@@ -137,10 +137,17 @@ def split_rows(traits: Traits, joins: Joins, locked: int, params: SplitParams) -
     return Outcome(splits, strata, [first_of[row] for row in rows.tolist()], gate)
 
 
-def describe_test(traits: Traits, joins: Joins, splits: list[Place]) -> dict[int, Nearness]:
-    """Test row -> the train row most like it, if one is at all, and the share of its long n-grams that train holds."""
+def test_and_train(splits: list[Place]) -> tuple[np.ndarray, np.ndarray]:
     test, train = (np.flatnonzero(np.isin(splits, [name])) for name in ("test", "train"))
-    nearest = nearest_others(joins.at(NEAREST_FROM), test, train)
+    return test, train
+
+
+def describe_test(traits: Traits, splits: list[Place], nearest: dict[int, tuple[int, float]]) -> dict[int, Nearness]:
+    """Test row -> the train row most like it, if one is at all, and the share of its long n-grams that train holds.
+
+    `nearest`: of test rows, as `nearest_others` finds it.
+    """
+    test, train = test_and_train(splits)
     shares = covered_share(traits.long_grams, test, train)
     described: dict[int, Nearness] = {}
     for row, share in zip(test.tolist(), shares.tolist(), strict=True):
@@ -153,9 +160,8 @@ def describe_test(traits: Traits, joins: Joins, splits: list[Place]) -> dict[int
     return described
 
 
-def assigned_rows(traits: Traits, joins: Joins, outcome: Outcome) -> Iterator[AssignedRow]:
+def assigned_rows(traits: Traits, outcome: Outcome, near: dict[int, Nearness]) -> Iterator[AssignedRow]:
     """In the order of their ids."""
-    near = describe_test(traits, joins, outcome.splits)
     for row in sorted(range(len(traits.ids)), key=traits.ids.__getitem__):
         assigned: AssignedRow = {
             "id": traits.ids[row],
@@ -220,7 +226,9 @@ def main() -> None:
             f"{', '.join(empty)} would be empty; add data, or keep fewer conversations together (split.keep_together)"
         )
     write_splits(locked, traits, outcome.splits, order)
-    write_jsonl(ASSIGNMENT, assigned_rows(traits, joins, outcome))
+    nearest = nearest_others(joins.at(NEAREST_FROM), *test_and_train(outcome.splits))
+    del joins  # a tenth of what is in memory, and not needed for the n-grams that follow
+    write_jsonl(ASSIGNMENT, assigned_rows(traits, outcome, describe_test(traits, outcome.splits, nearest)))
     write_json(GATE, outcome.gate)
     gate = outcome.gate
     large = f", {gate['groups_too_large']} of them too large to be held out" if gate["groups_too_large"] else ""

@@ -7,6 +7,7 @@ from stages.lib.similarity.shingles import Shingles
 from stages.split.traits import Traits, equal_pairs
 
 NO_ROW = np.iinfo(np.int64).max
+QUERIES_AT_ONCE = 1 << 14  # rows; a tenth of a million has some 10 million n-grams
 
 
 def find_crossings(traits: Traits, join: Join, held_out: np.ndarray, train: np.ndarray) -> dict[str, np.ndarray]:
@@ -66,7 +67,12 @@ def covered_share(grams: Shingles, queries: np.ndarray, others: np.ndarray) -> n
     chosen[others] = True
     known = grams.values[np.repeat(chosen, grams.sizes())]
     known.sort()  # in place: it may be half of what is in memory
-    asked = grams.take(queries)
+    parts = np.split(queries, range(QUERIES_AT_ONCE, len(queries), QUERIES_AT_ONCE))
+    return np.concatenate([_share_of(grams.take(rows), known) for rows in parts])
+
+
+def _share_of(asked: Shingles, known: np.ndarray) -> np.ndarray:
+    """`known`: ascending."""
     order = np.argsort(asked.values)  # what is asked for in its order lies near what was asked for before
     values = asked.values[order]
     places = np.minimum(np.searchsorted(known, values), max(len(known) - 1, 0))

@@ -13,7 +13,7 @@ from similar_sets import alike, by_pair, sets_and_sides, sets_of, sizes
 from stages.lib.core.files import to_line
 from stages.lib.similarity.join import Join, Joins, similar_pairs
 from stages.lib.similarity.shingles import Shingles, jaccard
-from stages.split import traits
+from stages.split import leakage, traits
 from stages.split.leakage import covered_share, find_crossings, nearest_others
 from stages.split.traits import Traits, describe_all, describe_lines, equal_pairs
 
@@ -101,14 +101,16 @@ def test_of_many_that_are_alike_few_are_compared_to_find_the_nearest(monkeypatch
 
 
 @settings(max_examples=examples(30), deadline=None)
-@given(drawn=sets_and_sides())
+@given(drawn=sets_and_sides(), at_once=st.integers(1, 5))
 def test_the_covered_share_is_that_of_n_grams_that_stand_in_any_of_the_others(
-    drawn: tuple[list[frozenset[int]], list[int], list[int]],
+    drawn: tuple[list[frozenset[int]], list[int], list[int]], at_once: int
 ) -> None:
     sets, queries, others = drawn
     known = frozenset().union(*(sets[other] for other in others))
     expected = [len(sets[query] & known) / len(sets[query]) if sets[query] else np.nan for query in queries]
-    found = covered_share(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(leakage, "QUERIES_AT_ONCE", at_once)
+        found = covered_share(sets_of(sets), np.array(queries, np.int64), np.array(others, np.int64))
     np.testing.assert_array_equal(found, expected)
 
 
