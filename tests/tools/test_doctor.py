@@ -184,6 +184,34 @@ def test_a_setting_that_betrays_or_believes_is_found(project: Path, line: str, f
     assert any(found in row for row in lines), lines
 
 
+@pytest.mark.parametrize(
+    ("url", "line", "kept"),
+    [
+        ("s3://team", "secret_access_key", "secret_access_key"),
+        ("https://me:{secret}@host:8080/a path?x=1", "", "https://me@host:8080/a path?x=1"),
+        ("ssh://me@host/path", "password", "password"),
+    ],
+)
+def test_a_credential_is_moved_to_where_git_does_not_look_by_the_remedy_as_typed(
+    project: Path, url: str, line: str, kept: str
+) -> None:
+    secret, config = "s3" + '$x `y` "z', project / ".dvc/config"
+    planted = url.format(secret="pa55" + "word")
+    entry = f"['remote \"of us\"']\n    url = {planted}\n    verify = true\n" + (f"    {line} = {secret}\n" if line else "")
+    config.write_text(config.read_text(encoding="utf-8") + entry, encoding="utf-8")
+    code, lines = doctor(project)
+    assert code == 1
+    assert not [row for row in lines if secret in row or "pa55" in row]
+    [remedy] = [row for row in lines if row.startswith("    ")]
+    shell(remedy, project)
+    assert doctor(project)[0] == 0
+    assert secret not in config.read_text(encoding="utf-8")
+    assert "pa55" not in config.read_text(encoding="utf-8")
+    own = project / ".dvc/config.local"
+    assert kept in (own if line else config).read_text(encoding="utf-8")
+    assert not line or secret in own.read_text(encoding="utf-8")
+
+
 def test_what_a_killed_experiment_leaves_is_found_and_the_remedies_leave_nothing(project: Path) -> None:
     """The files as DVC writes them, of one in the work tree and one in a copy; HEAD as it stands meanwhile."""
     head = run(["git", "rev-parse", "HEAD"], project).stdout.strip()

@@ -1,7 +1,6 @@
 """Settings and files that let results get lost, or be seen by others, without a word."""
 
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
@@ -12,12 +11,12 @@ from dvc.repo import Repo
 from pydantic import ConfigDict
 
 from stages.lib.core.params import Section, read_params
-from tools.console import CREDENTIAL
+from tools.console import names_credential
 from tools.doctor.finding import Finding
 from tools.doctor.git import is_tracked
 
 CONFIG = Path(".dvc/config")
-CREDENTIAL_LINE = re.compile(rf"^\s*({CREDENTIAL})\s*=", re.MULTILINE | re.IGNORECASE)
+RENEW = "then have it replaced where it comes from: git's history keeps it"
 GROUP_WRITES = 0o020
 
 
@@ -31,15 +30,34 @@ class AnySources(Section):
 def check_remotes(repo: Repo) -> Iterator[Finding]:
     for name, remote in repo.config["remote"].items():
         if not remote.get("verify"):
-            yield Finding(f"remote {name}", "altered objects are taken from it unseen", f"dvc remote modify {name} verify true")
-        if urlsplit(str(remote.get("url", ""))).password:
-            yield Finding(f"remote {name}", "a password stands in its address", f"dvc remote modify {name} url ... without it")
-    for option in CREDENTIAL_LINE.findall(CONFIG.read_text(encoding="utf-8")):
-        yield Finding(
-            str(CONFIG),
-            f"{option} stands in a file that git tracks",
-            "move the line to .dvc/config.local, and have it replaced where it comes from",
-        )
+            yield Finding(
+                f"remote {name}", "altered objects are taken from it unseen", f"dvc remote modify {quote(name)} verify true"
+            )
+    tracked = repo.config.read("repo")
+    for name, remote in tracked["remote"].items():
+        address = urlsplit(str(remote.get("url", "")))
+        if address.password:
+            host = address.netloc.rpartition("@")[2]
+            public = address._replace(netloc=f"{address.username}@{host}" if address.username else host).geturl()
+            yield Finding(
+                f"remote {name}",
+                f"a password stands in its address, in {CONFIG}, which git tracks",
+                f"dvc remote modify {quote(name)} url {quote(public)}  # {RENEW}; `dvc config --local "
+                f"{quote(f'remote.{name}.password')} PASSWORD` tells DVC the new one",
+            )
+    for section in ("remote", "db"):
+        for name, options in tracked[section].items():
+            yield from (_misplaced(f"{section}.{name}.{option}") for option in options if names_credential(option))
+
+
+def _misplaced(option: str) -> Finding:
+    """Of a credential in a file that git tracks. The remedy prints it nowhere."""
+    known, name = quote(option), option.rpartition(".")[2]
+    return Finding(
+        str(CONFIG),
+        f"{name} stands in a file that git tracks",
+        f'dvc config --local {known} "$(dvc config {known})" && dvc config --unset {known}  # {RENEW}',
+    )
 
 
 def check_raw_files() -> Iterator[Finding]:
