@@ -495,6 +495,13 @@ def test_a_clone_with_the_remote_computes_nothing_and_fetches_no_weights(
     assert not list((pushed.parent / "remote").rglob("*.safetensors"))
 
 
+def test_a_clone_with_the_line_ends_of_another_system_holds_the_same_bytes(tmp_path: Path) -> None:
+    """DVC compares bytes: with other line ends every stage would be stale."""
+    run(["git", "clone", "-q", "--depth=1", "-c", "core.autocrlf=true", REPO.as_uri(), str(tmp_path / "clone")], tmp_path)
+    ends = {line.split()[1] for line in run(["git", "ls-files", "--eol"], tmp_path / "clone").stdout.splitlines()}
+    assert ends == {"w/lf", "w/none"}
+
+
 def test_a_raw_file_is_ignored_by_git_and_kept_by_dvc(project: Path, warm: dict[str, str]) -> None:
     """A .dvc file that git sees and DVC does not would be neither pushed nor restored, without a word."""
     raw = project / "data" / "raw" / "own.csv"
