@@ -12,9 +12,11 @@ from conftest import run
 
 from stages.evaluate.claims import Question, make_claims
 from stages.evaluate.intervals import mean_difference
+from stages.report.files import GATES
 from stages.report.seeds import adapter_hash
 from tools.compare import git
 from tools.compare.best import Best, find_best, render_best
+from tools.compare.revision import Revision
 
 
 def experiment(folder: Path, name: str, baseline: str) -> None:
@@ -79,6 +81,30 @@ def test_the_page_names_the_choice_the_params_and_the_next_command(best: Best) -
     assert "`train.learning_rate=0.0001`" in page
     assert "`dvc exp branch good NEW-BRANCH`" in page
     assert "can't be told apart" in page
+
+
+@pytest.mark.parametrize(
+    ("failing", "rest"),
+    [
+        (("good",), "the best that fails none is `nearly`"),
+        (("good", "nearly", "lucky-on-test"), "none of them keeps all gates"),
+        (("nearly",), None),
+    ],
+)
+def test_the_gates_that_an_experiment_fails_are_named(
+    repository: Path, failing: tuple[str, ...], rest: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Revision.read_json
+    gate = {"metric": "tuned.runaway", "key": "", "value": 1.8, "bound": "at most 1.5", "reason": None}
+
+    def read_json(self: Revision, path: Path) -> object:
+        return [gate | {"passed": self.name not in failing}] if path == GATES else read(self, path)
+
+    monkeypatch.setattr(Revision, "read_json", read_json)
+    with contextlib.chdir(repository):
+        page = render_best(find_best([], fetch=False))
+    assert re.findall(r"It fails 1 gate of its report \(tuned.runaway\); (.*)\.", page) == ([rest] if rest else [])
+    assert len(re.findall(r"\| tuned.runaway \|$", page, re.MULTILINE)) == len(failing)
 
 
 def test_what_is_no_experiment_is_made_no_branch_by_dvc(repository: Path) -> None:

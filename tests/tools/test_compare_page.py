@@ -12,6 +12,7 @@ import pytest
 from compare_project import commit, likely, make_repository, reference, write_run
 from conftest import run
 
+from stages.report.files import GATES
 from tools.compare import __main__ as tool
 from tools.compare.claims import OTHER_RUN, UNMEASURED, adapter_hash, find_seed_noise
 from tools.compare.comparison import Comparison
@@ -19,6 +20,7 @@ from tools.compare.flips import describe
 from tools.compare.loss import draw
 from tools.compare.markdown import code, plain, texts
 from tools.compare.page import LEFT_OUT, LONGEST, render
+from tools.compare.revision import Revision
 
 HOSTILE = "</details><img src=x onerror=alert(1)> @octocat #1 https://evil.io ``` ~~~ | [a](http://b) \u202egnp.exe"
 
@@ -60,6 +62,21 @@ def test_the_verdict_comes_first_and_every_fold_is_closed(shown: Comparison) -> 
     rest = outside_code(page)
     assert rest.count("<details>") == rest.count("</details>") > 2
     assert len(page) < LONGEST
+
+
+@pytest.mark.parametrize(("a", "b", "head"), [("shown-0", "shown-1", "Better, but"), ("shown-1", "shown-0", "Worse, and")])
+def test_a_gate_that_fails_stands_beside_the_verdict(
+    repository: Path, a: str, b: str, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = {"key": "", "value": 1.8, "bound": "at most 1.5", "reason": None}
+    gates = [outcome | {"metric": f"tuned.{name}", "passed": name != "runaway"} for name in ("broken", "runaway", "chrf")]
+    read = Revision.read_json
+    monkeypatch.setattr(Revision, "read_json", lambda self, path: gates if path == GATES else read(self, path))
+    found = compare(repository, a, b)
+    assert render(found).startswith(f"## {head} B fails a gate\n\nB is ")
+    assert found["notes"][0] == "B fails 1 of its 3 gates: tuned.runaway."
+    gates[1]["passed"] = True
+    assert "fails" not in render(compare(repository, a, b)).partition("### Claims")[0]
 
 
 def test_no_markup_mention_or_link_of_a_reply_comes_through(shown: Comparison) -> None:

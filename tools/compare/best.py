@@ -17,6 +17,7 @@ from tools.compare.changes import ChangedParam, changed_params
 from tools.compare.claims import UNMEASURED, ask_per_byte, confidence_of, seed_noise_of, verdict_of
 from tools.compare.fingerprints import Comparability, judge
 from tools.compare.markdown import amount, code, plain, table
+from tools.compare.own import failed_gates, read_own
 from tools.compare.pairs import Both, pair_likelihoods, pair_replies
 from tools.compare.revision import Revision, find_revision
 from tools.compare.run import Run, bring, read_run
@@ -42,6 +43,7 @@ class Candidate(TypedDict):
     why_not: str | None
     claim: Claim | None
     verdict: str | None
+    gates_failed: list[str]
 
 
 class Best(TypedDict):
@@ -122,7 +124,7 @@ def describe(before: Run, revision: Revision, store: Store) -> tuple[Candidate, 
     """What is known before anything is compared; an experiment that failed has no run."""
     candidate: Candidate = {
         "name": revision.name, "commit": revision.commit, "params": [], "validation_loss": None, "why_not": None, "claim": None,
-        "verdict": None,
+        "verdict": None, "gates_failed": [],
     }  # fmt: skip
     try:
         run = read_run(revision, store)
@@ -130,6 +132,7 @@ def describe(before: Run, revision: Revision, store: Store) -> tuple[Candidate, 
         return {**candidate, "why_not": str(error)}, None
     validation = examples_of("validation")
     candidate |= {"params": changed_params(before, run), "validation_loss": loss_of(run)}
+    candidate["gates_failed"] = failed_gates(read_own(run)["gates"])
     if candidate["validation_loss"] is None:
         candidate["why_not"] = NO_LOSS
     elif run.hash_of(validation) != before.hash_of(validation):
@@ -173,12 +176,15 @@ def render_best(best: Best) -> str:
                 on_test,
                 p,
                 verdict,
+                plain(", ".join(one["gates_failed"])),
             ]
         )
     lines = [
         *said(best),
         "",
-        *table(["", "experiment", "params", "validation loss", "on test against HEAD", "p (Holm)", "verdict"], rows),
+        *table(
+            ["", "experiment", "params", "validation loss", "on test against HEAD", "p (Holm)", "verdict", "gates it fails"], rows
+        ),
     ]
     lines += ["", *(f"- out of reach: {plain(one)}" for one in best["missing"])] if best["missing"] else []
     return "\n".join(lines) + "\n"
@@ -210,6 +216,12 @@ def said(best: Best) -> list[str]:
         measured = second["verdict"] in ("less", "more", "unclear")
         why = f"{figures(second)}; A is the second" if measured else second["reason"] or ""
         lines.append(f"On test it and the second, {other}, {words.get(second['verdict'], 'differ')} ({plain(why)}).")
+    if first["gates_failed"]:
+        ranked = [one for one in best["candidates"] if one["why_not"] is None]
+        passing = next((code(one["name"]) for one in ranked if not one["gates_failed"]), None)
+        rest = f"the best that fails none is {passing}" if passing else "none of them keeps all gates"
+        failed = plain(", ".join(first["gates_failed"]))
+        lines.append(f"It fails {plural(len(first['gates_failed']), 'gate')} of its report ({failed}); {rest}.")
     noise = best["seed_noise"]
     lines.append(f"{plain(noise[0].upper() + noise[1:])}.")
     if best["experiment"] is not None:

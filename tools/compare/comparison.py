@@ -1,13 +1,11 @@
 """Everything that two runs say of each other, as one record: what --json prints and the Markdown is made of."""
 
 from collections.abc import Mapping
-from typing import TypedDict, get_args
+from typing import TypedDict
 
 from stages.lib.records.predictions import predictions_of
-from stages.lib.records.scores import Claim, ClaimName
+from stages.lib.records.scores import Claim
 from stages.lib.records.tokenized import examples_of
-from stages.report.files import CLAIMS, GATES
-from stages.report.gates import Outcome
 from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
 from tools.compare.claims import SeedNoise, Verdict, confidence_of, make, seed_noise_of, verdict_of
 from tools.compare.data import NO_CHANGES, DataChanges, changed_data
@@ -16,6 +14,7 @@ from tools.compare.flips import Flips, find_flips
 from tools.compare.loss import Curves, read_curves
 from tools.compare.markdown import amount
 from tools.compare.others import Others, compare_others
+from tools.compare.own import Own, Said, notes_of_gates, read_own
 from tools.compare.pairs import no_pairs, pair_runs
 from tools.compare.run import Run
 from tools.compare.sentences import headline, sentence
@@ -42,10 +41,6 @@ class Change(TypedDict):
     change: float | None
 
 
-class Said(Claim):
-    sentence: str
-
-
 class Named(TypedDict):
     """`commit` None: the work tree."""
 
@@ -57,13 +52,6 @@ class Missing(TypedDict):
     run: str
     path: str
     why: str
-
-
-class Own(TypedDict):
-    """What B's run says of tuned against base, as git has it: its claims by name, and its gates."""
-
-    claims: dict[str, Said]
-    gates: list[Outcome]
 
 
 class Comparison(TypedDict):
@@ -104,6 +92,7 @@ def compare(a: Run, b: Run) -> Comparison:
     flips = None if "wording" in comparability["withheld"] else find_flips(a, b, REPLIES_SHOWN)
     data = changed_data(a, b) if a.why_none is None else NO_CHANGES
     metrics = changed_metrics(a, b, comparability)
+    own = read_own(b)
     one_test = all(one["name"] != "test" for one in comparability["differences"])
     return {
         "a": {"name": a.revision.name, "commit": a.revision.commit},
@@ -112,7 +101,7 @@ def compare(a: Run, b: Run) -> Comparison:
         "headline": headline(verdict, claims[0], noise),
         "comparability": comparability,
         "claims": {one["name"]: {**one, "sentence": sentence(one)} for one in claims},
-        "against_base": read_own(b),
+        "against_base": own,
         "others": compare_others(a, b, comparability),
         "seed_noise": noise,
         "metrics": metrics,
@@ -126,7 +115,13 @@ def compare(a: Run, b: Run) -> Comparison:
             for name, run in (("A", a), ("B", b))
             for path, why in sorted(run.missing.items())
         ],
-        "notes": [*notes_from_git(verdict, metrics), *(both.notes if one_test else []), *notes_on(a, "A"), *notes_on(b, "B")],
+        "notes": [
+            *notes_of_gates(own["gates"]),
+            *notes_from_git(verdict, metrics),
+            *(both.notes if one_test else []),
+            *notes_on(a, "A"),
+            *notes_on(b, "B"),
+        ],
     }
 
 
@@ -136,21 +131,6 @@ def what_it_comes_to(a: Run, b: Run, claim: Claim, comparability: Comparability)
     if same_predictions(a, b) and not a.stages_not_run() and not b.stages_not_run():
         return "the same"
     return verdict_of(claim, comparability)
-
-
-def read_own(run: Run) -> Own:
-    """As far as it is in today's form."""
-    claims, gates = run.revision.read_json(CLAIMS), run.revision.read_json(GATES)
-    named = claims if isinstance(claims, dict) else {}
-    return {
-        "claims": {name: one for name, one in named.items() if name in get_args(ClaimName) and is_like(one, Said)},
-        "gates": [one for one in gates if is_like(one, Outcome)] if isinstance(gates, list) else [],
-    }
-
-
-def is_like(found: object, record: type) -> bool:
-    """Whether it has the keys of a TypedDict."""
-    return isinstance(found, dict) and record.__required_keys__ <= found.keys()  # type: ignore[attr-defined]
 
 
 def same_predictions(a: Run, b: Run) -> bool:

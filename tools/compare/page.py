@@ -48,10 +48,12 @@ def name_of(named: Named) -> str:
 
 
 def head(found: Comparison) -> Section:
-    lines = [f"## {found['verdict'][0].upper()}{found['verdict'][1:]}", "", plain(found["headline"]), ""]
+    failed = not all(gate["passed"] for gate in found["against_base"]["gates"])
+    more = f", {'but' if found['verdict'] == 'better' else 'and'} B fails a gate" if failed else ""
+    lines = [f"## {found['verdict'][0].upper()}{found['verdict'][1:]}{more}", "", plain(found["headline"]), ""]
     noise = found["seed_noise"]["said"]
     lines.append(f"A is {name_of(found['a'])}, B is {name_of(found['b'])}. {plain(noise[0].upper() + noise[1:])}.")
-    notes = [*found["comparability"]["caveats"], *found["notes"]]
+    notes = [*found["notes"], *found["comparability"]["caveats"]]
     return [*lines, *([""] if notes else []), *(f"- {plain(note)}" for note in notes)]
 
 

@@ -24,6 +24,7 @@ SENTENCES = {
     "the two have no test message in common": "两者没有共同的测试消息",
     "{run} has no run, so there is nothing to compare with": "{run} 没有运行结果，无从比较",
     # What to bear in mind
+    "B fails {failed} of its {number} gates: {names}.": "B 的 {number} 道门槛中有 {failed} 道未达到：{names}。",
     "Another precision alone moves likelihoods in the third digit.": "仅仅精度不同，就会改变似然的第三位数字。",
     "The two were not predicted by the same packages on the same kind of machine, which moves last digits.":
         "两次预测所用的软件包或机器种类不同，末位数字会有变化。",

@@ -40,7 +40,7 @@ def verdict_of(found: Comparison) -> Verdict:
     lines = [
         texts.WORDS["names"].filled(a=tables.name_of(found["a"]), b=tables.name_of(found["b"])),
         Both(f"{seeds.en[0].upper()}{seeds.en[1:]}.", f"{seeds.zh}。"),
-        *map(both, [*found["comparability"]["caveats"], *notes]),
+        *map(both, [*notes, *found["comparability"]["caveats"]]),
     ]
     return Verdict(TONES.get(found["verdict"], "open"), head, [without_marks(line) for line in lines])
 

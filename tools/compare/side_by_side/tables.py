@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from stages.report.names import shown_name
 from stages.report.page import names
 from stages.report.page.charts import Chart, draw_curves
 from stages.report.page.names import named
@@ -17,6 +16,7 @@ from tools.compare.others import Beside, Interval
 from tools.compare.run import SCORES
 from tools.compare.side_by_side import texts
 from tools.compare.side_by_side.chinese import both
+from tools.compare.side_by_side.metric_names import metric_name
 from tools.console import visible
 
 
@@ -106,7 +106,7 @@ def metric_tables(found: Comparison) -> list[tuple[Both, list[Sides]]]:
     tables = []
     for file in SCORES:
         rows = [
-            Sides(names.METRICS.get(key, same(shown_name(key))), number(one["a"]), number(one["b"]), number(one["change"], True))
+            Sides(metric_name(key), number(one["a"]), number(one["b"]), number(one["change"], True))
             for key, one in found["metrics"].get(file, {}).items()
             if one["a"] != one["b"]
         ]
