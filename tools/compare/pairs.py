@@ -1,5 +1,6 @@
 """The two tuned models on the same texts, conversation by conversation: what claims are made of."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from stages.evaluate.claims import Paired
 from stages.evaluate.comparison import NO_RETENTION, NO_TRAIN, Measured
 from stages.evaluate.examples import sum_likelihoods
 from stages.lib.records.assignment import ASSIGNMENT
+from stages.lib.records.predictions import predictions_of
+from stages.lib.records.scores import EXAMPLES, REPLIES
 from tools.compare.run import Run
 
 NONE = Paired(np.empty(0), np.empty(0), np.empty(0), np.empty(0, str))
@@ -53,8 +56,8 @@ def no_pairs(why: str) -> Both:
     return Both(why, why, why, why, why, why, why, why, [])
 
 
-def missing_of(a: Run, b: Run, table: str) -> str:
-    lacks = " and ".join(name for name, run in (("A", a), ("B", b)) if table in run.missing)
+def missing_of(a: Run, b: Run, table: Path) -> str:
+    lacks = " and ".join(name for name, run in (("A", a), ("B", b)) if table.as_posix() in run.missing)
     return f"{table} of {lacks} is out of reach"
 
 
@@ -68,7 +71,7 @@ def pair_likelihoods(a: Run, b: Run, notes: list[str]) -> tuple[Pairs, Pairs]:
     """Of the conversations that both runs score with both of their models, as metrics/ does."""
     ours, theirs = a.examples, b.examples  # both are asked for before one is said to lack it
     if ours is None or theirs is None:
-        reason = missing_of(a, b, "data/evaluation/examples.parquet")
+        reason = missing_of(a, b, EXAMPLES)
         return reason, reason
     both = ours.merge(theirs, on="id", suffixes=("_a", "_b"), validate="one_to_one").sort_values("id")
     scored = both[both[[f"{model}_unscored_{run}" for model in ("base", "tuned") for run in "ab"]].isna().all(axis=1)]
@@ -95,7 +98,7 @@ def pair_replies(a: Run, b: Run, notes: list[str]) -> tuple[Pairs, Pairs, Pairs,
     """Lengths, chrF, broken (in classification, no label) and, in classification, right."""
     joined = join_replies(a, b)
     if joined is None or a.replies is None or b.replies is None:
-        reason = missing_of(a, b, "data/evaluation/replies.parquet")
+        reason = missing_of(a, b, REPLIES)
         return reason, reason, reason, reason
     scored = joined[joined["tuned_chrf_a"].notna() & joined["tuned_chrf_b"].notna()]
     if alone := len(a.replies) + len(b.replies) - 2 * len(scored):
@@ -127,7 +130,7 @@ def pair_retention(a: Run, b: Run) -> Pairs:
     """Of the same base model's same replies to general prompts; anything else is no measure of what was forgotten."""
     sides = [retained(run) for run in (a, b)]
     if any(side is None for side in sides):
-        return missing_of(a, b, "data/predictions/tuned.parquet")
+        return missing_of(a, b, predictions_of("tuned"))
     ours, theirs = (side for side in sides if side is not None)
     if ours.empty and theirs.empty:
         return NO_RETENTION
@@ -157,7 +160,7 @@ def pair_train(a: Run, b: Run) -> Pairs:
     """Of the sample of training conversations whose likelihood both runs have; the two learned from the same ones."""
     tables = [run.predictions("tuned") for run in (a, b)]
     if any(table is None for table in tables):
-        return missing_of(a, b, "data/predictions/tuned.parquet")
+        return missing_of(a, b, predictions_of("tuned"))
     ours, theirs = (sum_likelihoods(table[table["set"] == "train"]) for table in tables if table is not None)
     both = ours.merge(theirs, left_index=True, right_index=True, suffixes=("_a", "_b"))
     both = both[both["unscored_a"].isna() & both["unscored_b"].isna() & (both["labels_a"] == both["labels_b"])]

@@ -28,7 +28,7 @@ def find_replies(a: Run, b: Run, per_token: bool) -> PageReplies | str:
     tables = [run.table(REPLIES, COLUMNS) for run in (a, b)]
     path = b.find(TEST)
     if tables[0] is None or tables[1] is None:
-        return missing_of(a, b, REPLIES.as_posix())
+        return missing_of(a, b, REPLIES)
     if path is None:
         return f"{TEST} of B is out of reach"
     joined = tables[0].merge(tables[1], on=["id", "turn"], suffixes=("_a", "_b"), validate="one_to_one")
