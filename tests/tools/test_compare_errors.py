@@ -1,6 +1,8 @@
 """What can't be compared ends in one line that says why."""
 
 import contextlib
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +184,24 @@ def test_whatever_the_comparison_reads_of_metrics_is_held_against_the_lock(copy:
     with contextlib.chdir(copy):
         notes = compare_two(["main~1" if committed else "HEAD", *["HEAD"] * committed], fetch=False)["notes"]
     assert f"What B's dvc.lock records is not what stands in metrics/{folder or name}: `dvc repro` is due." in notes
+
+
+@pytest.mark.parametrize("name", ["tuned", "base", "comparison"])
+def test_a_metric_that_was_edited_together_with_its_hash_in_the_lock_is_not_what_the_run_scored(copy: Path, name: str) -> None:
+    path, lock = copy / f"metrics/{name}.json", copy / "dvc.lock"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    key = next(key for key, value in values.items() if value)
+    before = hashlib.md5(path.read_bytes()).hexdigest()
+    path.write_text(json.dumps(values | {key: values[key] * 0.9}), encoding="utf-8")
+    after = hashlib.md5(path.read_bytes()).hexdigest()
+    lock.write_text(lock.read_text(encoding="utf-8").replace(before, after), encoding="utf-8")
+    run(["git", "commit", "-qam", "better"], copy)
+    with contextlib.chdir(copy):
+        notes = compare_two(["main~1", "HEAD"], fetch=False)["notes"]
+    assert [note for note in notes if "edited" in note] == [
+        f"B's metrics/{name}.json and its dvc.lock were edited: the scores of its run are others. "
+        "`dvc repro -f -s report` writes them again."
+    ]
 
 
 @pytest.mark.parametrize("committed", [True, False])

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.files import read_jsonl
+from stages.lib.core.files import read_json, read_jsonl
 from stages.lib.core.params import PARAMS
-from stages.lib.records import cleaned
+from stages.lib.records import cleaned, scores
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
@@ -25,7 +25,9 @@ from tools.compare.lock import Lock, flatten, hash_of_folder, hash_of_out, not_o
 from tools.compare.revision import Revision
 from tools.compare.store import Store
 
-TABLES = (EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT, conversations_of("test"))  # wanted of every run
+TABLES = (  # wanted of every run
+    EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT, conversations_of("test"), scores.SCORES,
+)  # fmt: skip
 LEDGERS = (cleaned.LEDGER, cleaned.CLEANED)  # wanted where two runs differ in them
 SCORES = ("tuned", "training", "data", "base", "comparison")  # of metrics/, in the order in which one looks at them
 OF_EXAMPLES = (
@@ -125,6 +127,18 @@ class Run:
         ours = {path: md5 for path, md5 in recorded.items() if METRICS in Path(path).parents}
         found = {path: self._md5_in_git(path, is_folder=md5.endswith(".dir")) for path, md5 in ours.items()}
         return [path for path, md5 in found.items() if md5 not in (None, ours[path])]
+
+    def metrics_not_scored(self) -> list[str]:
+        """Files of metrics/ that say other than what evaluate found: edited, and their hashes in the lock with them."""
+        md5 = self.hash_of(scores.SCORES)
+        path = self.store.find(scores.SCORES, md5, str(self.revision)) if md5 else None
+        evaluation = read_json(path) if path else {}
+        found = {**evaluation.get("contenders", {}), "comparison": evaluation.get("comparison", {})}
+        return [
+            f"{METRICS}/{name}.json"
+            for name in SCORES
+            if any(key in found.get(name, {}) and found[name][key] != value for key, value in self.metrics.get(name, {}).items())
+        ]
 
     def _md5_in_git(self, path: str, is_folder: bool) -> str | None:
         """As DVC records it; None where there is no such file or folder."""

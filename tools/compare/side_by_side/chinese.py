@@ -40,6 +40,8 @@ SENTENCES = {
         "{run} 运行时 {params} 的值与它的 params.yaml 不同：请执行 `dvc repro`。",
     "What {run}'s dvc.lock records is not what stands in {path}: `dvc repro` is due.":
         "{run} 的 {path} 与它的 dvc.lock 记录的不同：请执行 `dvc repro`。",
+    "{run}'s {path} and its dvc.lock were edited: the scores of its run are others. `dvc repro -f -s report` writes them again.":
+        "{run} 的 {path} 和它的 dvc.lock 都被改过：这次运行的得分不是这样。用 `dvc repro -f -s report` 重新写出。",
     "In {run}'s dvc.lock {stage} was run with another {path} than stands there, as after a merge: `dvc repro` is due.":
         "在 {run} 的 dvc.lock 里，{stage} 运行时的 {path} 与其中记录的不是同一份，合并之后就会这样：请执行 `dvc repro`。",
     # Another seed
