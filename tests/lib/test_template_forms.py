@@ -394,3 +394,37 @@ def test_a_template_that_drops_thoughts_is_refused_by_name(chatml):
     text = CHATML.replace("{{ message.content }}", "{{ message.content.split('</think>') | last }}")
     with pytest.raises(FormMisfit, match="the chat template loses the thoughts"):
         tokenize_conversation(give(chatml, text), THINKING)
+
+
+CALLS_IN_METADATA = (  # in the shape of GLM-4's
+    "{% if tools %}<|system|>\n{% for tool in tools %}{{ tool.function | tojson }}{% endfor %}{% endif %}"
+    "{% for m in messages %}{% if m.role == 'user' %}<|user|>\n{{ m.content }}"
+    "{% elif m.role == 'assistant' %}<|assistant|>{{ m.metadata or '' }}\n{{ m.content }}"
+    "{% elif m.role == 'observation' %}<|observation|>\n{{ m.content }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def with_calls_in_metadata(tokenizer: Any) -> Any:
+    marks = ["<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    note_stops(tokenizer, tokenizer.convert_tokens_to_ids(["<|user|>", "<|observation|>"]))
+    return give(tokenizer, CALLS_IN_METADATA)
+
+
+@pytest.mark.parametrize("length", [2, 4])
+@pytest.mark.parametrize("said", ["", "Let me look."])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_call_stands_in_the_metadata_where_the_template_looks_for_it_there(chatml, length, said, number):
+    tokenizer = with_calls_in_metadata(chatml)
+    assert form_of(tokenizer, uses_tools=True, has_thoughts=False) == Form(calls_in_metadata=True)
+    asked, called, result, reply = exchange()
+    called |= {"content": said, "tool_calls": called["tool_calls"] * number}
+    messages = [asked, called, *[result] * number, reply]
+    (example,) = tokenize_conversation(tokenizer, messages[:length] if length == 2 else messages, TOOLS)
+    parts = ([f"\n{said}"] if said else []) + ['find\n{"z": "tea", "a": 1}'] * number
+    rest = "\nShelf two.<|user|>" if length == 4 else ""
+    assert learned(tokenizer, [example]) == ["<|assistant|>".join(parts) + "<|observation|>" + rest]
+    assert tokenizer.decode(example.input_ids).count('<|observation|>\n{"shelf": 2}') == (number if length == 4 else 0)
+    prompt = tokenize_prompt(tokenizer, messages[:1], TOOLS)
+    assert example.input_ids[: len(prompt)] == prompt

@@ -1,6 +1,7 @@
 """Messages in the form that a chat template reads them in: templates differ, and lose what they don't know.
 
 Some want a call's arguments as an object, some as text; some want ids of nine letters, some write no name of a call but its id;
+GLM-4's wants a call as a reply with the function's name in its metadata, and has another name for the role of results;
 some know thoughts as a part of the content, some none but those written into the text; some, of models that see, want each
 text as a part. (Some look for a call only where there is no content: transformers hands them an empty one, so these are refused.)
 """
@@ -35,6 +36,7 @@ class Form(NamedTuple):
     thoughts_as_part: bool = False
     thoughts_in_text: bool = False
     contents_as_parts: bool = False
+    calls_in_metadata: bool = False
 
 
 def is_plain(messages: Sequence[Message], tools: list[Tool] | None) -> bool:
@@ -47,11 +49,11 @@ def is_plain(messages: Sequence[Message], tools: list[Tool] | None) -> bool:
 def possible_forms(uses_tools: bool, has_thoughts: bool) -> list[Form]:
     """The likeliest first."""
     either, no = (False, True), (False,)
-    ids = ({}, {"nine_letter_ids": True}, {"ids_with_names": True}) if uses_tools else ({},)
+    of_calls = ({}, {"nine_letter_ids": True}, {"ids_with_names": True}, {"calls_in_metadata": True}) if uses_tools else ({},)
     thoughts = ({}, {"thoughts_as_part": True}, {"thoughts_in_text": True}) if has_thoughts else ({},)
     return [
-        Form(arguments_as_text=text, contents_as_parts=parts, **of_thoughts, **of_ids)
-        for parts, of_thoughts, of_ids, text in product(either, thoughts, ids, either if uses_tools else no)
+        Form(arguments_as_text=text, contents_as_parts=parts, **of_thoughts, **of_call)
+        for parts, of_thoughts, of_call, text in product(either, thoughts, of_calls, either if uses_tools else no)
     ]
 
 
@@ -93,8 +95,23 @@ def to_form(messages: Sequence[Message], form: Form) -> list[ForTemplate]:
             open_calls = [id for id in open_calls if id != made["tool_call_id"]]
         if form.contents_as_parts:
             made["content"] = [{"type": "text", "text": made["content"]}]
-        given.append(_with_thoughts(made, form) if message.get("reasoning_content") else made)
+        made = _with_thoughts(made, form) if message.get("reasoning_content") else made
+        given += _in_metadata(made, message) if form.calls_in_metadata else [made]
     return given
+
+
+def _in_metadata(made: ForTemplate, message: Message) -> list[ForTemplate]:
+    """A message for each call, its arguments the content and its name beside it, as GLM-4's template reads them."""
+    calls = message.get("tool_calls", [])
+    made = {key: value for key, value in made.items() if key != "tool_calls"}
+    if message["role"] == "tool":
+        made["role"] = "observation"
+    says_more = message["content"] or message.get("reasoning_content")
+    return [*([made] if says_more or not calls else []), *map(_call_by_metadata, calls)]
+
+
+def _call_by_metadata(call: ToolCall) -> ForTemplate:
+    return {"role": "assistant", "metadata": call["function"]["name"], "content": call["function"]["arguments"]}
 
 
 def _with_thoughts(made: ForTemplate, form: Form) -> ForTemplate:

@@ -161,13 +161,13 @@ def form_of(tokenizer: "PreTrainedTokenizerBase", uses_tools: bool, has_thoughts
         for form in possible_forms(uses_tools, has_thoughts):
             try:
                 lost = _lost_in_form(tokenizer, form, uses_tools, has_thoughts)
+                reason = f"{LOSES} {PROBE.sub('s of tools', lost or '')}"
             except TemplateMisfit as misfit:
-                reasons.append(str(misfit))
-                continue
+                lost = reason = str(misfit)
             if lost is None:
                 FORMS[key] = form
                 break
-            reasons.append(f"{LOSES} {PROBE.sub('s of tools', lost)}")
+            reasons += [reason] if not form.calls_in_metadata else []  # few templates know that one: what others lose tells more
         else:
             FORMS[key] = next((reason for reason in reasons if reason.startswith(LOSES)), reasons[0])
     found = FORMS[key]
