@@ -157,15 +157,15 @@ def notes_on(run: Run, name: str) -> list[str]:
         notes.append(f"{name} was run with other values of {', '.join(late)} than its params.yaml has: `dvc repro` is due.")
     if edited := run.metrics_not_run():
         notes.append(f"What {name}'s dvc.lock records is not what stands in {', '.join(edited)}: `dvc repro` is due.")
-    elif forged := run.metrics_not_scored():
-        notes.append(
-            f"{name}'s {', '.join(forged)} and its dvc.lock were edited: the scores of its run are others. "
-            "`dvc repro -f -s report` writes them again."
-        )
     if apart := run.stages_not_run():
         stage, path = apart[0]
         notes.append(
             f"In {name}'s dvc.lock {stage} was run with another {path} than stands there, as after a merge: `dvc repro` is due."
+        )
+    if not (edited or apart) and (forged := run.metrics_not_scored()):
+        notes.append(
+            f"{name}'s {', '.join(forged)} and its dvc.lock were edited: the scores of its run are others. "
+            "`dvc repro -f -s report` writes them again."
         )
     return notes
 
