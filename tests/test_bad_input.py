@@ -55,7 +55,7 @@ def run_stage(command: str) -> None:
     name, *arguments = command.split()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(sys, "argv", [name, *arguments])
-        monkeypatch.delitem(sys.modules, f"stages.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"stages.{name}.__main__", raising=False)
         runpy.run_module(f"stages.{name}", run_name="__main__")
 
 

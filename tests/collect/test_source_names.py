@@ -110,11 +110,11 @@ def make_collecting(folder: Path, warm: dict[str, str]) -> None:
     run(["dvc", "repro", "-q"], folder, **warm)
 
 
-@pytest.fixture(scope="module")
-def collecting(tmp_path_factory: pytest.TempPathFactory, warm: dict[str, str]) -> Path:
+@pytest.fixture
+def collecting(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, warm: dict[str, str]) -> Path:
     """A DVC project of `sources` and `collect` alone, run once."""
     made = made_once(tmp_path_factory, "collecting", lambda folder: make_collecting(folder, warm))
-    return copy_project(made, tmp_path_factory.mktemp("collecting") / "project")
+    return copy_project(made, tmp_path / "project")
 
 
 def test_dvc_runs_each_source_under_its_name(collecting: Path) -> None:
