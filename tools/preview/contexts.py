@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from stages.collect.contexts import NAMES, key_of, prose_in
+from stages.collect.contexts import NAMES, TEXTS_OF_LISTS, key_of, prose_in
 from stages.collect.layouts import names_in, recognize_layout
 from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text, long_text, text_parts
@@ -140,7 +140,7 @@ def says_system(mapping: Columns, sample: Sample, name: str) -> Iterator[bool]:
 
 def field_for(name: str, mapping: Columns, sample: Sample) -> str:
     """Beside lists the system message; a text beside a question belongs to it."""
-    usual = {*USUAL_NAMES["columns"]["input"], *USUAL_NAMES["texts_of_lists"]}
+    usual = {*USUAL_NAMES["columns"]["input"], *TEXTS_OF_LISTS}
     asked = sample.cells(mapping.user) if mapping.user and not mapping.messages else []
     plain = bool(asked) and all(isinstance(cell, str) for cell in asked)
     return "input" if plain and mapping.input is None and key_of(name) in usual else "system"

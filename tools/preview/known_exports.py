@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.collect.contexts import NO_TEXT
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
 from stages.lib.core.errors import ReprotuneError
@@ -71,7 +72,7 @@ def _is_response_alone(sample: Sample) -> str | None:
 
 def find_siblings(sample: Sample) -> str | None:
     """Two columns that differ by a letter or a number at their end, and hold texts or talks: two replies, say."""
-    by_key = {key_of(key): key for key in sample.keys if not has_word(key_of(key), USUAL_NAMES["no_text"])}
+    by_key = {key_of(key): key for key in sample.keys if not has_word(key_of(key), NO_TEXT)}
     lengths: dict[str, int] = {}
     for key, name in by_key.items():
         for first, other in SIBLINGS:
