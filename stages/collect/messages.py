@@ -39,6 +39,7 @@ REASONING_KEYS = (
     "thinking_content", "reasoning_text", "reasoning_trace", "thought_process", "thinking_trajectory", "scratchpad", "思维链",
     "思考过程", "推理过程",
 )  # fmt: skip
+REFUSAL = "refusal"  # where OpenAI's models decline, in place of the content
 REPLY_KEYS = ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS)  # of a message, besides its role and content
 SEEN_OR_HEARD = ("image", "img", "picture", "photo", "video", "audio")
 OF_A_FILE = ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files", "_base64", "_b64", "_bytes", "_data")
@@ -172,6 +173,8 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     A message that only calls tools has an empty text.
     """
     value, name = message.get(keys.content), message.get(keys.role)
+    if value in NOTHING and isinstance(refusal := message.get(REFUSAL), str):
+        value = refusal
     if isinstance(value, (dict, list)) and name in CALL_ROLES:
         value = json_text(value)
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))

@@ -1,11 +1,12 @@
 """What is said of a file's columns: how each is read, and which are not."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
+from stages.collect.lists import value_at
 from stages.collect.marks import is_mark, is_row_mark
-from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, as_text, long_text
+from stages.collect.messages import NOTHING, REASONING_KEYS, REFUSAL, REPLY_KEYS, as_text, long_text
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
 from stages.collect.tool_use import read_tools
@@ -35,7 +36,10 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     yield from paragraph("columns", ", ".join(shown))
     outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
     marks, turns = marks_of(sample, proposal.mapping), turns_asked(sample, outer)
-    beside = REASONING_KEYS if proposal.mapping.user else () if proposal.mapping.messages else REPLY_KEYS
+    beside = [*REASONING_KEYS] if proposal.mapping.user else [] if proposal.mapping.messages else [*REPLY_KEYS]
+    mapping = proposal.mapping
+    if not (mapping.messages or mapping.user or any(loses_refusal(row.values, mapping) for row in sample.rows)):
+        beside.append(REFUSAL)
     used = [*outer, *leave_out, *marks, *turns, *stated_marks, *beside]
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if key := may_be_first(sample, proposal.mapping):
@@ -126,6 +130,14 @@ def reads_as_tools(cell: object) -> bool:
         return True
 
 
+def loses_refusal(message: Mapping[str, object], columns: Columns) -> bool:
+    """Whether what stands there is not read: it is no text, or the content is there too."""
+    refusal = message.get(REFUSAL)
+    return refusal not in NOTHING and not (
+        isinstance(refusal, str) and value_at(message, columns.content or "content") in NOTHING
+    )
+
+
 def tell_unused(title: str, names: list[str]) -> Iterator[str]:
     if names:
         yield from paragraph("", f"{title}: {', '.join(map(shown_name, names[:20]))}{' ...' if len(names) > 20 else ''}")
@@ -135,7 +147,8 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     """The keys of messages that neither tell a role nor hold a text."""
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
-    found = (key for messages in lists_of_messages(sample, columns) for message in messages for key in message)
+    messages = [message for messages in lists_of_messages(sample, columns) for message in messages]
+    found = [key for message in messages for key in message if key != REFUSAL or loses_refusal(message, columns)]
     of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
     known = (*read, *firsts, *of_sides, *REPLY_KEYS)
     return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]
