@@ -45,6 +45,10 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
             {"question": question, "answers": [{"text": answer, "author": "Kim"}, {"text": "No.", "author": "Bo"}]},
             "'answers' holds several answers to each question, which are no turns of a talk",
         ),
+        "squad": (
+            {"title": "t", "paragraphs": [{"context": "", "qas": [{"question": question, "answers": [{"text": answer}]}]}]},
+            "'paragraphs' holds SQuAD's paragraphs",
+        ),
         "options": (
             {"question": question, "choices": [answer, "No."], "answer": 0},
             "'choices' can be chosen from, and the answer names one of them by its place",

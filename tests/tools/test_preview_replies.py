@@ -27,3 +27,34 @@ def test_a_refusal_in_the_content_s_place_is_the_reply_and_beside_one_it_is_said
     said, messages = look(write(*rows(ASKED, REFUSED | {"content": "It is."})))
     assert messages == [[ASKED, {"role": "assistant", "content": "It is."}]]
     assert f"not used{' in the messages' if in_a_list else ''}: refusal" in said
+
+
+SQUAD = {"id": "1", "title": "The farm", "context": "The gate is old. It has two bars.", "question": "How is the gate?"}
+
+
+@pytest.mark.parametrize("answers", [{"text": ["old", "Old"], "answer_start": [12, 12]}, [{"text": "old", "answer_start": 12}]])
+def test_the_one_answer_in_a_list_is_the_reply(answers: object, look) -> None:
+    said, messages = look(write(SQUAD | {"answers": answers}))
+    assert "question -> user, answers -> assistant, context -> input, id" in said
+    asked = f"{SQUAD['question']}\n\n{SQUAD['context']}"
+    assert messages == [[{"role": "user", "content": asked}, {"role": "assistant", "content": "old"}]]
+
+
+def test_talks_that_are_objects_of_lists_are_read(look) -> None:
+    turns = {"turn_id": ["0", "1"], "speaker": ["USER", "SYSTEM"], "utterance": ["Is it open?", "Since noon."]}
+    said, messages = look(write({"dialogue_id": "a", "turns": turns}, {"dialogue_id": "b", "turns": turns}))
+    assert "a list of messages in 'turns'" in said
+    assert messages[0] == [{"role": "user", "content": "Is it open?"}, {"role": "assistant", "content": "Since noon."}]
+
+
+@pytest.mark.parametrize("cell", ["{'text': array(['old'], dtype=object), 'answer_start': array([8])}", "['old', 'very old']"])
+def test_replies_as_python_prints_objects_are_said_to_be_learned_so_and_json_is_not(cell: str, look) -> None:
+    def table(reply: str) -> str:
+        Path("data/raw/rows.csv").write_text(f'question,answer\nHow is it?,"{reply}"\n', encoding="utf-8")
+        return "data/raw/rows.csv"
+
+    note = "answer holds objects as Python prints them, which are read as that text"
+    said, [[_, reply]] = look(table(cell))
+    assert (note in said, reply["content"]) == (True, cell)
+    assert note not in look(table('{""text"": [""old""]}'))[0]
+    assert note not in look(table("old"))[0]

@@ -1,5 +1,6 @@
 """What is said of a file's columns: how each is read, and which are not."""
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 
 from stages.collect.history import ROLE_AND_CONTENT
@@ -7,6 +8,7 @@ from stages.collect.layouts import with_standard_fields
 from stages.collect.lists import value_at
 from stages.collect.marks import is_mark, is_row_mark
 from stages.collect.messages import NOTHING, REASONING_KEYS, REFUSAL, REPLY_KEYS, as_text, long_text
+from stages.collect.nested import parse_literal
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
 from stages.collect.tool_use import read_tools
@@ -22,6 +24,8 @@ from tools.preview.proposal import Proposal
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
 from tools.preview.wording import shorten_cell, shown_name
+
+PRINTED_BY_NUMPY = re.compile(r"\{'.*\barray\(\[", re.DOTALL)
 
 
 def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str], stated_marks: Collection[str]) -> Iterator[str]:
@@ -115,12 +119,27 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
                 continue
             if {str(as_text(cell)) for cell in cells} == {"0", "1"}:
                 yield f"{name} is read as a topic; if 0 says that people did not like the reply, map it to desirable instead"
+        printed = [cell for cell in cells if isinstance(cell, str) and is_printed(cell)]
+        if field in ("user", "assistant") and 2 * len(printed) > len(cells):
+            yield (
+                f"{name} holds objects as Python prints them, which are read as that text, {shorten_cell(printed[0])!r}: write "
+                "the texts in them into the column, where they are meant"
+            )
         for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
             found = next((cell for cell in cells if isinstance(cell, kinds)), None)
             if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
                 text = long_text({name: found}, name) if field in ("input", "system") else as_text(found)
                 yield f"{name} holds {what}, read as text: {shorten_cell(text)!r}"
                 break
+
+
+def is_printed(text: str) -> bool:
+    """Whether it is an object or a list as Python prints it, not as JSON, which a reply may be.
+
+    >>> is_printed("{'text': array(['old'], dtype=object)}"), is_printed("['a']"), is_printed('["a"]'), is_printed("{x}")
+    (True, True, False, False)
+    """
+    return from_json(text) is text and (parse_literal(text) is not None or bool(PRINTED_BY_NUMPY.match(text)))
 
 
 def reads_as_tools(cell: object) -> bool:

@@ -9,7 +9,7 @@ from stages.collect.contexts import NO_TEXT
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
 from stages.lib.core.errors import ReprotuneError
-from tools.preview.alternatives import are_alternatives, lists_in, propose_alternatives
+from tools.preview.alternatives import are_alternatives, differ, lists_in, propose_alternatives
 from tools.preview.chat_exports import ONE_LINE
 from tools.preview.message_lists import list_of_messages, list_of_texts
 from tools.preview.sample import Sample
@@ -60,6 +60,10 @@ def _is_annotation(cell: object) -> bool:
     return any(isinstance(one.get("result"), list) for one in list_of_messages(cell) or [])
 
 
+def _is_paragraphs(cell: object) -> bool:
+    return any(isinstance(one.get("qas"), list) for one in list_of_messages(cell) or [])
+
+
 def _is_request_alone(sample: Sample) -> str | None:
     asks = [isinstance(cell, dict) and "response" not in sample.keys for cell in sample.cells("body")]
     return "'body'" if {"custom_id", "body"} <= {*sample.keys} and all(asks) else None
@@ -87,7 +91,11 @@ def find_siblings(sample: Sample) -> str | None:
 
 def _holds_alternatives(sample: Sample) -> str | None:
     lists = {key: lists_in(sample, key) for key in sample.keys}
-    fits = [key for key, found in lists.items() if 2 * len(found) > len(sample.rows) and are_alternatives(key, found)]
+    fits = [
+        key
+        for key, found in lists.items()
+        if 2 * len(found) > len(sample.rows) and are_alternatives(key, found) and differ(found)
+    ]
     return repr(fits[0]) if fits and not propose_alternatives(sample) and not recognize_layout(sample.keys) else None
 
 
@@ -143,6 +151,9 @@ EXPORTS = (
     Export(_has_speakers,
            "names who says each text of a list beside it, and they do not take turns. Write JSONL, a line for each conversation: "
            f"{ONE_LINE}"),
+    Export(lambda sample: _most(sample, _is_paragraphs),
+           "holds SQuAD's paragraphs, each with its questions. Write JSONL, a line for each question that has an answer: "
+           '{"context": "...", "question": "...", "answer": "..."}'),
     Export(_is_request_alone,
            "holds a batch's requests, whose replies are in its output file. Join both by `custom_id`, and write JSONL, a "
            f"line for each: {ONE_LINE}"),
