@@ -58,3 +58,43 @@ def test_replies_as_python_prints_objects_are_said_to_be_learned_so_and_json_is_
     assert (note in said, reply["content"]) == (True, cell)
     assert note not in look(table('{""text"": [""old""]}'))[0]
     assert note not in look(table("old"))[0]
+
+
+CALL = {"type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize("call", ['[look(at="gate")]', '<tool_call>\n{"name": "look", "arguments": {}}\n</tool_call>'])
+def test_a_call_written_as_text_before_a_tool_s_result_is_learned_so_and_said(call: str, look) -> None:
+    talk = [
+        ASKED,
+        {"role": "assistant", "content": call},
+        {"role": "tool", "content": "shut"},
+        {"role": "assistant", "content": "No."},
+    ]
+    said, messages = look(write({"messages": talk}))
+    assert messages == [talk]
+    assert "1 tool's result follows a reply that calls none in `tool_calls`; its words are learned as they are written" in said
+    assert f"as what the model is to say: {' '.join(call.split())[:40]}" in said
+    turns = [
+        {"from": who, "value": text} for who, text in (("human", "Open?"), ("gpt", call), ("tool", "shut"), ("tool", "by Bo"))
+    ]
+    said, _ = look(write({"conversations": [*turns, *turns[1:3], {"from": "gpt", "value": "No."}]}))
+    assert "2 tools' results follow replies that call none" in said
+
+
+@pytest.mark.parametrize(
+    "talk",
+    [
+        [ASKED, {"role": "assistant", "content": '[look(at="gate")]'}],
+        [ASKED, {"role": "assistant", "content": "[1]"}, ASKED, {"role": "assistant", "content": "look(gate)"}],
+        [
+            ASKED,
+            {"role": "assistant", "content": "look(gate)", "tool_calls": [CALL]},
+            {"role": "assistant", "content": "Let me see."},
+            *({"role": "tool", "content": text} for text in ("shut", "by Bo")),
+            {"role": "assistant", "content": "No."},
+        ],
+    ],
+)
+def test_of_a_reply_that_merely_looks_like_a_call_and_of_real_calls_nothing_is_said(talk: list[dict], look) -> None:
+    assert "in `tool_calls`" not in look(write({"messages": talk}))[0]
