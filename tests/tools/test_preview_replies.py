@@ -73,7 +73,7 @@ def test_a_call_written_as_text_before_a_tool_s_result_is_learned_so_and_said(ca
     ]
     said, messages = look(write({"messages": talk}))
     assert messages == [talk]
-    assert "1 tool's result follows a reply that calls none in `tool_calls`; its words are learned as they are written" in said
+    assert "1 tool's result follows a reply that calls none under tool_calls; its words are learned as they are written" in said
     assert f"as what the model is to say: {' '.join(call.split())[:40]}" in said
     turns = [
         {"from": who, "value": text} for who, text in (("human", "Open?"), ("gpt", call), ("tool", "shut"), ("tool", "by Bo"))
@@ -97,4 +97,4 @@ def test_a_call_written_as_text_before_a_tool_s_result_is_learned_so_and_said(ca
     ],
 )
 def test_of_a_reply_that_merely_looks_like_a_call_and_of_real_calls_nothing_is_said(talk: list[dict], look) -> None:
-    assert "in `tool_calls`" not in look(write({"messages": talk}))[0]
+    assert "under tool_calls" not in look(write({"messages": talk}))[0]
