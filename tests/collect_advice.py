@@ -117,6 +117,11 @@ CASES = [
          b'{"people": [1], "talk": [{"who": "user", "said": "q"}]}', {"format": "json"},
          {"columns": {"messages": "talk", "role": "who", "content": "said"}}),
     Case("map either user and assistant", "raw.csv", CSV, {"format": "csv", "columns": {"user": "question"}}, {"columns": PAIRS}),
+    *(Case("Set `array: ", "raw.json", json.dumps({"test": rows, "train": rows}).encode(), {"format": "json"}, {"array": "train"})
+      for rows in ([SPAM], {"prompt": ["q", "r"], "completion": ["a", "b"]})),
+    Case("array names one of the arrays of a JSON document; set `format: json`", "raw.json", lines({"train": [SPAM]}),
+         JSONL | {"array": "train"}, {"format": "json"}),
+    Case(", or leave it out", "raw.jsonl", lines(SPAM), JSONL | {"array": "train"}, {"array": None}),
     Case("parent goes with id", "raw.jsonl", BRANCHES, JSONL | {"columns": {"messages": "m", "parent": "parent_id"}},
          {"columns": CHAIN}),
     Case("leave id out", "raw.csv", GROUPED, {"format": "csv", "columns": ROWS | {"id": "chat"}}, {"columns": ROWS}),

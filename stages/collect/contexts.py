@@ -110,7 +110,7 @@ class TextsAbove:
                 one = source.model_copy(update={"path": str(path), "files": None})
                 document = read_object_document(one) or {}
                 if any(key_of(key) in NAMES for key in document):
-                    rows = rows_of_document(document, path, None)
+                    rows = rows_of_document(document, path, None, source.array)
                     self.found += [(one.path, key, texts) for key, texts in texts_above(document, rows).items()]
 
     def hear(self, texts: Iterable[str]) -> None:

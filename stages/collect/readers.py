@@ -166,7 +166,8 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
     content = read_document(path, source.encoding)
     if not content.strip():
         return
-    for number, values in enumerate(rows_of_document(_parse_document(content, path), path, source.columns), start=1):
+    rows = rows_of_document(_parse_document(content, path), path, source.columns, source.array)
+    for number, values in enumerate(rows, start=1):
         yield _row(f"{path}: row {number}", values)
 
 

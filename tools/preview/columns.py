@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from stages.collect.documents import SPLIT, is_column
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
 from stages.collect.rows import plain_text
@@ -56,6 +57,14 @@ def propose_lists_of_pairs(sample: Sample) -> Proposal | None:
         if usual or (all(map(list_of_messages, filter(None, cells))) and propose_pairs(sample) is None):
             return with_optional({"messages": name}, sample, f"a list of questions with their replies in {name!r}", usual)
     return None
+
+
+def may_be_one_talk(whole: Sample, mapping: Columns) -> bool:
+    """Whether a document may be one talk: not where its lists hold rows, of questions with replies or of a part of a data set."""
+    name = mapping.messages
+    if name is None:
+        return not any(is_column(cell) for side in (mapping.user, mapping.assistant) if side for cell in whole.cells(side))
+    return key_of(name) in USUAL_NAMES["messages"] or not (SPLIT.match(name) or any(map(list_of_pairs, whole.cells(name))))
 
 
 def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
