@@ -49,6 +49,13 @@ def test_columns_say_that_it_is_not_used() -> None:
     assert [message["content"] for message in talk.messages] == ["Where is it?", "On the left."]
 
 
+def test_a_text_above_the_array_that_is_named_stops_too() -> None:
+    document = {"system": HOUSE, "train": [{"messages": TALK}], "test": [{"messages": TALK}]}
+    with pytest.raises(ReprotuneError, match="'system' stands above the rows"):
+        read(document, array="train")
+    assert [talk.messages for talk in read(document | {"system": ""}, array="train")] == [TALK]
+
+
 @pytest.mark.parametrize(
     "above",
     [

@@ -33,6 +33,7 @@ def said_by(messages: list[list[dict]]) -> list[str]:
         (TALK, TALK),
         ({key: [text] for key, text in GATE.items()}, {key: [text] for key, text in DOOR.items()}),
         ({"a7": GATE, "a8": GATE}, {"a9": DOOR}),
+        ([{"text": GATE["question"], "label": GATE["answer"]}], [{"text": DOOR["question"], "label": DOOR["answer"]}]),
     ],
 )
 def test_of_the_parts_of_a_data_set_one_is_read_by_the_command_that_is_told_and_no_other(
