@@ -1,6 +1,8 @@
 """What the preview says of replies: a refusal in their place, a call written as text, and two columns that may be the reply."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -98,3 +100,41 @@ def test_a_call_written_as_text_before_a_tool_s_result_is_learned_so_and_said(ca
 )
 def test_of_a_reply_that_merely_looks_like_a_call_and_of_real_calls_nothing_is_said(talk: list[dict], look) -> None:
     assert "under tool_calls" not in look(write({"messages": talk}))[0]
+
+
+TWO = {"question": "What is 6 times 7?", "answer": "42", "ground_truth_solution": "Six times seven is 42."}
+
+
+@pytest.mark.parametrize(
+    ("row", "replies"),
+    [
+        (TWO, ["answer", "ground_truth_solution"]),
+        ({"prompt": "Why?", "completion": "It is so.", "参考答案": "因为天已经黑了。"}, ["completion", "参考答案"]),
+        ({"instruction": "Why?", "output": "It is so.", "response": "It was so."}, ["output", "response"]),
+    ],
+)
+@pytest.mark.parametrize("backwards", [False, True])
+def test_which_of_two_columns_is_the_reply_is_asked_with_commands_that_work(
+    row: dict, replies: list[str], backwards: bool, look
+) -> None:
+    said, messages = look(write(dict(reversed(row.items())) if backwards else row))
+    assert (messages, f"{replies[0]!r} and {replies[1]!r} may each be the reply" in said) == ([], True)
+    first = shlex.split(re.search("`python -m tools.preview ([^`]+)`", said)[1])
+    [other] = shlex.split(re.search("or with (.+) in place of", said)[1])
+    replaced = [other if part == f"assistant={replies[0]}" else part for part in first]
+    assert [look(*typed)[1][0][-1]["content"] for typed in (first, replaced)] == [row[name] for name in replies]
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        {"answer_type": "a number of two digits"},
+        {"response": ""},
+        {"reference_answer": "42"},
+        {"target": 42},
+        {"output_url": "see the web page"},
+        {"wrong_answer": "It is 41."},
+    ],
+)
+def test_what_is_no_reply_beside_one_is_not_asked_about(beside: dict, look) -> None:
+    assert look(write({key: TWO[key] for key in ("question", "answer")} | beside))[1][0][-1]["content"] == "42"

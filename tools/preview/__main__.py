@@ -42,6 +42,7 @@ from tools.preview.guesses import Stated, guess_rest
 from tools.preview.known_exports import refuse_known
 from tools.preview.nothing_to_paste import tell_all_dropped, tell_nothing_read, tell_unmapped
 from tools.preview.proposal import Proposal
+from tools.preview.replies import refuse_two_replies
 from tools.preview.roles import check_stated, tell_events
 from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
@@ -152,6 +153,7 @@ def preview(options: argparse.Namespace) -> int:
         refuse_known(path, sample, proposal is not None)
         refuse_above(source, sample, proposal and proposal.mapping, typed)
         if proposal:
+            refuse_two_replies(path, sample, proposal.mapping, typed)
             refuse_contexts(path, sample, proposal.mapping, typed)
     print_all(tell_file(given, kind, sample))
     if proposal is None:
