@@ -142,6 +142,8 @@ CASES = [
          {"marks": {"mask_last_turn": "ignore"}}),
     Case("it was cut short, so take it out", "raw.jsonl", lines(SPAM, SPAM | {"completion": "<think> so"}), JSONL, {},
          lines(SPAM)),
+    *(Case("; rename one or take it out", f"raw.{format}", b'{"prompt": "q", "prompt": "r", "completion": "a"}',
+           {"format": format}, {}, lines(SPAM)) for format in ("json", "jsonl")),
     Case("rename one of them", "raw.csv", b"question,answer,answer\nq,a,b\n", TABLE, {}, b"question,answer,other\nq,a,b\n"),
     Case("two columns are named", "raw.parquet", parquet(["question", "answer", "answer"]),
          {"format": "parquet", "columns": PAIRS}, {}, parquet(["question", "answer", "other"])),
