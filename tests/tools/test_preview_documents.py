@@ -59,6 +59,13 @@ def test_questions_with_their_answers_are_no_talk_though_their_document_holds_an
     assert len(look(document({"conversation": [GATE, DOOR], "tags": ["old", "red", "gate"]}))[1]) == 1
 
 
+def test_texts_with_their_intents_are_no_talk_of_two_sides(look) -> None:
+    texts = [{"text": "Open the gate.", "intent": "open"}, {"text": "Shut it again.", "intent": "shut"}]
+    for values in ({"nlu": {"common_examples": texts, "regex": []}}, {"common_examples": texts, "regex": [1]}):
+        assert look(document(values))[1] == []
+    assert "a list of messages without roles" in look(document([{"dialog": texts}, {"dialog": texts}]))[0]
+
+
 def test_an_array_that_is_not_there_or_a_file_that_is_no_document_is_said(look) -> None:
     document({"train": [GATE], "test": [DOOR]})
     assert (

@@ -10,6 +10,8 @@ from tools.preview.proposal import Proposal, with_optional
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of
 
+OPTIONS = ("choices", "options", "选项", "候选项")  # of a question, to choose from
+
 
 def lists_in(sample: Sample, name: str) -> list[Messages]:
     return [found for value in sample.cells(name) if (found := list_of_messages(value))]

@@ -8,8 +8,8 @@ from stages.collect.messages import as_text
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
-from tools.preview.alternatives import are_alternatives, propose_alternatives
-from tools.preview.contexts import NAMES, with_context
+from tools.preview.alternatives import OPTIONS, are_alternatives, propose_alternatives
+from tools.preview.contexts import with_context
 from tools.preview.first_questions import HOW as FIRST
 from tools.preview.first_questions import find_first
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
@@ -71,7 +71,7 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
     """A list of messages in a row; `known`: a standard format's columns."""
     for name in sorted(sample.keys, key=lambda name: known is None or name != known.messages):  # not a rejected one before it
         lists = [messages for value in sample.cells(name) if (messages := list_of_messages(value))]
-        if 2 * len(lists) <= len(sample.rows) or are_alternatives(name, lists):
+        if 2 * len(lists) <= len(sample.rows) or are_alternatives(name, lists) or key_of(name) in OPTIONS:
             continue
         inner = keys_of(lists)
         if content := find_column("content", inner):
@@ -87,8 +87,8 @@ def propose_list(
     order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
     if not role:
         named = find_column("role", [key for key in inner if key != content[0]], only_exact=True)
-        if named or (key_of(name) in NAMES and propose_pairs(sample)):
-            return None  # they name nobody where they should, or are the passages of a question: taking turns would be a guess
+        if named or key_of(name) not in (*USUAL_NAMES["messages"], *USUAL_NAMES["lists_of_replies"]):
+            return None  # they name nobody where they should, or may be passages or examples: taking turns would be a guess
         columns = {"messages": name, "content": content[0]} | order
         return without_roles(columns | find_first(sample, lists, columns), sample)
     if lacks_replies(name, lists, role[0], sample):
