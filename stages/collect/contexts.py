@@ -27,7 +27,7 @@ NAMES = frozenset((*SYSTEM, *SYSTEM_OF_LISTS, *TEXTS_OF_LISTS))
 # Words that make a name one of no text, such as user_id, and others that make a key of an object one of no such text.
 NO_TEXT = frozenset([
     "id", "ids", "uuid", "name", "email", "mail", "date", "time", "at", "no", "nr", "number", "count", "score", "rating",
-    "type", "lang", "language", "url", "code",
+    "type", "lang", "language", "url", "code", "hash",
 ])  # fmt: skip
 NO_CONTEXT = NO_TEXT | {
     "title", "titles", "urls", "link", "links", "path", "source", "author", "license", "role", "version", "标题", "链接",

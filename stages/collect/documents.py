@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from stages.collect.sources import Columns
@@ -66,8 +66,9 @@ def _rows_of_arrays(document: dict[str, object], arrays: dict[str, list], path: 
     raise _several(arrays, path)
 
 
-def _several(arrays: Collection[str], path: Path) -> ReprotuneError:
-    first = next((key for key in arrays if key.lower().startswith("train")), next(iter(arrays)))
+def _several(arrays: Mapping[str, Collection[object]], path: Path) -> ReprotuneError:
+    rows = {key: any(isinstance(row, (dict, list)) for row in array) * len(array) for key, array in arrays.items()}
+    first = next((key for key in arrays if key.lower().startswith("train")), max(rows, key=rows.__getitem__))
     return ReprotuneError(
         f"{path}: {len(arrays)} arrays ({_names(arrays)}); expected an array of objects, or an object with one array in it. "
         f"Set `array: {first}` in the source, by which that one alone is read (`python -m tools.preview "

@@ -9,6 +9,7 @@ LONE_TEXTS = frozenset([
     "question", "prompt", "input", "query", "instruction", "message", "answer", "output", "response", "reply", "completion",
     "generation", "result",
 ])  # fmt: skip
+BODIES = ("body", "inputBodyJson", "outputBodyJson")  # of a batch, and of Bedrock's log
 CUT = ("length", "max_tokens", "content_filter")  # why a reply ended before its end
 
 
@@ -33,8 +34,9 @@ def open_envelope(value: object) -> object | None:
 
 def _open_object(value: dict[str, object]) -> object | None:
     choices = [value] if isinstance(value.get("message"), dict) else value.get("choices")
-    if isinstance(body := value.get("body"), dict):
-        return open_envelope(body)
+    if body := next((one for key in BODIES if isinstance(one := value.get(key), dict)), None):
+        inner = open_envelope(body)
+        return body if inner is None and "role" in body else inner
     if isinstance(choices, list):
         return _open_choices(choices)
     if isinstance(messages := value.get("messages"), list):

@@ -109,6 +109,7 @@ TWO = {"question": "What is 6 times 7?", "answer": "42", "ground_truth_solution"
     ("row", "replies"),
     [
         (TWO, ["answer", "ground_truth_solution"]),
+        ({"question": "Who?", "answer": "I think that was Kim.", "ground_truth": "It was Bo."}, ["answer", "ground_truth"]),
         ({"prompt": "Why?", "completion": "It is so.", "参考答案": "因为天已经黑了。"}, ["completion", "参考答案"]),
         ({"instruction": "Why?", "output": "It is so.", "response": "It was so."}, ["output", "response"]),
     ],
@@ -138,3 +139,53 @@ def test_which_of_two_columns_is_the_reply_is_asked_with_commands_that_work(
 )
 def test_what_is_no_reply_beside_one_is_not_asked_about(beside: dict, look) -> None:
     assert look(write({key: TWO[key] for key in ("question", "answer")} | beside))[1][0][-1]["content"] == "42"
+
+
+@pytest.mark.parametrize(
+    ("row", "columns"),
+    [
+        ({"question": "Why?", "answer": {"aliases": ["Because"], "value": "So.", "type": "x"}}, "answer.value -> assistant"),
+        ({"question": {"text": "Why?", "tokens": ["Why"]}, "answer": "So."}, "question.text -> user, answer -> assistant"),
+    ],
+)
+def test_a_text_inside_the_objects_of_a_side_is_found(row: dict, columns: str, look) -> None:
+    said, messages = look(write(row))
+    assert columns in said
+    assert [message["content"] for message in messages[0]] == ["Why?", "So."]
+
+
+def test_where_a_side_is_deeper_the_columns_are_asked_for_and_one_is_shown(look) -> None:
+    row = {"request": {"input": {"text": "Why?"}}, "response": {"output": {"text": ["So."]}, "intents": []}}
+    assert "or say which column holds what" in look(write(row))[0]
+    _, messages = look("data/raw/rows.jsonl", "--columns", "user=request.input.text", "assistant=response.output.text")
+    assert [message["content"] for message in messages[0]] == ["Why?", "So."]
+    assert "COLUMN may lead into objects: talk.turns, say." in look(write({"talk": {"turns": [ASKED]}, "x": 1}))[0]
+
+
+def test_verdicts_of_who_labelled_a_text_are_no_replies_and_leave_out_what_they_reject(look) -> None:
+    rows = [{"text": f"Open gate {at}.", "label": "open", "_input_hash": at} for at in range(3)]
+    answers = ["accept", "reject", "ignore"]
+    said, messages = look(write(*(row | {"answer": answer} for row, answer in zip(rows, answers, strict=True))))
+    assert "leave_out: answer: [reject, ignore]" in said or "leave_out: {answer: [reject, ignore]}" in said
+    assert [[message["content"] for message in talk] for talk in messages] == [["Open gate 0.", "open"]]
+    assert len(look(write(*(row | {"answer": "accept"} for row in rows)))[1]) == 3
+    assert look(write({"question": "Which?", "answer": "Reject"}, {"question": "Why?", "answer": "It is old."}))[1][0][1] == {
+        "role": "assistant",
+        "content": "Reject",
+    }
+
+
+def test_two_people_named_alike_but_for_a_number_are_two_sides(look) -> None:
+    talk = [{"agent": f"agent_{1 + at % 2}", "message": text} for at, text in enumerate(["Why?", "So.", "Ah.", "Yes."])]
+    said, messages = look(write({"dialog": talk}, {"dialog": talk}))
+    assert "agent_1 -> user, agent_2 -> assistant: a guess" in said
+    assert [message["role"] for message in messages[0]] == ["user", "assistant"] * 2
+
+
+def test_of_rows_that_name_the_one_before_them_who_begins_is_the_user(look) -> None:
+    rows = [("2", "Kim", "Turn the key.", "1"), ("1", "Bo", "How do I open it?", None), ("3", "Bo", "Thanks.", "2")]
+    keys = ("mid", "who", "said", "before")
+    typed = ["--columns", "role=who", "content=said", "id=mid", "parent=before"]
+    said, messages = look(write(*(dict(zip(keys, row, strict=True)) for row in rows)), *typed)
+    assert "Bo -> user, Kim -> assistant: a guess, since Bo begins most conversations" in said
+    assert [message["role"] for message in messages[0]][:2] == ["user", "assistant"]

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from stages.collect.documents import SPLIT, is_column
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
+from stages.collect.preferences import TEXT_KEYS
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
@@ -190,7 +191,17 @@ def propose_pairs(sample: Sample) -> Proposal | None:
     assistant = find_reply(sample, user[0] if user else None)
     if not user or not assistant:
         return None
-    return with_optional({"user": user[0], "assistant": assistant[0]}, sample, "a row a pair", user[1] and assistant[1])
+    columns = {"user": lead_to_text(sample, user[0]), "assistant": lead_to_text(sample, assistant[0])}
+    return with_optional(columns, sample, "a row a pair", user[1] and assistant[1])
+
+
+def lead_to_text(sample: Sample, name: str) -> str:
+    """The column; where objects stand in it that are no messages, with the key of the text that all of them have."""
+    cells = [cell for cell in sample.cells(name) if cell is not None]
+    if not cells or not all(isinstance(cell, dict) and len(cell) > 1 and "role" not in cell for cell in cells):
+        return name
+    keys = [key for key in TEXT_KEYS if all(isinstance(cell, dict) and isinstance(cell.get(key), str) for cell in cells)]
+    return f"{name}.{keys[0]}" if keys else name
 
 
 def propose_classes(sample: Sample) -> Proposal | None:

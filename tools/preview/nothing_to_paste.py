@@ -37,6 +37,9 @@ def tell_unmapped(again: Again, sample: Sample) -> Iterator[str]:
         )
     yield from ("", "Say it, and look again (FIELD=COLUMN; also label, id, language, group, system):", "")
     yield from mapping_commands(again)
+    objects = ((key, cell) for key in sample.keys for cell in sample.cells(key) if cell and isinstance(cell, dict))
+    if within := next((f"{key}.{next(iter(cell))}" for key, cell in objects), None):
+        yield from ("", visible(f"COLUMN may lead into objects: {within}, say."))
     yield from (
         "",
         "A row is a question with its answer, one message, or a list of messages. If the first line is a row already,",
@@ -52,6 +55,8 @@ def mapping_commands(again: Again) -> Iterator[str]:
         "messages=COLUMN role=KEY content=KEY",
     ):
         yield visible(f"  {again.command(columns=columns.split())}")
+    after = again.command(columns=["role=COLUMN", "content=COLUMN", "id=COLUMN", "parent=COLUMN"])
+    yield visible(f"  {after}   # where a message names the one before it")
     in_turn = again.command(columns=["conversation=COLUMN", "content=COLUMN"], begins=["user"])
     yield visible(f"  {in_turn}   # where no role is named and sides take turns")
 
@@ -72,7 +77,7 @@ def tell_nothing_read(again: Again, unknown: list[str], unreadable: list[Unreada
         yield from ("Say what the key means, and look again:", "")
         for key, meaning in meanings:
             yield visible(f"  {again.command(marks=again.with_more('marks', f'{key}={meaning}'))}   # {MEANINGS[meaning]}")
-    elif OF_THE_ROWS.search(reason):
+    elif OF_THE_ROWS.search(reason) and not reason.startswith("a part of type {"):  # of which a key may hold the text
         yield "Mend these rows, and look again."
     else:
         yield from ("Mend these rows, or say which column holds what, and look again:", "", *mapping_commands(again))

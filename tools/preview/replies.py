@@ -20,7 +20,7 @@ REPLIES = frozenset([
     "answer", "response", "output", "reply", "completion", "response1", "generation", "generations", "choices", "ideal", "target",
     "targets", "expected", "回答", "答案", "回复", "答复", "輸出", "输出",
 ])  # fmt: skip
-NOUNS = REPLIES | {"solution", "解答"}
+NOUNS = REPLIES | {"solution", "truth", "gold", "解答"}
 MOST_WORDS = 3  # of a name
 MODEL = re.compile(r"(?=.*[A-Za-z])(?=.*[\d/:-])[\w.:/@-]*\w")  # gpt-4o, say
 
@@ -77,10 +77,13 @@ def reply_keys(sample: Sample) -> list[str]:
     """The columns without those that name a model or an agent, where a reply could stand under such a name.
 
     Names that stand row after row tell it; where rows are few, the form of a model's name does, if another column has the reply.
+    Prodigy's verdicts are no replies either.
     """
     may_be_names = [key for key in sample.keys if key_of(key) in USUAL_NAMES["may_be_name"]]
     has_other = any(key_of(key) in REPLIES for key in sample.keys)
     names = [key for key in may_be_names if holds_names(sample.cells(key)) or (has_other and are_models(sample.cells(key)))]
+    verdicts = {*USUAL_NAMES["leave_out"]["verdicts"]}
+    names += [key for key in sample.keys if {as_text(cell) for cell in sample.cells(key)} <= verdicts]
     return [key for key in sample.keys if key not in names]
 
 

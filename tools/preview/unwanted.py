@@ -74,6 +74,8 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
     """
     names = USUAL_NAMES["leave_out"]
     texts = {str(cell).strip().lower() for cell in cells if cell is not None and str(cell).strip()}
+    if name == "answer" and names["verdicts"][0] in texts < {*names["verdicts"]} | {""} and len(texts) > 1:
+        return [cell for cell in dict.fromkeys(map(_scalar, filter(None, cells))) if cell != names["verdicts"][0]]
     for truth in (True, False):
         if name in names[truth] and (wanted := _switched(cells, truth)) is not None:
             return wanted
