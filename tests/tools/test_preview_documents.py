@@ -56,6 +56,7 @@ def test_questions_with_their_answers_are_no_talk_though_their_document_holds_an
     said, messages = look(document({"faq": [GATE, DOOR], "tags": ["old", "red", "gate"]}))
     assert (messages, "2 arrays ('faq', 'tags')" in said) == ([], True)
     assert len(look("data/raw/rows.json", "--array", "faq")[1]) == 2
+    assert "--array faq`" in look(document({"tags": ["old", "red", "gate"], "by": [{"name": "Bo"}], "faq": [GATE, DOOR]}))[0]
     assert len(look(document({"conversation": [GATE, DOOR], "tags": ["old", "red", "gate"]}))[1]) == 1
 
 

@@ -159,6 +159,10 @@ def test_two_replies_options_and_speakers_that_lose_nothing_are_read(
         for q, a in TEXTS
     ]
     assert look(monkeypatch, [one | {key: one[key] * 2 for key in ("questions", "answers")} for one in told]) == 0
+    options = [{"question": q, "choices": {"text": [a, "No."], "key": ["A", "B"]}, "answer": a} for q, a in TEXTS]
+    assert look(monkeypatch, options) == 0
+    assert "question -> user, answer -> assistant" in capsys.readouterr().out
+    assert look(monkeypatch, [{"questions": [q], "answers": [a]} for q, a in TEXTS]) == 1  # it asks
     by_turns = [{"dialogue": [q, a], "speakers": ["Kim", "Bo"]} for q, a in TEXTS]
     assert look(monkeypatch, by_turns) == 0
     named = [{"frage_a": 1, "frage_b": 2, "x": q} for q, _ in TEXTS]

@@ -169,6 +169,8 @@ def test_verdicts_of_who_labelled_a_text_are_no_replies_and_leave_out_what_they_
     assert "leave_out: answer: [reject, ignore]" in said or "leave_out: {answer: [reject, ignore]}" in said
     assert [[message["content"] for message in talk] for talk in messages] == [["Open gate 0.", "open"]]
     assert len(look(write(*(row | {"answer": "accept"} for row in rows)))[1]) == 3
+    said, _ = look(write({"question": "Why?", "answer": "accept", "response": "So."}))
+    assert "question -> user, response -> assistant" in said
     assert look(write({"question": "Which?", "answer": "Reject"}, {"question": "Why?", "answer": "It is old."}))[1][0][1] == {
         "role": "assistant",
         "content": "Reject",
