@@ -159,6 +159,7 @@ def test_two_replies_options_and_speakers_that_lose_nothing_are_read(
         for q, a in TEXTS
     ]
     assert look(monkeypatch, [one | {key: one[key] * 2 for key in ("questions", "answers")} for one in told]) == 0
+    capsys.readouterr()
     options = [{"question": q, "choices": {"text": [a, "No."], "key": ["A", "B"]}, "answer": a} for q, a in TEXTS]
     assert look(monkeypatch, options) == 0
     assert "question -> user, answer -> assistant" in capsys.readouterr().out
