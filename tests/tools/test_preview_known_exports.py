@@ -87,6 +87,11 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
             {"custom_id": question, "method": "POST", "body": {"messages": talk[:1]}},
             "'body' holds a batch's requests",
         ),
+        "anthropic_batch": ({"custom_id": question, "params": {"messages": talk[:1]}}, "'params' holds a batch's requests"),
+        "anthropic_batch_output": (
+            {"custom_id": question, "result": {"type": "succeeded", "message": talk[1]}},
+            "'result' holds a batch's replies",
+        ),
         "batch_output": (
             {"id": "b", "custom_id": question, "response": {"body": {"choices": [{"message": talk[1]}]}}, "error": None},
             "'response' holds a batch's replies",

@@ -75,7 +75,7 @@ def test_a_call_written_as_text_before_a_tool_s_result_is_learned_so_and_said(ca
     ]
     said, messages = look(write({"messages": talk}))
     assert messages == [talk]
-    assert "1 tool's result follows a reply that calls none under tool_calls; its words are learned as they are written" in said
+    assert "1 tool's result follows a reply that calls none under tool_calls; such a reply is learned as it is written" in said
     assert f"as what the model is to say: {' '.join(call.split())[:40]}" in said
     turns = [
         {"from": who, "value": text} for who, text in (("human", "Open?"), ("gpt", call), ("tool", "shut"), ("tool", "by Bo"))
@@ -191,3 +191,23 @@ def test_of_rows_that_name_the_one_before_them_who_begins_is_the_user(look) -> N
     said, messages = look(write(*(dict(zip(keys, row, strict=True)) for row in rows)), *typed)
     assert "Bo -> user, Kim -> assistant: a guess, since Bo begins most conversations" in said
     assert [message["role"] for message in messages[0]][:2] == ["user", "assistant"]
+
+
+def test_talks_of_preferences_are_read_with_those_that_were_rejected_though_pairs_stand_beside_them(look) -> None:
+    chosen, rejected = ([ASKED, {"role": "assistant", "content": text}] for text in ("Yes.", "No."))
+    pairs = [{"input": ASKED["content"], "output": "Yes."}]
+    said, messages = look(write({"conversation": pairs, "chosen": chosen, "rejected": rejected}))
+    assert "1 rejected reply" in said
+    assert messages == [chosen]
+
+
+def test_a_column_for_corrections_in_which_there_are_none_asks_nothing(look) -> None:
+    row = {"user_message": "Is it open?", "bot_message": "Yes.", "bot_message_edited": ""}
+    assert [message["content"] for message in look(write(row, row | {"bot_message": "No."}))[1][1]] == ["Is it open?", "No."]
+
+
+def test_the_name_of_a_tool_beside_its_result_is_read_and_a_person_s_is_not(look) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [CALL]}
+    talk = [ASKED, called, {"role": "tool", "name": "look", "content": "open"}, {"role": "assistant", "content": "Yes."}]
+    assert "not used" not in look(write({"messages": talk}))[0]
+    assert "not used in the messages: name" in look(write({"messages": [ASKED | {"name": "Bo"}, *talk[1:]]}))[0]

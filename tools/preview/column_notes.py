@@ -7,7 +7,7 @@ from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
 from stages.collect.lists import value_at
 from stages.collect.marks import is_mark, is_row_mark
-from stages.collect.messages import NOTHING, REASONING_KEYS, REFUSAL, REPLY_KEYS, as_text, long_text
+from stages.collect.messages import NOTHING, REASONING_KEYS, REFUSAL, REPLY_KEYS, ROLE_NAMES, as_text, long_text
 from stages.collect.nested import parse_literal
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
@@ -149,6 +149,13 @@ def reads_as_tools(cell: object) -> bool:
         return True
 
 
+def is_read_there(key: str, message: Mapping[str, object], columns: Columns) -> bool:
+    """Whether it is read in some messages only, and is in this one: a refusal, or the name of the tool whose result it is."""
+    if key == "name":
+        return ROLE_NAMES.get(str(value_at(message, columns.role or "role"))) == "tool"
+    return key == REFUSAL and not loses_refusal(message, columns)
+
+
 def loses_refusal(message: Mapping[str, object], columns: Columns) -> bool:
     """Whether what stands there is not read: it is no text, or the content is there too."""
     refusal = message.get(REFUSAL)
@@ -167,7 +174,7 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
     messages = [message for messages in lists_of_messages(sample, columns) for message in messages]
-    found = [key for message in messages for key in message if key != REFUSAL or loses_refusal(message, columns)]
+    found = [key for message in messages for key in message if not is_read_there(key, message, columns)]
     of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
     known = (*read, *firsts, *of_sides, *REPLY_KEYS)
     return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]

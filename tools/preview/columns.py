@@ -43,7 +43,8 @@ def propose_layout(sample: Sample) -> Proposal | None:
     if known and holds_talks(sample, str(known.messages)):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    pairs = propose_lists_of_pairs(sample) or propose_alternatives(sample)
+    preferences = known and known.rejected and known.messages  # talks, which hold what stands beside them
+    pairs = None if preferences else propose_lists_of_pairs(sample) or propose_alternatives(sample)
     found = pairs or propose_messages(sample, known) or propose_talks(sample) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
 

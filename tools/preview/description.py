@@ -75,7 +75,7 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
             if len(uncalled) == 1
             else f"{len(uncalled):,} tools' results follow replies that call"
         )
-        said = f"{what} none under tool_calls; its words are learned as they are written, as what the model is to say: "
+        said = f"{what} none under tool_calls; such a reply is learned as it is written, as what the model is to say: "
         yield from paragraph("", said + shorten_cell(uncalled[0]))
     languages = Counter(verdict.language for verdict in chunk.verdicts)
     shares = [f"{code.replace('und', 'not told')} {number / len(turns):.0%}" for code, number in languages.most_common(5)]

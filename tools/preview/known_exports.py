@@ -102,13 +102,15 @@ def names_several(key: str, field: str) -> bool:
 
 
 def _is_request_alone(sample: Sample) -> str | None:
-    asks = [isinstance(cell, dict) and "response" not in sample.keys for cell in sample.cells("body")]
-    return "'body'" if {"custom_id", "body"} <= {*sample.keys} and all(asks) else None
+    """OpenAI's or Anthropic's."""
+    alone = "custom_id" in sample.keys and not {"response", "result"} & {*sample.keys}
+    fits = [key for key in ("body", "params") if alone and all(isinstance(cell, dict) for cell in sample.cells(key))]
+    return repr(fits[0]) if fits else None
 
 
 def _is_response_alone(sample: Sample) -> str | None:
-    alone = {"custom_id", "response"} <= {*sample.keys} and not {"body", "request", "messages", "prompt"} & {*sample.keys}
-    return "'response'" if alone else None
+    alone = "custom_id" in sample.keys and not {"body", "params", "request", "messages", "prompt"} & {*sample.keys}
+    return next((repr(key) for key in ("response", "result") if alone and key in sample.keys), None)
 
 
 def find_siblings(sample: Sample) -> str | None:

@@ -111,10 +111,11 @@ def find_reply(sample: Sample, other: str | None) -> tuple[str, bool] | None:
     None too where only some are corrected: no column holds what is to be learned then. `other`: the question's column.
     """
     keys = [key for key in reply_keys(sample) if key != other]
-    found = find_column("assistant", keys)
+    filled = [key for key in keys if any(map(as_text, sample.cells(key)))]
+    found = find_column("assistant", filled) or find_column("assistant", keys)
     if not found:
         return None
-    mended = mended_replies(keys, found[0])
+    mended = mended_replies(filled, found[0])
     if not mended:
         return found
     return (mended[0], False) if len(mended) == 1 and all(map(as_text, sample.cells(mended[0]))) else None
