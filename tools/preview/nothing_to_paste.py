@@ -10,7 +10,7 @@ from stages.collect.rows import UnreadableRow
 from stages.lib.records.cleaned import CleanedRow
 from tools.console import WIDTH, visible
 from tools.preview.again import Again
-from tools.preview.chat_exports import lacks_conversation
+from tools.preview.chat_exports import ONE_LINE, find_transcripts, lacks_conversation
 from tools.preview.sample import Sample
 from tools.preview.wording import MOST_SHOWN, counted, shorten_cell, shown_name
 
@@ -35,6 +35,16 @@ def tell_unmapped(again: Again, sample: Sample) -> Iterator[str]:
             ),
             WIDTH,
         )
+    if name := find_transcripts(sample):
+        yield ""
+        yield from textwrap.wrap(
+            visible(
+                f"{name!r} looks like talks that are written down, which are read where the speakers are Human and Assistant. "
+                "With other names, write JSONL, a line for each talk:"
+            ),
+            WIDTH,
+        )
+        yield from ("", f"  {ONE_LINE}")
     yield from ("", "Say it, and look again (FIELD=COLUMN; also label, id, language, group, system):", "")
     yield from mapping_commands(again)
     objects = ((key, cell) for key in sample.keys for cell in sample.cells(key) if cell and isinstance(cell, dict))
