@@ -210,6 +210,7 @@ def test_the_advice_for_a_pattern_reads_its_files() -> None:
         (["alpha,beta", "How late is it?,Noon."], "user=alpha assistant=beta"),
         (["alpha,beta,gamma", "1,x,hi there", "1,y,hello you"], "conversation=alpha role=beta content=gamma"),
         (["alpha,beta", "1,hi there", "1,hello you"], "conversation=alpha content=beta --begins user"),
+        (["alpha,beta", """1,"[{'key': 'hi there'}, {'key': 'hello'}]\""""], "messages=beta content=key --begins user"),
         (["alpha,beta,gamma,delta", "x,hi there,1,", "y,hello you,2,1"], "role=alpha content=beta id=gamma parent=delta"),
     ],
 )
@@ -218,7 +219,7 @@ def test_the_commands_that_are_printed_where_names_tell_nothing_work_once_filled
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     said, _, code = look(path)
     assert code == 1
-    blank = re.sub(r"=(alpha|beta|gamma|delta)", "=COLUMN", typed)
+    blank = re.sub(r"=(alpha|beta|gamma|delta)", "=COLUMN", typed).replace("=key", "=KEY")
     (command,) = [line.strip() for line in said.splitlines() if line.strip().partition("   #")[0].endswith(f"--columns {blank}")]
     filled = shlex.split(command.partition("   #")[0].replace(blank, typed))[3:]
     if "role" in typed:

@@ -67,8 +67,9 @@ def mapping_commands(again: Again) -> Iterator[str]:
         yield visible(f"  {again.command(columns=columns.split())}")
     after = again.command(columns=["role=COLUMN", "content=COLUMN", "id=COLUMN", "parent=COLUMN"])
     yield visible(f"  {after}   # where a message names the one before it")
-    in_turn = again.command(columns=["conversation=COLUMN", "content=COLUMN"], begins=["user"])
-    yield visible(f"  {in_turn}   # where no role is named and sides take turns")
+    for columns in ("conversation=COLUMN content=COLUMN", "messages=COLUMN content=KEY"):
+        in_turn = again.command(columns=columns.split(), begins=["user"])
+        yield visible(f"  {in_turn}   # where no role is named and sides take turns")
 
 
 def tell_nothing_read(again: Again, unknown: list[str], unreadable: list[UnreadableRow], role: str) -> Iterator[str]:
