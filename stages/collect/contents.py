@@ -21,6 +21,7 @@ CALL_KEYS = ("toolUse", "functionCall", "function_call")
 CALL_TYPES = ("tool_use", "tool-call", "tool_call", "function_call")
 RESULT_TYPES = ("tool_result", "tool-result")
 RESULT_KEYS = ("toolResult", "functionResponse", "function_response")
+SAY_NOTHING = ("step-start",)  # types of parts; Vercel's, before each call of the model
 MEDIA = frozenset(["image", "audio", "video", "picture", "photo", "voice", "sticker", "file", "document", "media"])  # in a type
 MEDIA_KEYS = frozenset(["image", "image_url", "audio", "input_audio", "video", "video_url", "file", "document", "inlineData"])
 THOUGHTS_FIRST = re.compile(r"\s*(?:<(think|thinking)>)?(.*?)</(think|thinking)>\s*(.*)", re.DOTALL)
@@ -49,6 +50,7 @@ def read_content(value: object) -> Content | None:
         value = [value]
     if not isinstance(value, list):
         return None
+    value = [part for part in value if not (isinstance(part, dict) and _kind_of(part) in SAY_NOTHING)]
     parts = list(map(_read_part, value))
     texts = [part.text for part in parts if part.text or not (part.thoughts or part.calls or part.results)]
     inline = any(isinstance(part, dict) and _kind_of(part) in INLINE for part in value)

@@ -12,21 +12,27 @@ from stages.collect.sources import JsonSource, Source
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
 
-NAMES = frozenset([
-    "instruction", "context", "background", "persona", "scenario", "指令", "上下文", "背景",
-    "contexts", "document", "documents", "passage", "passages", "knowledge", "article",
-    "background_knowledge", "reference_text", "文档", "资料", "参考资料", "材料", "知识",
-    "背景知识", "system", "system_prompt", "system_message", "instructions", "system_instruction",
-    "preamble", "meta_instruction", "系统提示词", "系统提示", "系统",
-])  # fmt: skip
+# Names of keys, in lower case and their words joined by one underscore, the likeliest first; tools.preview knows them from here.
+SYSTEM = (
+    "system", "system_prompt", "system_message", "instructions", "system_instruction", "preamble", "meta_instruction",
+    "系统提示词", "系统提示", "系统",
+)  # fmt: skip
+SYSTEM_OF_LISTS = ("instruction", "context", "background", "persona", "scenario", "指令", "上下文", "背景")
+TEXTS_OF_LISTS = (  # the same, where it is a text of several words
+    "contexts", "document", "documents", "passage", "passages", "knowledge", "article", "background_knowledge",
+    "reference_text", "文档", "资料", "参考资料", "材料", "知识", "背景知识",
+)  # fmt: skip
+NAMES = frozenset((*SYSTEM, *SYSTEM_OF_LISTS, *TEXTS_OF_LISTS))
 
-# Words that make a name one of no such text.
+# Words that make a name one of no text, such as user_id, and others that make a key of an object one of no such text.
 NO_TEXT = frozenset([
-    "id", "ids", "uuid", "name", "email", "mail", "date", "time", "at", "no", "nr", "number", "count",
-    "score", "rating", "type", "lang", "language", "url", "code", "title", "titles", "urls", "link",
-    "links", "path", "source", "author", "license", "role", "version", "标题", "链接", "来源",
-    "作者",
+    "id", "ids", "uuid", "name", "email", "mail", "date", "time", "at", "no", "nr", "number", "count", "score", "rating",
+    "type", "lang", "language", "url", "code", "hash",
 ])  # fmt: skip
+NO_CONTEXT = NO_TEXT | {
+    "title", "titles", "urls", "link", "links", "path", "source", "author", "license", "role", "version", "标题", "链接",
+    "来源", "作者",
+}  # fmt: skip
 
 
 def key_of(name: str) -> str:
@@ -62,7 +68,7 @@ def prose_in(cell: object) -> list[str]:
         if isinstance(inner, str) and is_prose(inner.strip()):
             found.append(inner.strip())
         if isinstance(inner, dict):
-            inner = [value for key, value in inner.items() if not has_word(key_of(str(key)), NO_TEXT)]
+            inner = [value for key, value in inner.items() if not has_word(key_of(str(key)), NO_CONTEXT)]
         waiting += inner if isinstance(inner, (list, tuple)) else ()
     return found
 
@@ -104,7 +110,7 @@ class TextsAbove:
                 one = source.model_copy(update={"path": str(path), "files": None})
                 document = read_object_document(one) or {}
                 if any(key_of(key) in NAMES for key in document):
-                    rows = rows_of_document(document, path, None)
+                    rows = rows_of_document(document, path, None, source.array)
                     self.found += [(one.path, key, texts) for key, texts in texts_above(document, rows).items()]
 
     def hear(self, texts: Iterable[str]) -> None:

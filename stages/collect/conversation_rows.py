@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from stages.collect.attached import refuse_pictures
 from stages.collect.chains import Node, unlearned
 from stages.collect.fields import read_fields, with_defaults
 from stages.collect.history import keys_of_messages, read_history
@@ -13,7 +14,6 @@ from stages.collect.mapping import SourceMapping
 from stages.collect.marks import is_row_marked_off
 from stages.collect.message_rows import read_single
 from stages.collect.messages import (
-    NOTHING,
     REASONING_KEYS,
     MessageKeys,
     field_text,
@@ -21,7 +21,6 @@ from stages.collect.messages import (
     long_text,
     read_messages,
     read_plain_messages,
-    refuse_pictures,
 )
 from stages.collect.pairs import messages_of_pairs
 from stages.collect.preferences import (
@@ -42,7 +41,7 @@ from stages.collect.templated import without_end
 from stages.collect.tool_use import refuse_early_results, refuse_lost_tools
 from stages.collect.transcripts import read_prompt, read_transcript
 from stages.collect.turn_marks import last_learned, learns_last_only, without_turn_marks
-from stages.collect.values import show
+from stages.collect.values import NOTHING, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, Tool, normalize
 

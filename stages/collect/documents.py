@@ -1,12 +1,17 @@
 """A JSON document -> the rows in it: an array, an object with one in it, an object keyed by id, or one conversation."""
 
+import re
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from stages.collect.sources import Columns
 from stages.collect.turn_marks import asked_of_turns, turn_marks_in
+from stages.collect.values import objects_of_lists
 from stages.lib.core.errors import ReprotuneError
 
 STANDARD_MESSAGES = {"messages": {"role", "content"}, "conversations": {"from", "value"}, "contents": {"role", "parts"}}
+SPLIT = re.compile("(train|test|valid|val|dev|eval|holdout)", re.IGNORECASE)  # begins the names of a data set's parts
 PAIRS = ({"instruction", "output"}, {"prompt", "completion"})
 
 
@@ -22,12 +27,16 @@ def key_for_messages(values: list) -> str | None:
     return next((key for key, inner in STANDARD_MESSAGES.items() if inner <= keys), "messages")
 
 
-def rows_of_document(document: object, path: Path, columns: Columns | None) -> list:
-    """The rows; a document that is a conversation itself is the only one.
+def rows_of_document(document: object, path: Path, columns: Columns | None, array: str | None = None) -> list:
+    """The rows, those of the `array` that is named; a document that is a conversation itself is the only one.
 
     Raises:
-        ReprotuneError: it is neither an array nor an object, or has several arrays.
+        ReprotuneError: it is neither an array nor an object, has several arrays of which none is named, or lacks the named one.
     """
+    return _rows(document, path, columns) if array is None else _named_rows(document, path, columns, array)
+
+
+def _rows(document: object, path: Path, columns: Columns | None) -> list:
     if isinstance(document, list):
         return [document] if columns is None and _are_messages(document) else document
     if not isinstance(document, dict):
@@ -39,15 +48,45 @@ def rows_of_document(document: object, path: Path, columns: Columns | None) -> l
     if len(arrays) == 1:
         return _with_turn_marks(next(iter(arrays.values())), turn_marks_in(document))
     if values and all(isinstance(value, dict) for value in values):
+        if all(map(SPLIT.match, document)):
+            raise _several(document, path)
         return _rows_by_key(document)
-    if len(arrays) == len(values) and all(map(_are_messages, values)):
-        return [{"id": key, str(key_for_messages(value)): value} for key, value in document.items()]
-    if arrays:
-        raise ReprotuneError(
-            f"{path}: {len(arrays)} arrays ({', '.join(map(repr, list(arrays)[:10]))}); expected an array of objects, or an "
-            "object with one array in it (or map the array of a conversation's messages, `messages` in the source's `columns`)"
-        )
-    return [document]
+    return _rows_of_arrays(document, arrays, path) if arrays else [document]
+
+
+def _rows_of_arrays(document: dict[str, object], arrays: dict[str, list], path: Path) -> list:
+    """Of several arrays: each a conversation of its own, or a column."""
+    several = len(arrays) == len(document)
+    if several and all(map(_are_messages, arrays.values())) and not all(map(SPLIT.match, arrays)):
+        return [{"id": key, str(key_for_messages(value)): value} for key, value in arrays.items()]
+    kinds = [{type(cell) for cell in column} for column in arrays.values()]
+    are_columns = several and not any(dict in one for one in kinds) and any(list not in one for one in kinds)
+    if are_columns and (rows := objects_of_lists(document)):
+        return rows
+    raise _several(arrays, path)
+
+
+def _several(arrays: Mapping[str, Collection[object]], path: Path) -> ReprotuneError:
+    rows = {key: any(isinstance(row, (dict, list)) for row in array) * len(array) for key, array in arrays.items()}
+    first = next((key for key in arrays if key.lower().startswith("train")), max(rows, key=rows.__getitem__))
+    return ReprotuneError(
+        f"{path}: {len(arrays)} arrays ({_names(arrays)}); expected an array of objects, or an object with one array in it. "
+        f"Set `array: {first}` in the source, by which that one alone is read (`python -m tools.preview "
+        f"{shlex.quote(str(path))} --array {shlex.quote(first)}`); or map the array of a conversation's messages, `messages` in "
+        "the source's `columns`"
+    )
+
+
+def _named_rows(document: object, path: Path, columns: Columns | None, array: str) -> list:
+    found = document if isinstance(document, dict) else {}
+    named = {key: value for key, value in found.items() if isinstance(value, (list, dict))}
+    if array not in named:
+        raise ReprotuneError(f"{path}: no array {array!r}; found {_names(named) or 'none'} (see the source's `array`)")
+    return _with_turn_marks(_rows(named[array], path, columns), turn_marks_in(found))
+
+
+def _names(keys: Iterable[str]) -> str:
+    return ", ".join(map(repr, list(keys)[:10]))
 
 
 def is_row(document: dict, columns: Columns | None) -> bool:
@@ -59,12 +98,15 @@ def is_row(document: dict, columns: Columns | None) -> bool:
     if columns:
         names = (columns.user, columns.assistant, columns.conversation)
         cells = [document.get(name) for name in names if name]
-        return not any(
-            cell is None or isinstance(cell, dict) or (isinstance(cell, list) and not _are_messages(cell)) for cell in cells
-        )
+        return not any(cell is None or isinstance(cell, dict) or is_column(cell) for cell in cells)
     if any(_are_messages(document.get(key)) for key in STANDARD_MESSAGES):
         return True
-    return any(pair <= document.keys() for pair in PAIRS)
+    return any(pair <= document.keys() and not any(is_column(document[key]) for key in pair) for pair in PAIRS)
+
+
+def is_column(value: object) -> bool:
+    """Whether it is a list of something else than a standard format's messages."""
+    return isinstance(value, list) and not _are_messages(value)
 
 
 def _with_turn_marks(rows: list, marks: dict[str, object]) -> list:

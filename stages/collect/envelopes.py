@@ -9,7 +9,8 @@ LONE_TEXTS = frozenset([
     "question", "prompt", "input", "query", "instruction", "message", "answer", "output", "response", "reply", "completion",
     "generation", "result",
 ])  # fmt: skip
-CUT = ("length", "max_tokens", "content_filter")  # why a reply ended before its end
+BODIES = ("body", "inputBodyJson", "outputBodyJson")  # of a batch, and of Bedrock's log
+CUT = ("length", "max_tokens", "content_filter", "safety", "recitation")  # why a reply ended before its end
 
 
 def open_envelope(value: object) -> object | None:
@@ -33,16 +34,38 @@ def open_envelope(value: object) -> object | None:
 
 def _open_object(value: dict[str, object]) -> object | None:
     choices = [value] if isinstance(value.get("message"), dict) else value.get("choices")
-    if isinstance(body := value.get("body"), dict):
-        return open_envelope(body)
+    if isinstance(candidates := value.get("candidates"), list):
+        choices = list(map(_as_choice, candidates))
+    if body := next((one for key in BODIES if isinstance(one := value.get(key), dict)), None):
+        inner = open_envelope(body)
+        return body if inner is None and "role" in body else inner
     if isinstance(choices, list):
         return _open_choices(choices)
     if isinstance(messages := value.get("messages"), list):
         return _with_system(value, messages)
+    if isinstance(contents := value.get("contents"), list):
+        system = value.get("systemInstruction") or value.get("system_instruction")
+        return _with_system({"system": system}, list(map(_of_gemini, contents)))
     if value.get("object") == "response" and isinstance(value.get("output"), list):
         return value["output"]
     [(key, text)] = value.items() if len(value) == 1 else [("", None)]
     return text if key in LONE_TEXTS and isinstance(text, str) else None
+
+
+def _of_gemini(content: object) -> object:
+    """Gemini's content as OpenAI's message."""
+    if not isinstance(content, dict):
+        return content
+    role = content.get("role", "user")
+    return {"role": "assistant" if role == "model" else role, "content": content.get("parts")}
+
+
+def _as_choice(candidate: object) -> object:
+    """Gemini's candidate as OpenAI's choice."""
+    if not isinstance(candidate, dict) or not isinstance(content := candidate.get("content"), dict):
+        return candidate
+    reason = str(candidate.get("finishReason", "")).lower()
+    return {"message": _of_gemini({"role": "model", **content}), "finish_reason": reason}
 
 
 def _open_choices(choices: list[object]) -> object:

@@ -3,11 +3,12 @@
 from typing import NamedTuple
 
 from stages.collect.mapping import SourceMapping
-from stages.collect.messages import NOTHING, field_text, long_text
+from stages.collect.messages import field_text, long_text
 from stages.collect.sources import Columns
 from stages.collect.spoken_calls import tools_of_first
 from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import part_system
+from stages.collect.values import NOTHING
 from stages.lib.records.conversation import Message, Tool
 
 

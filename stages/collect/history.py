@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from stages.collect.messages import NOTHING, MessageKeys, read_messages
+from stages.collect.messages import MessageKeys, read_messages
 from stages.collect.pairs import messages_of_pairs
 from stages.collect.transcripts import read_transcript
-from stages.collect.values import from_json, show
+from stages.collect.values import NOTHING, from_json, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 

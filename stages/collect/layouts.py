@@ -5,16 +5,17 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
+from stages.collect.attached import ATTACHED
 from stages.collect.lists import value_at
 from stages.collect.marks import KNOWN, is_mark, names_training
-from stages.collect.messages import ATTACHED, REASONING_KEYS
+from stages.collect.messages import REASONING_KEYS
 from stages.collect.nested import parse_list
 from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST, is_score
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import Columns, CsvSource, HubSource, Source
 from stages.collect.turn_marks import OBJECTS, speaks_of_turns
-from stages.collect.values import from_json, shorten
+from stages.collect.values import from_json, objects_of_lists, shorten
 from stages.lib.core.errors import ReprotuneError
 
 # Told apart by their keys, the first that fits. Those of preferences come first: their prompts are also others' questions.
@@ -178,6 +179,7 @@ def keys_in_lists(values: Iterable[object]) -> set[str]:
         if isinstance(value, str) and value.lstrip().startswith("["):
             with contextlib.suppress(ValueError):
                 value = parse_list(value)  # noqa: PLW2901
+        value = objects_of_lists(value) or value  # noqa: PLW2901
         if isinstance(value, list):
             keys |= {key for one in value if isinstance(one, dict) for key in one}
     return keys

@@ -9,7 +9,7 @@ from stages.collect.nested import parse_list
 from stages.collect.order import Reading, sort_positions
 from stages.collect.rows import plain_text
 from stages.collect.sources import ANY_VALUE, Scalar
-from stages.collect.values import show
+from stages.collect.values import objects_of_lists, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 
@@ -67,6 +67,8 @@ def read_list(value: object, name: str) -> list:
             raise ReprotuneError(f"{name} {error}") from None
     if isinstance(value, tuple):
         return list(value)
+    if (objects := objects_of_lists(value)) is not None:
+        return objects
     if not isinstance(value, list):
         raise ReprotuneError(f"{name} is {show(value)}; expected a list of messages")
     return value

@@ -4,17 +4,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from stages.collect.attached import refuse_pictures
 from stages.collect.fields import Fields, read_fields, with_defaults
 from stages.collect.layouts import PARENT, columns_of_row, names_in
 from stages.collect.lists import reason_to_leave_out, sides_from, value_at
 from stages.collect.mapping import SourceMapping
-from stages.collect.messages import NOTHING, MessageKeys, field_text, read_message, refuse_pictures
+from stages.collect.messages import MessageKeys, field_text, read_message
 from stages.collect.order import Reading, read_order, sort_positions
 from stages.collect.raw_conversation import RawConversation, numbers_of
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
 from stages.collect.turn_marks import OBJECTS, last_learned, learns_last_only, speaks_of_turns, without_turn_marks
-from stages.collect.values import shorten, show
+from stages.collect.values import NOTHING, shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
+from stages.collect.attached import refuse_attached
 from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
 from stages.collect.spoken_calls import call_with_result, spoken_calls
 from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
-from stages.collect.values import from_json, shorten, show
+from stages.collect.values import NOTHING, shorten, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, Tool, ToolCall
 
@@ -40,17 +41,10 @@ REASONING_KEYS = (
     "thinking_content", "reasoning_text", "reasoning_trace", "thought_process", "thinking_trajectory", "scratchpad", "思维链",
     "思考过程", "推理过程",
 )  # fmt: skip
+REFUSAL = "refusal"  # where OpenAI's models decline, in place of the content
 REPLY_KEYS = ("tool_calls", "function_call", "tool_call_id", *REASONING_KEYS)  # of a message, besides its role and content
-SEEN_OR_HEARD = ("image", "img", "picture", "photo", "video", "audio")
-OF_A_FILE = ("", "s", "_path", "_paths", "_url", "_urls", "_file", "_files", "_base64", "_b64", "_bytes", "_data")
-ATTACHED = frozenset([
-    *(name + ending for name in SEEN_OR_HEARD for ending in OF_A_FILE), "image_id", "img_id", "jpg", "jpeg", "png", "webp", "wav",
-    "mp3", "mp4", "pixel_values", "attachment", "attachments", "附件", "图片", "图像", "图片路径", "音频", "视频",
-])  # fmt: skip
 OF_A_TEXT = frozenset(["type", "role", "text", "content", "cache_control", "annotations"])  # keys of a part that is a text
-MARKER = re.compile("<(?:image|video|audio)>")
 OPENED_THOUGHT = re.compile(r"\s*<think(?:ing)?>")
-NOTHING: tuple[object, ...] = (None, "", [], {})
 
 
 def field_text(values: dict[str, object], name: str | None) -> str | None:
@@ -180,6 +174,8 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     A message that only calls tools has an empty text.
     """
     value, name = message.get(keys.content), message.get(keys.role)
+    if value in NOTHING and isinstance(refusal := message.get(REFUSAL), str):
+        value = refusal
     if isinstance(value, (dict, list)) and name in CALL_ROLES:
         value = json_text(value)
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
@@ -226,25 +222,3 @@ def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCa
 def join_thoughts(*thoughts: str) -> str:
     """Those that there are, each once."""
     return "\n".join(dict.fromkeys(stripped for thought in thoughts if (stripped := thought.strip())))
-
-
-def refuse_attached(values: Mapping[str, object], meanings: Mapping[str, Meaning], whose: str) -> None:
-    """Where a key names a picture, sound or film: the reply is about what nobody sees in the text.
-
-    `meanings`: the source's `marks`; "ignore" says that the replies do without it.
-    """
-    for key, value in values.items():
-        if key in ATTACHED and value and value == value and from_json(value) not in NOTHING and meanings.get(key) != "ignore":  # noqa: PLR0124  NaN
-            raise ReprotuneError(
-                f'{whose} with {key!r}; only text can be read (in the source, `leave_out: {{{key}: "*"}}` leaves such ones out; '
-                f"where no reply needs it, `marks: {{{key}: ignore}}`)"
-            )
-
-
-def refuse_pictures(values: Mapping[str, object], messages: list[Message], meanings: Mapping[str, Meaning]) -> None:
-    """Where a row has what only the eye or the ear takes in, in a key of its own."""
-    attached = next((key for key in values if key in ATTACHED and values[key] not in NOTHING), None)
-    if attached and (found := next(filter(None, (MARKER.search(message["content"]) for message in messages)), None)):
-        raise ReprotuneError(f"the text holds {found[0]}, the place of what {attached!r} names; only text can be read")
-    if attached:
-        refuse_attached(values, meanings, "a row")

@@ -53,10 +53,15 @@ def parse_documents(text: str | bytes) -> list[object]:
     >>> parse_documents('{"a": 1}\\n{"a": 2}')
     [{'a': 1}, {'a': 2}]
     """
-    return list(_decode(text, several=True))
+    return decode_all(text, DECODER)
 
 
-def _decode(text: str | bytes, several: bool) -> Iterator[object]:
+def decode_all(text: str | bytes, decoder: json.JSONDecoder) -> list[object]:
+    """As `parse_documents`, by another decoder."""
+    return list(_decode(text, several=True, decoder=decoder))
+
+
+def _decode(text: str | bytes, several: bool, decoder: json.JSONDecoder = DECODER) -> Iterator[object]:
     try:
         decoded = text if isinstance(text, str) else text.decode("utf-8")
     except UnicodeDecodeError:
@@ -64,7 +69,7 @@ def _decode(text: str | bytes, several: bool) -> Iterator[object]:
     end = BLANK.match(decoded).end()  # type: ignore[union-attr]
     while True:
         try:
-            value, end = DECODER.raw_decode(decoded, end)
+            value, end = decoder.raw_decode(decoded, end)
             json.dumps(value, ensure_ascii=False).encode()
         except json.JSONDecodeError:
             raise

@@ -1,21 +1,23 @@
 """Which of several replies people preferred: a rejected one beside the chosen one, ranks, scores, and a thumb up or down."""
 
 import contextlib
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from stages.collect.envelopes import open_envelope
 from stages.collect.history import keys_of_messages
 from stages.collect.items import holds_items, messages_of_items
-from stages.collect.messages import NOTHING, MessageKeys, as_text, read_message, read_messages
+from stages.collect.messages import MessageKeys, as_text, read_message, read_messages
 from stages.collect.transcripts import read_transcript
-from stages.collect.values import from_json, show
+from stages.collect.values import NOTHING, from_json, objects_of_lists, show
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, Role, normalize
 
 TEXT_KEYS = ("text", "content", "response", "answer", "output", "completion", "value", "reply", "body")
 LOW_IS_BEST = ("rank", "ranks", "ranking", "rankings")
 HIGH_IS_BEST = ("score", "scores", "overall_score", "rating", "ratings", "reward", "rewards", "pm_score", "votes", "upvotes")
+OF_IDS = re.compile(r"(^|_)ids?$|Ids?$")
 THUMBS = {"true": True, "false": False}
 
 
@@ -32,7 +34,7 @@ def read_side(value: object, name: str, role: Role, keys: MessageKeys) -> list[M
     value = _as_messages(value)
     value = found if (found := open_envelope(value)) is not None else value
     if isinstance(value, dict) and keys_of_messages([value]):
-        value = [value]
+        value = objects_of_lists(value) or [value]
     if isinstance(value, list) and holds_items(value):
         value = messages_of_items(value)
     if isinstance(value, list) and value:
@@ -59,20 +61,40 @@ def read_replies(values: Mapping[str, object], name: str, keys: MessageKeys) -> 
     value = from_json(values[name]) if isinstance(values[name], str) and _has_order(values) else values[name]
     if any(values.get(key) for key in ("tools", "functions")) and are_calls(calls := from_json(value)):
         return Replies(read_message({"role": "assistant", "tool_calls": calls}, keys._replace(role="role")) or [], [])
+    value = value if (replies := _replies_of_lists(value)) is None else replies
     if isinstance(value, list) and (reply := open_envelope(value)) is not None:
         return Replies(read_side(reply, name, "assistant", keys), [])
     if not isinstance(value, list) or keys_of_messages(value) or holds_items(value):
         messages = read_side(values[name], name, "assistant", keys)
         return Replies(messages, [], _is_whole(messages))
     texts, order = _ranked(value, values)
-    if len(texts) == 1:
-        order = [0.0]
+    if order is None and texts and are_alike(texts):
+        texts, order = texts[:1], [0.0]
     if order is None:
-        raise ReprotuneError(f"{name} is {show(value)}; expected text, messages, or replies with their ranks or scores")
+        raise ReprotuneError(
+            f"{name} is {show(values[name])}; expected text, messages, or replies with their ranks or scores (of several "
+            "without, keep the one to be learned)"
+        )
     first, *others = sorted(range(len(order)), key=order.__getitem__)
     worse = [position for position in others if order[position] > order[first]]  # the best one was not preferred to its equals
     read = [read_side(texts[position], name, "assistant", keys) for position in (first, *worse)]
     return Replies(read[0], read[1:])
+
+
+def _replies_of_lists(value: object) -> list[dict[str, object]] | None:
+    """SQuAD's answers, say: texts, and what there is of each besides, numbers and ids alone, so that no text is lost."""
+    replies = objects_of_lists(value)
+    if replies is None or not isinstance(value, dict):
+        return None
+    beside = [key for key in value if key not in TEXT_KEYS]
+    told = all(as_number(cell) is not None or cell is None for key in beside if not OF_IDS.search(key) for cell in value[key])
+    return replies if len(beside) == len(value) - 1 and told else None
+
+
+def are_alike(replies: list[object]) -> bool:
+    """Whether they are one reply, also where several people wrote it."""
+    texts = [normalize(reply) if isinstance(reply, str) else reply for reply in replies]
+    return all(text == texts[0] for text in texts)
 
 
 def read_rejected(value: object, name: str, keys: MessageKeys, may_be_talk: bool) -> list[list[Message]]:
@@ -184,12 +206,15 @@ def _has_order(values: Mapping[str, object]) -> bool:
     return any(isinstance(from_json(values.get(key)), list) for key in (*LOW_IS_BEST, *HIGH_IS_BEST))
 
 
+def text_of(reply: object) -> object:
+    """The text of one of several replies that are objects; what is none, as it is."""
+    key = next((key for key in TEXT_KEYS if isinstance(reply, dict) and key in reply), None)
+    return reply[key] if isinstance(reply, dict) and key else reply
+
+
 def _ranked(replies: list[object], values: Mapping[str, object]) -> tuple[list[object], list[float] | None]:
     """(the replies' texts or messages, numbers of which the lowest is the best one's)."""
-    texts: list[object] = []
-    for reply in replies:
-        key = next((key for key in TEXT_KEYS if isinstance(reply, dict) and key in reply), None)
-        texts.append(reply[key] if isinstance(reply, dict) and key else reply)
+    texts = list(map(text_of, replies))
     for names, sign in ((LOW_IS_BEST, 1), (HIGH_IS_BEST, -1)):
         for name in names:
             numbers = [reply.get(name) for reply in replies if isinstance(reply, dict)]

@@ -13,6 +13,7 @@ from stages.collect.documents import key_for_messages, rows_of_document
 from stages.collect.files import LongLine, check_utf8, mib, read_document, read_lines, read_utf8_lines
 from stages.collect.nested import parse_documents, parse_json, parse_literal
 from stages.collect.paths import check_path, find_files
+from stages.collect.repeated_keys import MOST_LINES, find_repeated
 from stages.collect.rows import Row, Rows, UnreadableRow, digest_of
 from stages.collect.sources import CsvSource, FileSource, JsonSource, Source
 from stages.collect.tables import keys_of_hub, keys_of_parquet, read_hub, read_parquet
@@ -158,7 +159,8 @@ def _read_jsonl(source: JsonSource, _only: object) -> Rows:
                 reason = f"not a JSON object: {error.msg} at character {error.colno}{hint}"
                 yield UnreadableRow(place, reason, hashlib.sha256(line).hexdigest()[:16])
                 continue
-        yield _row(place, values)
+        repeated = find_repeated(line, values) if number <= MOST_LINES else None
+        yield UnreadableRow(place, repeated, digest_of([values])) if repeated else _row(place, values)
 
 
 def _read_json(source: JsonSource, _only: object) -> Rows:
@@ -166,7 +168,11 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
     content = read_document(path, source.encoding)
     if not content.strip():
         return
-    for number, values in enumerate(rows_of_document(_parse_document(content, path), path, source.columns), start=1):
+    document = _parse_document(content, path)
+    if repeated := find_repeated(content, document):
+        raise ReprotuneError(f"{path}: {repeated}")
+    rows = rows_of_document(document, path, source.columns, source.array)
+    for number, values in enumerate(rows, start=1):
         yield _row(f"{path}: row {number}", values)
 
 

@@ -190,9 +190,16 @@ class CsvSource(TextSource):
 
 
 class JsonSource(TextSource):
-    """One object a line (jsonl), or a document that holds an array of objects (json)."""
+    """One object a line (jsonl), or a document that holds an array of objects (json). `array`: the key of the one to read."""
 
     format: Literal["json", "jsonl"]
+    array: str | None = None
+
+    @model_validator(mode="after")
+    def array_is_of_a_document(self) -> "JsonSource":
+        if self.array is not None and self.format != "json":
+            raise ValueError("array names one of the arrays of a JSON document; set `format: json`, or leave it out")
+        return self
 
 
 class ParquetSource(FileSource):

@@ -6,12 +6,10 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from stages.collect.contexts import NAMES, NO_TEXT
 from stages.collect.conversations import read_source
 from stages.collect.raw_conversation import RawConversation
 from stages.collect.sources import Source
 from stages.lib.core.errors import ReprotuneError
-from tools.preview.usual_names import USUAL_NAMES
 
 HOUSE = "The house has two doors and a gate."
 TALK = [{"role": "user", "content": "Where is the door?"}, {"role": "assistant", "content": "It is on the left."}]
@@ -51,6 +49,13 @@ def test_columns_say_that_it_is_not_used() -> None:
     assert [message["content"] for message in talk.messages] == ["Where is it?", "On the left."]
 
 
+def test_a_text_above_the_array_that_is_named_stops_too() -> None:
+    document = {"system": HOUSE, "train": [{"messages": TALK}], "test": [{"messages": TALK}]}
+    with pytest.raises(ReprotuneError, match="'system' stands above the rows"):
+        read(document, array="train")
+    assert [talk.messages for talk in read(document | {"system": ""}, array="train")] == [TALK]
+
+
 @pytest.mark.parametrize(
     "above",
     [
@@ -75,9 +80,3 @@ def test_of_a_folder_the_document_is_named() -> None:
         read({"system": HOUSE, "data": [{"messages": TALK}]}, "mine/b.json")
     with pytest.raises(ReprotuneError, match=r"mine/b.json: 'system' stands above the rows"):
         list(read_source(TypeAdapter(Source).validate_python({"format": "json", "path": "mine"})))
-
-
-def test_the_preview_knows_the_same_names() -> None:
-    names = USUAL_NAMES["columns"]["system"] + USUAL_NAMES["system_of_lists"] + USUAL_NAMES["texts_of_lists"]
-    assert set(names) == NAMES
-    assert {*USUAL_NAMES["no_text"], *USUAL_NAMES["no_context"]} == NO_TEXT

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -201,6 +202,28 @@ def test_lines_of_json_with_a_fault_in_one_are_a_message_with_the_remedy_that_re
     assert message.endswith("(if each line is an object, set `format: jsonl`)")
     assert [isinstance(row, Row) for row in rows_of(content, "jsonl")] == [True, False, True]
     assert "jsonl" not in complaint('{\n"a": 1\n}\n{\n"a": \n}\n', "json")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"prompt": "a", "completion": "b", "prompt": "c"}',
+        '{"messages": [{"role": "user", "content": "a", "content": "b"}]}',
+        '{"prompt": "\\u0022a\\u0022", "completion": "b", "label": {"x": 1, "x": null}}',
+        '{"id": 12345678901234567890, "prompt": "a", "prompt": "b", "completion": NaN}',
+    ],
+)
+def test_a_key_that_stands_twice_in_one_object_spoils_its_line_or_document_and_is_named(line: str) -> None:
+    good = json.dumps({"prompt": 'a "b" \\ \u2028', "completion": "c"})
+    same = '{"prompt": "a", "prompt": "a", "completion": "\\u0022b\\\\u0022"}'
+    said = re.compile(
+        r".*the key '(prompt|content|x)' stands twice, with two values, in the object {.*; rename one or take it out"
+    )
+    first, unreadable, other = rows_of("\n".join([good, line, same]), "jsonl")
+    assert said.fullmatch(unreadable.reason)
+    assert [first.values, other.values] == [json.loads(good), json.loads(same)]
+    assert all(said.fullmatch(complaint(content, "json")) for content in (f"[{good}, {line}]", f"{good}\n{line}"))
+    assert values_of(f"[{same}]", "json") == [json.loads(same)]
 
 
 @pytest.mark.parametrize("encoding", [None, "utf-8", "utf-16-le", "gb18030"])

@@ -45,6 +45,35 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
             {"question": question, "answers": [{"text": answer, "author": "Kim"}, {"text": "No.", "author": "Bo"}]},
             "'answers' holds several answers to each question, which are no turns of a talk",
         ),
+        "squad": (
+            {"title": "t", "paragraphs": [{"context": "", "qas": [{"question": question, "answers": [{"text": answer}]}]}]},
+            "'paragraphs' holds SQuAD's paragraphs",
+        ),
+        "coqa": (
+            {"story": "s", "questions": [question, "Why?"], "answers": {"input_text": [answer, "No."], "answer_start": [3, 9]}},
+            "'questions' and 'answers' hold a talk's questions and the replies to them, in two lists",
+        ),
+        "mt_bench": (
+            {"question_id": question, "turns": [question, "Why?"], "reference": [answer, "No."]},
+            "'turns' and 'reference' hold a talk's questions and the replies to them",
+        ),
+        "instances": (
+            {"instruction": "Say it.", "instances": [{"input": question, "output": answer}, {"input": "", "output": "No."}]},
+            "'instances' holds examples of an instruction",
+        ),
+        "silly_tavern": ({"name": "Bo", "is_user": False, "mes": question}, "'mes' holds one chat of SillyTavern"),
+        "lm_studio": (
+            {"versions": [{"type": "singleStep", "role": "user", "content": question}], "currentlySelected": 0},
+            "'versions' holds LM Studio's messages",
+        ),
+        "comments": (
+            {"title": question, "comments": [{"body": answer, "author": "Bo", "replies": [{"body": "No.", "author": "Al"}]}]},
+            "'comments' holds a tree of messages",
+        ),
+        "arc": (
+            {"question": question, "choices": {"text": [answer, "No."], "label": ["A", "B"]}, "answerKey": "B"},
+            "'choices' can be chosen from, and the answer names one of them by its place",
+        ),
         "options": (
             {"question": question, "choices": [answer, "No."], "answer": 0},
             "'choices' can be chosen from, and the answer names one of them by its place",
@@ -57,6 +86,11 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
         "batch": (
             {"custom_id": question, "method": "POST", "body": {"messages": talk[:1]}},
             "'body' holds a batch's requests",
+        ),
+        "anthropic_batch": ({"custom_id": question, "params": {"messages": talk[:1]}}, "'params' holds a batch's requests"),
+        "anthropic_batch_output": (
+            {"custom_id": question, "result": {"type": "succeeded", "message": talk[1]}},
+            "'result' holds a batch's replies",
         ),
         "batch_output": (
             {"id": "b", "custom_id": question, "response": {"body": {"choices": [{"message": talk[1]}]}}, "error": None},
@@ -125,6 +159,16 @@ def test_two_replies_options_and_speakers_that_lose_nothing_are_read(
     assert look(monkeypatch, told, "--columns", "user=history", "assistant=human_ref_A") == 0
     chosen = [{"question": q, "choices": [a, "No."], "answer": a} for q, a in TEXTS]
     assert look(monkeypatch, chosen) == 0
+    told = [
+        {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}], "questions": [q], "answers": [a]}
+        for q, a in TEXTS
+    ]
+    assert look(monkeypatch, [one | {key: one[key] * 2 for key in ("questions", "answers")} for one in told]) == 0
+    capsys.readouterr()
+    options = [{"question": q, "choices": {"text": [a, "No."], "key": ["A", "B"]}, "answer": a} for q, a in TEXTS]
+    assert look(monkeypatch, options) == 0
+    assert "question -> user, answer -> assistant" in capsys.readouterr().out
+    assert look(monkeypatch, [{"questions": [q], "answers": [a]} for q, a in TEXTS]) == 1  # it asks
     by_turns = [{"dialogue": [q, a], "speakers": ["Kim", "Bo"]} for q, a in TEXTS]
     assert look(monkeypatch, by_turns) == 0
     named = [{"frage_a": 1, "frage_b": 2, "x": q} for q, _ in TEXTS]

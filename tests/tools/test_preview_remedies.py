@@ -101,11 +101,19 @@ ADVICE = [
     Advice("Put it into each row, under the same name",
            {"x.json": json.dumps({"system": "Be kind.", "data": [PAIR]}).encode()}, "", None,
            {"x.json": json.dumps({"data": [PAIR | {"system": "Be kind."}]}).encode()}),
-    Advice("look with `python -m tools.preview", {"x.json": json.dumps({"system": "Be kind.", "data": [PAIR]}).encode()}, "",
+    Advice("; leave it out", {"x.csv": CSV}, "--array train", ""),
+    Advice("Look again with `",
+           {"x.jsonl": lines({"messages": [{"role": "system", "content": "Be kind."}, *TALK], "context": "It is red."})}, "",
+           "--columns messages=messages role=role content=content system=context"),
+    Advice("look with `", {"x.json": json.dumps({"system": "Be kind.", "data": [PAIR]}).encode()}, "",
            "--columns user=prompt assistant=completion"),
     Advice("say by --columns which column holds what",
            {"x.json": json.dumps({"system": "Be kind.", "data": [{"alpha": "Is it far?", "beta": "No."}]}).encode()}, "",
            "--columns user=alpha assistant=beta"),
+    Advice("With other names, write JSONL, a line for each talk:", {"x.csv": b'id,transcript\n1,"Visitor: q\nAgent: a"\n'}, "",
+           "../mine/x.jsonl", {"x.jsonl": lines({"messages": TALK})}),
+    Advice("read where the speakers are Human and Assistant", {"x.csv": b'id,transcript\n1,"Visitor: q\nAgent: a"\n'}, "",
+           None, {"x.csv": b'id,transcript\n1,"Human: q\nAssistant: a"\n'}),
     Advice("map it to desirable instead", {"x.jsonl": lines({"messages": TALK, "label": 0}, {"messages": TALK, "label": 1})},
            "", "--columns messages=messages role=role content=content desirable=label"),
     Advice(", and look again:", {"x.jsonl": lines({"messages": [*TALK, TALK[1] | {"weight": 0.5}]})}, "", None,
@@ -202,6 +210,8 @@ def test_the_advice_for_a_pattern_reads_its_files() -> None:
         (["alpha,beta", "How late is it?,Noon."], "user=alpha assistant=beta"),
         (["alpha,beta,gamma", "1,x,hi there", "1,y,hello you"], "conversation=alpha role=beta content=gamma"),
         (["alpha,beta", "1,hi there", "1,hello you"], "conversation=alpha content=beta --begins user"),
+        (["alpha,beta", """1,"[{'key': 'hi there'}, {'key': 'hello'}]\""""], "messages=beta content=key --begins user"),
+        (["alpha,beta,gamma,delta", "x,hi there,1,", "y,hello you,2,1"], "role=alpha content=beta id=gamma parent=delta"),
     ],
 )
 def test_the_commands_that_are_printed_where_names_tell_nothing_work_once_filled_in(lines: list[str], typed: str, look) -> None:
@@ -209,7 +219,7 @@ def test_the_commands_that_are_printed_where_names_tell_nothing_work_once_filled
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     said, _, code = look(path)
     assert code == 1
-    blank = re.sub(r"=(alpha|beta|gamma)", "=COLUMN", typed)
+    blank = re.sub(r"=(alpha|beta|gamma|delta)", "=COLUMN", typed).replace("=key", "=KEY")
     (command,) = [line.strip() for line in said.splitlines() if line.strip().partition("   #")[0].endswith(f"--columns {blank}")]
     filled = shlex.split(command.partition("   #")[0].replace(blank, typed))[3:]
     if "role" in typed:
@@ -746,11 +756,11 @@ RUN_HERE: dict[Callable, list[str]] = {
     test_the_commands_that_are_printed_where_names_tell_nothing_work_once_filled_in: [
         "user=COLUMN assistant=COLUMN",
         "conversation=COLUMN role=COLUMN content=COLUMN",
-        "--begins user   #",
-        " --columns",
+        "   # where no role is named and sides take turns",
+        "   # where a message names the one before it",
         "Say it, and look again",
     ],
-    test_the_command_that_asks_who_is_who_works_once_filled_in: ["Say it: --roles NAME=ROLE", " --roles {}"],
+    test_the_command_that_asks_who_is_who_works_once_filled_in: ["Say it: --roles NAME=ROLE"],
     test_the_advice_on_events_of_the_program_leaves_them_out: ["leave them all out: --leave-out"],
     test_private_notes_that_are_wanted_can_be_kept_by_taking_the_proposal_away: ["a proposal: take `leave_out` away"],
     test_stated_columns_without_an_order_are_told_where_the_file_runs_backwards: ["map it too, order="],

@@ -14,7 +14,7 @@ from stages.clean.__main__ import judge_all
 from stages.clean.conversation import clean_lines
 from stages.clean.params import CleanParams
 from stages.collect.__main__ import Collected
-from stages.collect.sources import ANY_VALUE, Source
+from stages.collect.sources import ANY_VALUE, JsonSource, Source
 from stages.lib.chat_template.tokenizer import TOKENIZER, load_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader, read_params
@@ -22,9 +22,10 @@ from stages.lib.records.conversation import Conversation
 from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
 from tools.preview.above_rows import refuse_above
+from tools.preview.again import again
 from tools.preview.chat_exports import refuse_trees
 from tools.preview.column_notes import tell_columns
-from tools.preview.columns import propose_columns
+from tools.preview.columns import may_be_one_talk, propose_columns
 from tools.preview.contexts import refuse_contexts
 from tools.preview.description import (
     FORMATS,
@@ -41,6 +42,7 @@ from tools.preview.guesses import Stated, guess_rest
 from tools.preview.known_exports import refuse_known
 from tools.preview.nothing_to_paste import tell_all_dropped, tell_nothing_read, tell_unmapped
 from tools.preview.proposal import Proposal
+from tools.preview.replies import refuse_two_replies
 from tools.preview.roles import check_stated, tell_events
 from tools.preview.sample import Sample, convert, read_sample, read_whole, without_last_conversation
 from tools.preview.source_entry import check_columns, check_entry, choose_name, destination, make_entry, names_of
@@ -83,15 +85,17 @@ def read_and_map(source: Source, stated: dict[str, str]) -> tuple[Sample, Propos
     Raises:
         ReprotuneError: it can't be read, nor is it one conversation.
     """
-    sample = stopped = None
+    sample = stopped = whole = None
     try:
         sample = read_sample(source)
         if proposal := map_columns(stated, sample):
             return sample, proposal
     except ReprotuneError as error:
         stopped = error
-    whole = read_whole(source)
-    if whole and (proposal := map_columns(stated, whole)) and (proposal.mapping.messages or not sample):
+    if not (isinstance(source, JsonSource) and source.array):
+        whole = read_whole(source)
+    proposal = map_columns(stated, whole) if whole else None
+    if whole and proposal and (proposal.mapping.messages or not sample) and (stated or may_be_one_talk(whole, proposal.mapping)):
         return whole, proposal
     if sample is None or (stated and stopped):
         raise stopped or ReprotuneError(f"{source.path}: holds no row")
@@ -139,19 +143,21 @@ def preview(options: argparse.Namespace) -> int:
     sources = read_params("collect", SourceNames).sources
     path, kind = given.path, tell_kind_of_all(given, options.format, options.encoding)
     target = destination(path)
-    name = choose_name(path, target, options.name, sources)
-    entry = make_entry(kind, target, given.pattern)
+    name = choose_name(path, target, options.name, sources, options.array)
+    known, typed = bool(names_of(target, sources, options.array)), again(options)
+    entry = make_entry(kind, target, given.pattern, options.array)
     source = check_entry(entry | {"path": str(path), "outside": True})
     sample, proposal = read_and_map(source, stated_columns)
     refuse_trees(path, sample)
     if not stated_columns:
         refuse_known(path, sample, proposal is not None)
-        refuse_above(path, source, sample, proposal and proposal.mapping)
+        refuse_above(source, sample, proposal and proposal.mapping, typed)
         if proposal:
-            refuse_contexts(path, sample, proposal.mapping)
+            refuse_two_replies(path, sample, proposal.mapping, typed)
+            refuse_contexts(path, sample, proposal.mapping, typed)
     print_all(tell_file(given, kind, sample))
     if proposal is None:
-        print_all(tell_unmapped(path, sample))
+        print_all(tell_unmapped(typed, sample))
         return 1
     guesses = guess_rest(sample, proposal.mapping, proposal.begins, stated)
     print_all(tell_columns(sample, proposal, guesses.leave_out, guesses.marks))
@@ -170,9 +176,9 @@ def preview(options: argparse.Namespace) -> int:
     kept = print_conversations(rows, list(tell_problems(unreadable, sample.stopped, bool(rows))))
     if not rows:
         left = [one for one in guesses.proposal.left if one not in stated.roles]
-        print_all(tell_nothing_read(path, left, unreadable, proposal.mapping.role or "role", stated.marks))
+        print_all(tell_nothing_read(typed, left, unreadable, proposal.mapping.role or "role"))
     elif kept:
-        print_all(tell_what_to_do(path, target, name, entry, bool(names_of(target, sources)), settings_needed(kept)))
+        print_all(tell_what_to_do(path, target, name, entry, known, settings_needed(kept)))
     return 0 if kept else 1
 
 
@@ -184,6 +190,7 @@ def main() -> int:
     parser.add_argument("--format", choices=FORMATS, help="where it is not told rightly")
     parser.add_argument("--name", help="of the source in params.yaml")
     parser.add_argument("--encoding", help="where it is not told rightly")
+    parser.add_argument("--array", metavar="KEY", help="of a JSON document with several arrays, the one to read")
     parser.add_argument("--columns", nargs="+", default=[], metavar="FIELD=COLUMN", help="which column holds what")
     parser.add_argument("--roles", nargs="+", default=[], metavar="NAME=ROLE", help="what the file's names of roles mean")
     parser.add_argument("--begins", choices=("user", "assistant"), help="who speaks first, where messages name no role")

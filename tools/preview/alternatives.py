@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 from stages.collect.history import keys_of_messages
-from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST, TEXT_KEYS, as_rank
+from stages.collect.preferences import HIGH_IS_BEST, LOW_IS_BEST, TEXT_KEYS, are_alike, as_rank, text_of
 from tools.preview.first_questions import question_beside
 from tools.preview.message_lists import Messages, list_of_messages
 from tools.preview.proposal import Proposal, with_optional
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, key_of
+
+OPTIONS = ("choices", "options", "选项", "候选项")  # of a question, to choose from
 
 
 def lists_in(sample: Sample, name: str) -> list[Messages]:
@@ -19,6 +21,11 @@ def are_alternatives(name: str, lists: Sequence[Messages]) -> bool:
     """By the column's name, where texts stand in it, and nobody speaks in turn."""
     told = key_of(name) in USUAL_NAMES["lists_of_alternatives"] and not any(map(keys_of_messages, lists))
     return told and any(key in answer for answers in lists for answer in answers for key in TEXT_KEYS)
+
+
+def differ(lists: Sequence[Messages]) -> bool:
+    """Whether most lists hold several answers that are not the same."""
+    return 2 * sum(not are_alike(list(map(text_of, answers))) for answers in lists) > len(lists)
 
 
 def propose_alternatives(sample: Sample) -> Proposal | None:

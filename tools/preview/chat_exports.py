@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from stages.lib.core.errors import ReprotuneError
+from tools.preview.file_kind import TRANSCRIPT
 from tools.preview.sample import Sample
 from tools.preview.usual_names import find_column
 
@@ -27,6 +28,16 @@ def is_tree(value: object) -> bool:
     """
     nodes = list(value.values()) if isinstance(value, dict) else []
     return bool(nodes) and all(isinstance(node, dict) and {"parent", "children"} <= node.keys() for node in nodes)
+
+
+def find_transcripts(sample: Sample) -> str | None:
+    """The column in which most cells are talks written down, a line that begins with a name for each turn."""
+    for name in sample.keys:
+        cells = [[line for line in cell.splitlines() if line.strip()] for cell in sample.cells(name) if isinstance(cell, str)]
+        spoken = [len(lines) > 1 and 2 * sum(map(bool, map(TRANSCRIPT.match, lines))) > len(lines) for lines in cells]
+        if 2 * sum(spoken) > len(sample.rows):
+            return name
+    return None
 
 
 def lacks_conversation(sample: Sample) -> tuple[str, str] | None:

@@ -1,18 +1,21 @@
 """What is said of a file's columns: how each is read, and which are not."""
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 
 from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
+from stages.collect.lists import value_at
 from stages.collect.marks import is_mark, is_row_mark
-from stages.collect.messages import REASONING_KEYS, REPLY_KEYS, ROLE_NAMES, MessageKeys, as_text, long_text
+from stages.collect.messages import REASONING_KEYS, REFUSAL, REPLY_KEYS, ROLE_NAMES, MessageKeys, as_text, long_text
+from stages.collect.nested import parse_literal
 from stages.collect.preferences import read_thumb
 from stages.collect.sources import Columns
 from stages.collect.spoken_calls import CALLED, OF_BOTH, TOOL_KEYS, call_with_result, spoken_calls, tools_of_first
 from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import read_prompt
 from stages.collect.turn_marks import Asked, asked_of_turns, turn_marks_in
-from stages.collect.values import from_json
+from stages.collect.values import NOTHING, from_json
 from stages.lib.core.errors import ReprotuneError
 from tools.console import paragraph
 from tools.preview.first_questions import may_be_first
@@ -22,6 +25,8 @@ from tools.preview.proposal import Proposal
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, has_word, key_of
 from tools.preview.wording import shorten_cell, shown_name
+
+PRINTED_BY_NUMPY = re.compile(r"\{'.*\barray\(\[", re.DOTALL)
 
 
 def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str], stated_marks: Collection[str]) -> Iterator[str]:
@@ -36,7 +41,10 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     yield from paragraph("columns", ", ".join(shown))
     outer = [part for field, name in mapped if field not in inner for part in (name, name.partition(".")[0])]
     marks, turns = marks_of(sample, proposal.mapping), turns_asked(sample, outer)
-    beside = REASONING_KEYS if proposal.mapping.user else () if proposal.mapping.messages else REPLY_KEYS
+    beside = [*REASONING_KEYS] if proposal.mapping.user else [] if proposal.mapping.messages else [*REPLY_KEYS]
+    mapping = proposal.mapping
+    if not (mapping.messages or mapping.user or any(loses_refusal(row.values, mapping) for row in sample.rows)):
+        beside.append(REFUSAL)
     used = [*outer, *leave_out, *marks, *turns, *stated_marks, *beside]
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if key := may_be_first(sample, proposal.mapping):
@@ -112,6 +120,12 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
                 continue
             if {str(as_text(cell)) for cell in cells} == {"0", "1"}:
                 yield f"{name} is read as a topic; if 0 says that people did not like the reply, map it to desirable instead"
+        printed = [cell for cell in cells if isinstance(cell, str) and is_printed(cell)]
+        if field in ("user", "assistant") and 2 * len(printed) > len(cells):
+            yield (
+                f"{name} holds objects as Python prints them, which are read as that text, {shorten_cell(printed[0])!r}: write "
+                "the texts in them into the column, where they are meant"
+            )
         for kinds, what in (((list, dict), "lists or objects"), ((bool, int, float), "numbers or truth values")):
             found = next((cell for cell in cells if isinstance(cell, kinds)), None)
             if isinstance(found, kinds) and (field in ("user", "assistant")) == (kinds != (list, dict)):
@@ -120,11 +134,35 @@ def tell_types(sample: Sample, columns: Columns) -> Iterator[str]:
                 break
 
 
+def is_printed(text: str) -> bool:
+    """Whether it is an object or a list as Python prints it, not as JSON, which a reply may be.
+
+    >>> is_printed("{'text': array(['old'], dtype=object)}"), is_printed("['a']"), is_printed('["a"]'), is_printed("{x}")
+    (True, True, False, False)
+    """
+    return from_json(text) is text and (parse_literal(text) is not None or bool(PRINTED_BY_NUMPY.match(text)))
+
+
 def reads_as_tools(cell: object) -> bool:
     try:
         return bool(read_tools(cell))
     except ReprotuneError:  # some of it is
         return True
+
+
+def is_read_there(key: str, message: Mapping[str, object], columns: Columns) -> bool:
+    """Whether it is read in some messages only, and is in this one: a refusal, or the name of the tool whose result it is."""
+    if key == "name":
+        return ROLE_NAMES.get(str(value_at(message, columns.role or "role"))) == "tool"
+    return key == REFUSAL and not loses_refusal(message, columns)
+
+
+def loses_refusal(message: Mapping[str, object], columns: Columns) -> bool:
+    """Whether what stands there is not read: it is no text, or the content is there too."""
+    refusal = message.get(REFUSAL)
+    return refusal not in NOTHING and not (
+        isinstance(refusal, str) and value_at(message, columns.content or "content") in NOTHING
+    )
 
 
 def tell_unused(title: str, names: list[str]) -> Iterator[str]:
@@ -136,8 +174,8 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     """The keys of messages that neither tell a role nor hold a text."""
     read = (columns.role or "role", columns.content or "content", columns.order)
     firsts = [name.partition(".")[0] for name in read if name]
-    lists = list(lists_of_messages(sample, columns))
-    found = (key for messages in lists for message in messages for key in message)
+    lists = lists_of_messages(sample, columns)
+    found = [key for messages in lists for message in messages for key in message if not is_read_there(key, message, columns)]
     calling = [key for messages in lists for key in keys_of_calls(messages, columns)]
     of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
     known = (*read, *firsts, *of_sides, *REPLY_KEYS, *calling)
@@ -158,5 +196,3 @@ def keys_of_calls(messages: Messages, columns: Columns) -> Iterator[str]:
             yield from CALLED
         if call_with_result(message):
             yield from OF_BOTH
-        if keys.is_result(message):
-            yield "name"

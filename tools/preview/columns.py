@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 
+from stages.collect.documents import SPLIT, is_column
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
+from stages.collect.preferences import TEXT_KEYS
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
-from tools.preview.alternatives import are_alternatives, propose_alternatives
-from tools.preview.contexts import NAMES, with_context
+from tools.preview.alternatives import OPTIONS, are_alternatives, propose_alternatives
+from tools.preview.contexts import with_context
 from tools.preview.first_questions import HOW as FIRST
 from tools.preview.first_questions import find_first
 from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
@@ -41,7 +43,8 @@ def propose_layout(sample: Sample) -> Proposal | None:
     if known and holds_talks(sample, str(known.messages)):
         how = "a talk in each row, written down as one text, in a standard format that needs no mapping"
         return without_repeated_ids(Proposal(None, known, how), sample)
-    pairs = propose_lists_of_pairs(sample) or propose_alternatives(sample)
+    preferences = known and known.rejected and known.messages  # talks, which hold what stands beside them
+    pairs = None if preferences else propose_lists_of_pairs(sample) or propose_alternatives(sample)
     found = pairs or propose_messages(sample, known) or propose_talks(sample) or propose_texts(sample)
     return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
 
@@ -58,11 +61,19 @@ def propose_lists_of_pairs(sample: Sample) -> Proposal | None:
     return None
 
 
+def may_be_one_talk(whole: Sample, mapping: Columns) -> bool:
+    """Whether a document may be one talk: not where its lists hold rows, of questions with replies or of a part of a data set."""
+    name = mapping.messages
+    if name is None:
+        return not any(is_column(cell) for side in (mapping.user, mapping.assistant) if side for cell in whole.cells(side))
+    return key_of(name) in USUAL_NAMES["messages"] or not (SPLIT.match(name) or any(map(list_of_pairs, whole.cells(name))))
+
+
 def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
     """A list of messages in a row; `known`: a standard format's columns."""
     for name in sorted(sample.keys, key=lambda name: known is None or name != known.messages):  # not a rejected one before it
         lists = [messages for value in sample.cells(name) if (messages := list_of_messages(value))]
-        if 2 * len(lists) <= len(sample.rows) or are_alternatives(name, lists):
+        if 2 * len(lists) <= len(sample.rows) or are_alternatives(name, lists) or key_of(name) in OPTIONS:
             continue
         inner = keys_of(lists)
         if content := find_column("content", inner):
@@ -78,8 +89,8 @@ def propose_list(
     order = order_of_lists(lists, [key for key in inner if key not in (content[0], role and role[0])])
     if not role:
         named = find_column("role", [key for key in inner if key != content[0]], only_exact=True)
-        if named or (key_of(name) in NAMES and propose_pairs(sample)):
-            return None  # they name nobody where they should, or are the passages of a question: taking turns would be a guess
+        if named or key_of(name) not in (*USUAL_NAMES["messages"], *USUAL_NAMES["lists_of_replies"]):
+            return None  # they name nobody where they should, or may be passages or examples: taking turns would be a guess
         columns = {"messages": name, "content": content[0]} | order
         return without_roles(columns | find_first(sample, lists, columns), sample)
     if lacks_replies(name, lists, role[0], sample):
@@ -181,7 +192,17 @@ def propose_pairs(sample: Sample) -> Proposal | None:
     assistant = find_reply(sample, user[0] if user else None)
     if not user or not assistant:
         return None
-    return with_optional({"user": user[0], "assistant": assistant[0]}, sample, "a row a pair", user[1] and assistant[1])
+    columns = {"user": lead_to_text(sample, user[0]), "assistant": lead_to_text(sample, assistant[0])}
+    return with_optional(columns, sample, "a row a pair", user[1] and assistant[1])
+
+
+def lead_to_text(sample: Sample, name: str) -> str:
+    """The column; where objects stand in it that are no messages, with the key of the text that all of them have."""
+    cells = [cell for cell in sample.cells(name) if cell is not None]
+    if not cells or not all(isinstance(cell, dict) and len(cell) > 1 and "role" not in cell for cell in cells):
+        return name
+    keys = [key for key in TEXT_KEYS if all(isinstance(cell, dict) and isinstance(cell.get(key), str) for cell in cells)]
+    return f"{name}.{keys[0]}" if keys else name
 
 
 def propose_classes(sample: Sample) -> Proposal | None:

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from stages.collect.contexts import NAMES, key_of, prose_in
+from stages.collect.contexts import NAMES, TEXTS_OF_LISTS, key_of, prose_in
 from stages.collect.layouts import names_in, recognize_layout
 from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text, long_text, text_parts
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
+from tools.preview.again import Again
 from tools.preview.message_lists import lists_of_messages
 from tools.preview.orders import cells_of_conversations
 from tools.preview.proposal import Proposal
@@ -36,7 +37,7 @@ def with_context(proposal: Proposal, sample: Sample) -> Proposal:
     return Proposal(columns, Columns(**columns), f"{proposal.how}, but for {name}, which is {what}; a proposal", proposal.begins)
 
 
-def refuse_contexts(path: Path, sample: Sample, mapping: Columns) -> None:
+def refuse_contexts(path: Path, sample: Sample, mapping: Columns, again: Again) -> None:
     """Raise where such a column is left over, since something else is the system message already, or since it holds objects."""
     found = contexts_beside(mapping, sample)
     if not found:
@@ -45,7 +46,7 @@ def refuse_contexts(path: Path, sample: Sample, mapping: Columns) -> None:
     has_objects, has_input = not reads_as_texts(sample, found[0]), input_is_one(mapping, sample)
     field = field_for(found[0], mapping, sample) if has_objects and not others else "system"
     columns = {one: name for one, name in written_out(mapping).items() if one != field} | {field: found[0]}
-    command = shlex.join([str(path), "--columns", *(f"{one}={name}" for one, name in columns.items())])
+    command = again.command(columns=[f"{one}={name}" for one, name in columns.items()])
     without = f"or without {shlex.quote(f'{field}={found[0]}')}, by which it is not used"
     if others:
         reason = f"as {' and '.join(map(repr, others))} may too, and one column is the system message"
@@ -61,10 +62,7 @@ def refuse_contexts(path: Path, sample: Sample, mapping: Columns) -> None:
     else:
         reason = "and these talks have system messages already"
         choice = f"by which it is joined to them, {without}"
-    raise ReprotuneError(
-        f"{path}: {found[0]!r} may hold what the talks rest on, {reason}. Look again with `python -m tools.preview {command}`, "
-        f"{choice}"
-    )
+    raise ReprotuneError(f"{path}: {found[0]!r} may hold what the talks rest on, {reason}. Look again with `{command}`, {choice}")
 
 
 def contexts_beside(mapping: Columns, sample: Sample) -> list[str]:
@@ -140,7 +138,7 @@ def says_system(mapping: Columns, sample: Sample, name: str) -> Iterator[bool]:
 
 def field_for(name: str, mapping: Columns, sample: Sample) -> str:
     """Beside lists the system message; a text beside a question belongs to it."""
-    usual = {*USUAL_NAMES["columns"]["input"], *USUAL_NAMES["texts_of_lists"]}
+    usual = {*USUAL_NAMES["columns"]["input"], *TEXTS_OF_LISTS}
     asked = sample.cells(mapping.user) if mapping.user and not mapping.messages else []
     plain = bool(asked) and all(isinstance(cell, str) for cell in asked)
     return "input" if plain and mapping.input is None and key_of(name) in usual else "system"

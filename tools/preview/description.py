@@ -10,14 +10,14 @@ from stages.clean.conversation import CleanedChunk
 from stages.collect.rows import UnreadableRow
 from stages.lib.personal_data.kinds import MASKS
 from stages.lib.records.cleaned import CleanedRow
-from stages.lib.records.conversation import ROLES, Conversation
+from stages.lib.records.conversation import ROLES, Conversation, Message
 from tools.console import WIDTH, paragraph, plural, visible
 from tools.preview.file_kind import FileKind
 from tools.preview.given import Given
 from tools.preview.roles import RoleProposal
 from tools.preview.sample import Sample
 from tools.preview.source_entry import leads_out, yaml_entry
-from tools.preview.wording import MOST_SHOWN, counted
+from tools.preview.wording import MOST_SHOWN, counted, shorten_cell
 
 FORMATS = {"json": "JSON document", "jsonl": "JSONL", "parquet": "Parquet", "csv": "CSV", "tsv": "TSV"}
 DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
@@ -69,6 +69,14 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     yield from paragraph("reads as", f"{plural(len(turns), 'conversation')} of {messages}, {spread} in each")
     if special := list(tell_special(conversations)):
         yield from paragraph("with", ", ".join(special))
+    if uncalled := [text for one in conversations for text in replies_without_call(one["messages"])]:
+        what = (
+            "1 tool's result follows a reply that calls"
+            if len(uncalled) == 1
+            else f"{len(uncalled):,} tools' results follow replies that call"
+        )
+        said = f"{what} none under tool_calls; such a reply is learned as it is written, as what the model is to say: "
+        yield from paragraph("", said + shorten_cell(uncalled[0]))
     languages = Counter(verdict.language for verdict in chunk.verdicts)
     shares = [f"{code.replace('und', 'not told')} {number / len(turns):.0%}" for code, number in languages.most_common(5)]
     yield from paragraph("language", ", ".join(shares))
@@ -82,6 +90,19 @@ def tell_conversations(conversations: list[Conversation], chunk: CleanedChunk, l
     left_out = sum(row["messages_left_out"] for row in ledger if not row["reason"])
     went += [f"leaves out {plural(left_out, 'message')} of the others"] if left_out else []
     yield from paragraph("cleaning", "; ".join(went or ["finds nothing to do"]))
+
+
+def replies_without_call(messages: list[Message]) -> Iterator[str]:
+    """What the assistant said before each result, or several in a row, of a tool that no call is there of: it wrote one as text.
+
+    >>> list(replies_without_call([{"role": "assistant", "content": "[f(x=1)]"}, {"role": "tool", "content": "2"}]))
+    ['[f(x=1)]']
+    """
+    before: list[Message] = []
+    for message in messages:
+        if message["role"] == "tool" and before and not any("tool_calls" in reply for reply in before):
+            yield before[-1]["content"]
+        before = [*before, message] if message["role"] == "assistant" else []
 
 
 def tell_special(conversations: list[Conversation]) -> Iterator[str]:

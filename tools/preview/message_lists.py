@@ -9,19 +9,20 @@ from stages.collect.nested import parse_list
 from stages.collect.pairs import messages_of_pairs
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
+from stages.collect.values import objects_of_lists
 from tools.preview.sample import Sample
 
 Messages = list[dict[str, object]]
 
 
 def list_in_cell(value: object) -> list | None:
-    """The value, or what the text holds, if it is a list."""
+    """The value, or what the text holds, if it is a list, or one that is laid out as an object of lists."""
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             return parse_list(value)
         except ValueError:
             return None
-    return value if isinstance(value, list) else None
+    return value if isinstance(value, list) else objects_of_lists(value)
 
 
 def list_of_messages(value: object) -> Messages | None:

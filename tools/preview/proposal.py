@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from stages.collect.contexts import SYSTEM_OF_LISTS
 from stages.collect.messages import as_text, field_text, show
 from stages.collect.order import find_reading, is_order
 from stages.collect.sources import Columns
@@ -12,7 +13,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 from tools.preview.orders import cells_of_conversations, names_an_order, orders
 from tools.preview.sample import Sample
-from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
+from tools.preview.usual_names import find_column, key_of
 
 INPUT_BESIDE = {"instruction": "input", "指令": "输入"}
 
@@ -83,7 +84,7 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
             continue
         found = find_column(field, left, only_exact=True)
         if field == "system" and not found and "messages" in columns:
-            found = next(((name, True) for name in left if key_of(name) in USUAL_NAMES["system_of_lists"]), None)
+            found = next(((name, True) for name in left if key_of(name) in SYSTEM_OF_LISTS), None)
         if field == "input" and not found:
             found = find_sibling(columns["user"], left)
         if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):

@@ -62,4 +62,5 @@ def names_sides(lists: Sequence[Messages], key: str) -> bool:
     values = Counter(text for one in texts for text in one)
     few = 2 <= len(values) <= MOST_SIDES and "" not in values and values.total() > len(values)
     is_switch = values.keys() <= {"true", "false", "True", "False"}
-    return few and not is_switch and any(len(set(one)) > 1 for one in texts) and not names_an_order(key)
+    told = is_switch or names_an_order(key) or key_of(key) in USUAL_NAMES["columns"]["label"]  # what else it is
+    return few and not told and any(len(set(one)) > 1 for one in texts)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from operator import itemgetter
 from typing import NamedTuple
 
 from stages.collect.lists import value_at
@@ -44,6 +45,8 @@ def speakers_of(sample: Sample, columns: Columns) -> list[list[str]]:
         for row in sample.rows:
             rows.setdefault(f"{file_of(row)} {field_text(row.values, columns.conversation)}", []).append(row.values)
         lists = list(rows.values())
+    elif columns.parent and not columns.user:
+        lists = lists_of_trees(sample, columns)
     role = columns.role or ("" if columns.conversation else "role")
     speakers = [[name_of(value_at(message, role)) for message in messages] for messages in lists if role]
     if columns.order and speakers:
@@ -52,6 +55,18 @@ def speakers_of(sample: Sample, columns: Columns) -> list[list[str]]:
         places = [in_order(texts, reading) for texts in orders]
         speakers = [[names[place] for place in order] for names, order in zip(speakers, places, strict=True)]
     return speakers
+
+
+def lists_of_trees(sample: Sample, columns: Columns) -> list[list[dict[str, object]]]:
+    """The messages that go on from one first message, each behind the one before it."""
+    parents = {field_text(row.values, columns.id): field_text(row.values, columns.parent) for row in sample.rows}
+    trees: dict[str | None, list[tuple[int, dict[str, object]]]] = {}
+    for row in sample.rows:
+        path = [field_text(row.values, columns.id)]
+        while (parent := parents.get(path[-1])) in parents and parent not in path:
+            path.append(parent)
+        trees.setdefault(path[-1], []).append((len(path), row.values))
+    return [[values for _, values in sorted(tree, key=itemgetter(0))] for tree in trees.values()]
 
 
 def name_of(value: object) -> str:
@@ -109,12 +124,16 @@ def propose_roles(names: Counter[str], openers: Counter[str], after_question: bo
 
     >>> propose_roles(Counter(["customer", "Ms Lee"]), Counter(["customer"]))[:2]
     ({'customer': 'user', 'Ms Lee': 'assistant'}, [])
+    >>> propose_roles(Counter(["agent_1", "agent_2"]), Counter(["agent_2"])).roles
+    {'agent_2': 'user', 'agent_1': 'assistant'}
     >>> [propose_roles(Counter(user=2, system=2), Counter([opener])).roles for opener in ("user", "system")]
     [{'system': 'assistant'}, {}]
     """
     unknown = [name for name in names if name not in ROLE_NAMES and name not in ("", NOBODY)]
     roles = {name: role for name in unknown if (role := usual_role(name))}
     left = [name for name in unknown if name not in roles]
+    if len(unknown) == len(names) == 2 and len({name.rstrip("0123456789") for name in unknown}) == 1 and not unknown[0].isdigit():
+        roles, left = {}, unknown  # agent_1 and agent_2: two people who talk
     sides = {ROLE_NAMES.get(name) or roles.get(name) for name in names} & {"user", "assistant"}
     if len(left) == 1 and len(sides) == 1:
         roles[left[0]] = "assistant" if sides == {"user"} else "user"

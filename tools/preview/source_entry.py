@@ -23,11 +23,19 @@ SUFFIXES = (*COMPRESSIONS, ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parqu
 YAML_WORDS = ("null", "true", "false", "yes", "no", "on", "off", "y", "n")
 
 
-def make_entry(kind: FileKind, target: Path, pattern: str | None) -> dict[str, object]:
-    """`target`: where the file, or the folder, is to lie; `pattern`: which files of the folder."""
+def make_entry(kind: FileKind, target: Path, pattern: str | None, array: str | None) -> dict[str, object]:
+    """`target`: where the file, or the folder, is to lie; `pattern`: which files of the folder; `array`: which one of a document.
+
+    Raises:
+        ReprotuneError: an array is named, and the file is no document.
+    """
+    if array is not None and kind.format != "json":
+        raise ReprotuneError(f"--array {array}: names one of a JSON document's arrays, and this is {kind.format}; leave it out")
     entry: dict[str, object] = {"format": kind.format, "path": str(target)}
     if pattern:
         entry["files"] = pattern
+    if array is not None:
+        entry["array"] = array
     if leads_out(target):
         entry["outside"] = True
     if kind.delimiter and kind.delimiter != DELIMITERS[kind.format]:
@@ -59,18 +67,20 @@ def _describe(error: ValidationError, where: Iterable[str | int]) -> ReprotuneEr
     return ReprotuneError(f"{'.'.join(map(str, where))}: {problem}")
 
 
-def names_of(target: Path, sources: dict[str, object]) -> list[str]:
-    """The sources in params.yaml that read this file."""
-    return [name for name, source in sources.items() if isinstance(source, dict) and source.get("path") == str(target)]
+def names_of(target: Path, sources: dict[str, object], array: str | None = None) -> list[str]:
+    """The sources in params.yaml that read this file, and this array of it."""
+    entries = {name: source for name, source in sources.items() if isinstance(source, dict)}
+    return [name for name, one in entries.items() if (one.get("path"), one.get("array")) == (str(target), array)]
 
 
-def choose_name(path: Path, target: Path, wanted: str | None, sources: dict[str, object]) -> str:
+def choose_name(path: Path, target: Path, wanted: str | None, sources: dict[str, object], array: str | None = None) -> str:
     """The name that is wanted, or that the file has in params.yaml already, or a new one."""
     if wanted and wanted.lower() in map(str.lower, sources):
         raise ReprotuneError(f"--name {wanted}: is a source already; choose another one")
     if wanted is not None and not NAME.fullmatch(wanted):
         raise ReprotuneError(f"--name {wanted}: {NAME_RULE}")
-    return wanted or next(iter(names_of(target, sources)), None) or make_name(path, sources)
+    new = Path(f"{path.name.partition('.')[0]}_{array}") if array else path
+    return wanted or next(iter(names_of(target, sources, array)), None) or make_name(new, sources)
 
 
 def make_name(path: Path, taken: Iterable[str]) -> str:

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from stages.collect.attached import ATTACHED
 from stages.collect.lists import reason_to_leave_out
 from stages.collect.marks import is_mark
-from stages.collect.messages import ATTACHED
 from stages.collect.rows import plain_text
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
 from stages.collect.switches import read_switch
@@ -74,6 +74,8 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
     """
     names = USUAL_NAMES["leave_out"]
     texts = {str(cell).strip().lower() for cell in cells if cell is not None and str(cell).strip()}
+    if name == "answer" and names["verdicts"][0] in texts < {*names["verdicts"]} | {""} and len(texts) > 1:
+        return [cell for cell in dict.fromkeys(map(_scalar, filter(None, cells))) if cell != names["verdicts"][0]]
     for truth in (True, False):
         if name in names[truth] and (wanted := _switched(cells, truth)) is not None:
             return wanted

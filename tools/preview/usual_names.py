@@ -5,9 +5,10 @@ from pathlib import Path
 
 import yaml
 
-from stages.collect.contexts import has_word, key_of
+from stages.collect.contexts import NO_TEXT, SYSTEM, has_word, key_of
 
 USUAL_NAMES = yaml.safe_load(Path(__file__).with_name("usual_names.yaml").read_text(encoding="utf-8"))
+USUAL_NAMES["columns"]["system"] = [*SYSTEM]
 
 
 def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tuple[str, bool] | None:
@@ -23,7 +24,7 @@ def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tu
             return by_key[usual], True
     if only_exact:
         return None
-    no_text = {"user", "assistant", "content"} & {field} and {*USUAL_NAMES["no_text"], *USUAL_NAMES["not_preferred"]}
+    no_text = {"user", "assistant", "content"} & {field} and {*NO_TEXT, *USUAL_NAMES["not_preferred"]}
     for usual in usual_names:
         if (field, usual) == ("role", "user"):  # user_id may be a customer's, in each row
             continue
