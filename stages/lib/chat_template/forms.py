@@ -195,6 +195,10 @@ def _leaves(value: object) -> Iterator[str]:
 
 
 def _is_shown(value: str, text: str) -> bool:
-    """As it stands, without the space around it, or as JSON writes it."""
-    stripped = value.strip()
-    return stripped in text or any(json.dumps(stripped, ensure_ascii=ascii)[1:-1] in text for ascii in (False, True))
+    return any(way in text for way in ways_to_write(value.strip()))
+
+
+def ways_to_write(value: str) -> Iterator[str]:
+    """As it stands, or as JSON writes it."""
+    yield value
+    yield from (json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (False, True))

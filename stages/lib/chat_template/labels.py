@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from stages.lib.chat_template.continuation import continue_prompt
 from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
     StopMisfit,
@@ -22,9 +23,9 @@ from stages.lib.chat_template.rendering import (
     encode,
     render,
     special_tokens,
+    specials_pattern,
 )
-from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops, specials_pattern
-from stages.lib.chat_template.thoughts import after_opened_thought
+from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops
 from stages.lib.records.conversation import Message, Tool, is_trained
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
@@ -74,7 +75,7 @@ def _tokenize_turn(
     check_roles(tokenizer, messages, tools)
     ending = ending_of(tokenizer, specials)
     prompt = render(tokenizer, messages[:-1], tools, add_generation_prompt=True)
-    whole = after_opened_thought(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages[-1])
+    whole = continue_prompt(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages, specials)
     check_prefix(prompt, whole)
     reply = whole[len(prompt) :]
     lost = find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None)

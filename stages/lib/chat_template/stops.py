@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
+from stages.lib.chat_template.continuation import continue_prompt
 from stages.lib.chat_template.forms import probe_of, to_form
 from stages.lib.chat_template.rendering import (
     GENERATION_STOPS,
@@ -19,8 +20,8 @@ from stages.lib.chat_template.rendering import (
     form_of,
     render,
     special_tokens,
+    specials_pattern,
 )
-from stages.lib.chat_template.thoughts import after_opened_thought
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 
@@ -117,7 +118,9 @@ def ending_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) ->
 def _find_ending(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int], known: Sequence[str]) -> Ending:
     prompt = render(tokenizer, [ASKED], None, add_generation_prompt=True)
     bare = render(tokenizer, [ASKED], None, add_generation_prompt=False)
-    whole = after_opened_thought(prompt, render(tokenizer, [ASKED, REPLY], None, add_generation_prompt=False), REPLY)
+    whole = continue_prompt(
+        prompt, render(tokenizer, [ASKED, REPLY], None, add_generation_prompt=False), [ASKED, REPLY], specials
+    )
     check_prefix(prompt, whole)
     lead, _, at_end = whole[len(prompt) :].partition(REPLY["content"])
     try:
@@ -183,11 +186,6 @@ def appended_to_calls(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, 
         known = following and specials[following[0]] in known_stops(tokenizer) and result.startswith(call)
         APPENDED_TO_CALLS[key] = rest[: following.end()] if following and known else ""
     return APPENDED_TO_CALLS[key]
-
-
-def specials_pattern(specials: Iterable[str]) -> re.Pattern[str]:
-    """The longest first, of those that begin alike. Without any it matches nothing."""
-    return re.compile("|".join(map(re.escape, sorted(filter(None, specials), key=len, reverse=True))) or "(?!)")
 
 
 def _choose(found: Sequence[str], known: Sequence[str]) -> str | None:
