@@ -252,15 +252,21 @@ def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_it
         assert tokenize_conversation(tokenizer, messages)[0].input_ids[: len(prompt)] == prompt
 
 
-def test_a_thought_that_the_template_closes_empty_is_not_written_after_it(chatml):
-    """Its prompt opens one, and each reply begins with the end of it: thoughts in the text would come too late."""
-    text = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>{% endif").replace(
-        "{{ message.content }}", "{{ '<think></think>' if message.role == 'assistant' }}{{ message.content }}"
+@pytest.mark.parametrize(
+    ("opens", "empty", "line"), [("<think>", "<think></think>", ""), ("<think>\n", "<think>\n\n</think>\n\n", "\n")]
+)
+@pytest.mark.parametrize("kept", ["", ".split('</think>') | last"], ids=["text stays", "thoughts in texts go"])
+def test_thoughts_have_their_place_where_the_template_closes_an_empty_one_before_each_reply(chatml, opens, empty, line, kept):
+    """DeepSeek V3.1: its prompt opens one, and each reply begins with the end of it; thoughts in the text would come too late."""
+    text = CHATML.replace("<|im_start|>assistant\n{% endif", f"<|im_start|>assistant\n{opens}{{% endif").replace(
+        "{{ message.content }}", f"{{{{ {empty!r} if message.role == 'assistant' }}}}{{{{ message.content{kept} }}}}"
     )
     plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
-    assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == ["</think>4.<|im_end|>"]
-    with pytest.raises(FormMisfit, match="the chat template loses the thoughts"):
-        tokenize_conversation(chatml, THINKING)
+    after = empty.partition("</think>")[2]
+    assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == [f"{line}</think>{after}4.<|im_end|>"]
+    assert learned(chatml, tokenize_conversation(chatml, THINKING)) == [f"2 and 2.{line}</think>{after}4.<|im_end|>"]
+    same: list[Message] = [THINKING[0], {"role": "assistant", "content": "4.", "reasoning_content": "4."}]
+    assert learned(chatml, tokenize_conversation(chatml, same)) == [f"4.{line}</think>{after}4.<|im_end|>"]
 
 
 @pytest.mark.parametrize("opens", ["<think>\n", "<seed:think>", "[THINK]"])
