@@ -7,8 +7,8 @@ from stages.base_model.template import fit_to_none, make_template
 from stages.lib.base_model.pin import TOKENIZER_TYPES
 from stages.lib.base_model.source import BaseModelParams
 from stages.lib.chat_template import check_template
-from stages.lib.chat_template.stops import known_stops
-from stages.lib.chat_template.tokenizer import GENERATION, TOKENIZER, open_tokenizer
+from stages.lib.chat_template.stops import GENERATION, known_stops
+from stages.lib.chat_template.tokenizer import TOKENIZER, open_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import write_json
 
@@ -27,7 +27,7 @@ def write_tokenizer(folder: Path, params: BaseModelParams) -> None:
             f"base_model: {folder} has no chat template; choose a chat (instruct) model, or give one in base_model.chat_template"
         )
     tokenizer.chat_template = fit_to_none(tokenizer, make_template(template, params))
-    check_template(tokenizer)
+    check_template(tokenizer, folder if params.source == "path" else None)
     shutil.rmtree(TOKENIZER, ignore_errors=True)
     tokenizer.save_pretrained(TOKENIZER)
     if (stops := known_stops(tokenizer)) - {tokenizer.eos_token_id}:

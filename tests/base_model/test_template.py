@@ -235,14 +235,30 @@ def test_the_next_turns_header_is_a_stop_once_the_generation_config_names_it(mod
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>"]})
     tokenizer.save_pretrained(model)
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in ("<|user|>", "<|endoftext|>")}
-    with pytest.raises(ReprotuneError, match=r"nothing but the next turn's <\|user\|>, .* eos_token_id.* or name it there"):
+    with pytest.raises(ReprotuneError, match=r"nothing but the next turn's <\|user\|>, .*; write .*, or name it in") as refusal:
         write(model, FILES["glm4"])
+    assert str(refusal.value).endswith(f", or name it in eos_token_id of {model / GENERATION}")
     write_json(model / GENERATION, {"eos_token_id": ids["<|user|>"] if isinstance(stated, int) else list(ids.values())})
     write(model, FILES["glm4"])
     tokenizer = open_tokenizer(TOKENIZER, trust_remote_code=False)
     assert spelled(tokenizer) == ["At ten.<|user|>"]
     assert stop_token_id(tokenizer) == ids["<|user|>"]
     assert stop_token_ids(tokenizer) == set(ids.values())
+
+
+@pytest.mark.parametrize(("source", "name", "digits"), [("hub", "someone/tiny", 40), ("wheel", "tiny==1.0", 64)])
+def test_who_does_not_own_the_models_files_is_told_of_the_param_alone(model: Path, source: str, name: str, digits: int) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>"]})
+    tokenizer.save_pretrained(model)
+    given = {"source": source, "name": name, "revision": "a" * digits}
+    with pytest.raises(ReprotuneError, match=r"; write \{\{ eos_token \}\} after the .* in base_model\.chat_template$"):
+        write(model, FILES["glm4"], **given)
+    mended = FILES["glm4"].replace("message.content -}}", "message.content -}}{{ eos_token if message.role == 'assistant' }}")
+    assert mended != FILES["glm4"]
+    write(model, mended, **given)
+    assert spelled(open_tokenizer(TOKENIZER, trust_remote_code=False)) == ["At ten.<|endoftext|>"]
 
 
 def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> None:

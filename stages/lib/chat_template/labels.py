@@ -25,7 +25,7 @@ from stages.lib.chat_template.rendering import (
     special_tokens,
     specials_pattern,
 )
-from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops
+from stages.lib.chat_template.stops import NOT_NAMED, Ending, appended_to_calls, check_prefix, ending_of, known_stops
 from stages.lib.records.conversation import Message, Tool, is_trained
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
@@ -204,7 +204,7 @@ def _up_to_stop_of_call(
     if appended := appended_to_calls(tokenizer, specials):
         last = list(specials_pattern(specials).finditer(appended))[-1]
         return rendered + appended, last[0]
-    mark = f"{found[-1][0]}, which generation_config.json does not name in eos_token_id" if found else "no special token"
+    mark = f"{found[-1][0]}, {NOT_NAMED}" if found else "no special token"
     raise StopMisfit(
         f"the chat template ends a call of a tool with {mark}, so that the model would never stop there",
         ["tool_calls"],
