@@ -7,6 +7,7 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
+from stages.clean.turns import tools_as_user
 from stages.lib.chat_template import (
     FormMisfit,
     StopMisfit,
@@ -141,6 +142,38 @@ def test_thoughts_that_a_template_drops_from_calls_alone_are_that_conversations_
     messages[1]["reasoning_content"] = "Which shelf?"
     with pytest.raises(TemplateMisfit, match=r"loses the thoughts; clean.thoughts: drop leaves them out"):
         tokenize_conversation(give(chatml, text), messages, TOOLS)
+
+
+ONE_AT_ONCE = "{% for m in messages if m.tool_calls and m.tool_calls | length > 1 %}{{ raise_exception('one call') }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "calls", "why"),
+    [
+        (
+            AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if not m.tool_calls }}"),
+            "I look.",
+            1,
+            "loses the reply beside a call",
+        ),
+        (AS_JSON.replace("in m.tool_calls or []", "in (m.tool_calls or [])[:1]"), "", 2, "loses the call of find_too"),
+        (ONE_AT_ONCE + AS_JSON, "", 2, "refuses it: one call"),
+    ],
+    ids=["text beside a call", "second call", "two calls at once"],
+)
+def test_a_call_that_the_template_cannot_take_whole_is_that_conversations_misfit_with_a_way_out(
+    chatml, text, content, calls, why
+):
+    asked, called, *rest = exchange()
+    second: Any = {"id": "call_8", "type": "function", "function": {"name": "find_too", "arguments": "{}"}}
+    called = {**called, "content": content, "tool_calls": [*called["tool_calls"], second][:calls]}
+    with pytest.raises(TemplateMisfit, match=f"{why}; clean.tool_messages: as_user leaves calls out") as misfit:
+        tokenize_conversation(give(chatml, text), [asked, called, *rest], TOOLS)
+    assert not isinstance(misfit.value, FormMisfit)
+    assert learned(chatml, tokenize_conversation(chatml, exchange(), TOOLS))
+    told = tools_as_user([asked, called, *rest])
+    said = [message for message in told if message["content"]]
+    assert learned(chatml, tokenize_conversation(chatml, said))[0].endswith("Shelf two.<|im_end|>")
 
 
 def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):

@@ -19,6 +19,7 @@ ForTemplate = dict[str, Any]  # a message, or a part of one, as a template reads
 CLOSED = "</think>"
 THOUGHT = "Probe thought"
 THE_THOUGHTS = "the thoughts"
+BESIDE_A_CALL = "the reply beside a call"
 # A part as Python writes it, or as JSON does, which is fine for a tool's result alone.
 PRINTED = re.compile(r"""'(?:text|thinking)': ['"]Probe |"(?:text|thinking)"\s*:\s*"Probe (?:question|reply|thought)""")
 CALLED: dict[Role, str] = {
@@ -157,7 +158,7 @@ def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, 
             if not _shows_call(call, text):
                 return f"the call of {call['function']['name']}"
         if not shows_content(message, text):
-            return CALLED[message["role"]]
+            return BESIDE_A_CALL if "tool_calls" in message else CALLED[message["role"]]
     thoughts = messages[-1].get("reasoning_content", "") if messages else ""
     if last_thoughts is not False and not _is_shown(thoughts, text):
         return THE_THOUGHTS
