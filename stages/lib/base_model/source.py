@@ -28,6 +28,7 @@ TOKENIZER_PATTERNS = (
     "added_tokens.json",
     "special_tokens_map.json",
     "*.jinja",
+    "chat_template.json",
 )
 FOUR_BITS = "mxfp4"  # quant_method
 CODE = "*.py"  # of a model that is trusted
