@@ -81,6 +81,24 @@ def test_a_prompt_in_another_spacing_is_what_the_reply_follows(chatml, text):
     assert learned(chatml, text, TWICE) == [f"{space}Shelf two.<|im_end|>", f"{space}Tea? Again?<|im_end|>"]
 
 
+PLAIN_HEADERS = (
+    "{% for m in messages %}### {{ m.role }}:\n{{ m.content }}{{ eos_token if m.role == 'assistant' }}\n\n{% endfor %}"
+)
+
+
+def test_headers_that_are_plain_text_are_found_too(chatml):
+    text = PLAIN_HEADERS + "{% if add_generation_prompt %}### assistant:\n\n{% endif %}"
+    talk: list[Message] = [*TWICE, {"role": "user", "content": "Milk?"}, {"role": "assistant", "content": "Next to it."}]
+    assert learned(chatml, text, talk) == ["Shelf two.<|im_end|>", "Tea? Again?<|im_end|>", "Next to it.<|im_end|>"]
+
+
+@pytest.mark.parametrize("asked", ["t", "n", "assistant", "im_end", "|", "assistant\n", "."])
+def test_a_question_that_a_header_spells_too_is_told_from_it(chatml, asked):
+    talk: list[Message] = [{"role": "user", "content": asked}, {"role": "assistant", "content": "No tent is an assistant."}]
+    assert learned(chatml, ANOTHER_BREAK, talk) == ["No tent is an assistant.<|im_end|>"]
+    assert learned(chatml, ANOTHER_BREAK, [*talk, *talk]) == ["No tent is an assistant.<|im_end|>"] * 2
+
+
 @pytest.mark.parametrize("text", [RESULT_CLOSED_LAST, RESULT_AS_JSON], ids=["closed otherwise", "as JSON, marked otherwise"])
 def test_a_result_that_is_written_otherwise_once_it_is_past_stands_in_the_prompt_as_it_is_asked(chatml, text):
     call, reply = learned(chatml, text, EXCHANGE, TOOLS)

@@ -41,11 +41,13 @@ def _after_header(prompt: str, rendered: str, said: str, specials: Iterable[str]
     >>> _after_header("<|a|>hi <|b|>\\n", "<|a|>hi\\n<|b|>well", "hi", ["<|a|>", "<|b|>"])
     'well'
     """
-    start = prompt.rfind(said) if said else -1
-    header = prompt[start + len(said) :]
-    if start < 0 or not header.strip():
-        return None
     marks = specials_pattern(specials)
+    *_, last = (0, *(mark.start() for mark in marks.finditer(prompt)))
+    start = prompt.rfind(said, 0, last)  # a short text may stand in the header too
+    start = start if start >= 0 else prompt.rfind(said)
+    header = prompt[start + len(said) :]
+    if start < 0 or not said or not header.strip():
+        return None
     parts = filter(None, re.split(rf"\s+|({marks.pattern})", header))
     found = list(re.finditer(r"\s*".join(map(re.escape, [said, *parts])), rendered))
     if not found or (len(found) > 1 and not marks.search(header)):
