@@ -16,7 +16,7 @@ from stages.lib.records.conversation import Message, Role, Tool, ToolCall
 
 ForTemplate = dict[str, Any]  # a message, or a part of one, as a template reads it
 
-CLOSED = "</think>"
+OPENED, CLOSED = "<think>", "</think>"
 THOUGHT = "Probe thought"
 THE_THOUGHTS = "the thoughts"
 BESIDE_A_CALL = "the reply beside a call"
@@ -166,9 +166,15 @@ def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, 
 
 
 def shows_content(message: Message, text: str) -> bool:
-    """Whether the rendered text holds the message's; of a reply, what it says after its thoughts."""
+    """Whether the rendered text holds the message's; of a reply that begins with thoughts, what it says after them.
+
+    One that speaks of the tags in a sentence loses its beginning in templates that part texts at them (Qwen 3, R1).
+    """
     content = message["content"]
-    return content in text or _is_shown(content.rpartition(CLOSED)[2] if message["role"] == "assistant" else content, text)
+    if content in text:
+        return True
+    thinks = message["role"] == "assistant" and content.lstrip().startswith(OPENED)
+    return _is_shown(content.partition(CLOSED)[2] if thinks else content, text)
 
 
 def _shows_call(call: ToolCall, text: str) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from stages.lib.chat_template.continuation import continue_prompt
-from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
+from stages.lib.chat_template.forms import CALLED, CLOSED, THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
     FormMisfit,
     StopMisfit,
@@ -113,6 +113,8 @@ def _way_out(why: str, messages: Sequence[Message]) -> str:
     """What leaves out of a conversation what its template can't take; nothing where the reason says so, or lies elsewhere."""
     if why.endswith(THE_THOUGHTS):
         return "; clean.thoughts: drop leaves them out"
+    if why.endswith(f"loses {CALLED['assistant']}") and any(CLOSED in message["content"] for message in messages):
+        return f", since it takes what stands before {CLOSED} for thoughts; take the tag out of the text"
     if OF_CALLS.match(why) and any(map(uses_tool, messages)):
         return "; clean.tool_messages: as_user leaves calls out, and keeps what is said and returned"
     return ""
