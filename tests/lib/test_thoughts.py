@@ -155,3 +155,13 @@ def test_a_reply_that_speaks_of_the_tags_never_loses_its_beginning(chatml, write
     with pytest.raises(TemplateMisfit, match=r"loses the reply, since it takes what stands before </think> for thoughts; take"):
         tokenize_conversation(chatml, talk)
     assert tokenize_conversation(chatml, PLAIN)
+
+
+@pytest.mark.parametrize("said", ["<think>", "<think>\nAnd on it goes"])
+@pytest.mark.parametrize("opens", ["<think>", "<think>\n"])
+def test_a_tag_that_a_reply_begins_with_and_never_closes_is_not_the_prompts(chatml, said, opens):
+    chatml.chat_template = prompting(opens)
+    talk: list[Message] = [PLAIN[0], {"role": "assistant", "content": said}]
+    with pytest.raises(TemplateMisfit, match="loses the reply"):
+        tokenize_conversation(chatml, talk)
+    assert isinstance(next(iter(BatchTokenizer(chatml).tokenize([talk]))), TemplateMisfit)

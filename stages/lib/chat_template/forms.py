@@ -173,8 +173,9 @@ def shows_content(message: Message, text: str) -> bool:
     content = message["content"]
     if content in text:
         return True
-    thinks = message["role"] == "assistant" and content.lstrip().startswith(OPENED)
-    return _is_shown(content.partition(CLOSED)[2] if thinks else content, text)
+    thoughts, closed, said = content.partition(CLOSED)
+    thinks = closed and message["role"] == "assistant" and thoughts.lstrip().startswith(OPENED)
+    return _is_shown(said if thinks else content, text)
 
 
 def _shows_call(call: ToolCall, text: str) -> bool:
