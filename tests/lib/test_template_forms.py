@@ -176,6 +176,19 @@ def test_a_call_that_the_template_cannot_take_whole_is_that_conversations_misfit
     assert learned(chatml, tokenize_conversation(chatml, said))[0].endswith("Shelf two.<|im_end|>")
 
 
+def test_a_turn_that_goes_on_after_its_results_while_the_prompt_begins_another_has_a_way_out(chatml):
+    """Apertus."""
+    header = "<|im_start|>{{ m.role }}\n"
+    assert header in AS_JSON
+    text = AS_JSON.replace(header, "{% if not loop.previtem or loop.previtem.role != 'tool' %}" + header + "{% endif %}")
+    with pytest.raises(
+        TemplateMisfit, match=r"begin with its generation prompt.* alike; clean\.tool_messages: as_user leaves calls"
+    ):
+        tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+    said = [message for message in tools_as_user(exchange()) if message["content"]]
+    assert learned(chatml, tokenize_conversation(chatml, said)) == ["Shelf two.<|im_end|>"]
+
+
 def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):
     arguments = '{"z": 123456789012345678901, "a": {"y": [1.50], "b": "\u00e9"}}'
     (example,) = tokenize_conversation(give(chatml, AS_JSON), exchange(arguments), TOOLS)

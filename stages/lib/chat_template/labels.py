@@ -34,7 +34,10 @@ from stages.lib.records.tokenized import IGNORE_INDEX, Example
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-OF_CALLS = re.compile(r"the template (?:refuses it|loses (?:the reply beside a call|the call of|a tool's result))")
+OF_CALLS = re.compile(
+    "the template (?:refuses it|loses (?:the reply beside a call|the call of|a tool's result))"
+    "|the rendered conversation does not begin with its generation prompt"
+)
 WHERE = {"reasoning_content": "between thoughts and reply", "tool_calls": "before the end of what calls a tool"}
 
 
