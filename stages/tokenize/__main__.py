@@ -86,7 +86,7 @@ def tokenize_split(
         fate: TokenizedFate = "kept"
         detail, left = None, conversation["messages"]
         if isinstance(outcome, FormMisfit):
-            raise ReprotuneError(refuse_form(outcome, conversation["id"], conversations, split))
+            raise ReprotuneError(refuse_form(outcome, conversation["id"], conversations, split, tokenizer))
         if isinstance(outcome, TemplateMisfit):
             fate, detail = "template_misfit", str(outcome)
         elif not outcome:

@@ -18,8 +18,8 @@ from transformers.utils.chat_template_utils import _compile_jinja_template as co
 
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
 from stages.lib.chat_template.forms import Form, is_plain, shows_content, to_form
-from stages.lib.chat_template.rendering import check_roles, form_of
-from stages.lib.chat_template.stops import ending_of, known_stops, specials_pattern
+from stages.lib.chat_template.rendering import check_roles, form_of, specials_pattern
+from stages.lib.chat_template.stops import ending_of, known_stops
 from stages.lib.records.conversation import Message, Role, Tool, trained_positions
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 

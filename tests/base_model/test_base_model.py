@@ -372,6 +372,8 @@ def sha1(content: bytes) -> str:
 def serve(model: Path) -> Iterator[tuple[str, list[str]]]:
     """(endpoint, paths asked for) of a hub on this machine."""
     files = files_of(model) | {"pytorch_model.bin": b"\x80\x04.", "modeling_tiny.py": b"raise SystemExit", "README.md": b"# tiny"}
+    files |= {f"{folder}/config.json": b"{}" for folder in ("original", "onnx", "adapter", "additional_chat_templates/deep")}
+    files["additional_chat_templates/tool_use.jinja"] = b"Tools! " + CHATML.encode()
     handler = type("OneHub", (Hub,), {"files": files, "asked": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
@@ -418,6 +420,16 @@ def test_a_hub_model_is_fetched_at_the_pinned_commit_without_pickles_and_code(fo
     assert [path for path in asked if path.endswith((".bin", ".py", ".md"))] == []
     assert read_json(PIN)["files"] == pinned_of(folder / "tiny_model")
     assert (TOKENIZER / "tokenizer.json").is_file()
+    fetched = {path.partition(f"/resolve/{COMMIT}/")[2] for path in of_the_model}
+    assert {name for name in fetched if "/" in name} == {"additional_chat_templates/tool_use.jinja"}
+
+
+def test_a_hub_models_templates_with_names_come_too(folder: Path) -> None:
+    with serve(folder / "tiny_model") as (endpoint, _):
+        write_params(folder, source="hub", name="someone/tiny", revision=COMMIT, chat_template="tool_use")
+        done = run_python(folder, endpoint, "-m", "stages.base_model")
+    assert done.returncode == 0, done.stderr
+    assert (TOKENIZER / "chat_template.jinja").read_text(encoding="utf-8").startswith("Tools! ")
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:

@@ -62,6 +62,56 @@ def test_one_of_several_chat_templates_is_chosen_by_its_name(model: Path) -> Non
     assert write(model, "Mine! " + CHATML).apply_chat_template(TALK, tokenize=False).startswith("Mine! <|im_start|>")
 
 
+@pytest.mark.parametrize(
+    "own", [CHATML, [{"name": "default", "template": CHATML}, {"name": "rag", "template": "Rag! " + CHATML}]]
+)
+def test_a_processors_template_is_the_models_where_its_tokenizer_has_none(model: Path, own: object) -> None:
+    """Models that see: some keep it in chat_template.json alone."""
+    (model / "chat_template.jinja").unlink()
+    write_json(model / "chat_template.json", {"chat_template": own})
+    assert write(model).apply_chat_template(TALK, tokenize=False).startswith("<|im_start|>user\nAt nine?")
+    if isinstance(own, list):
+        assert write(model, "rag").apply_chat_template(TALK, tokenize=False).startswith("Rag! ")
+    write_json(model / "chat_template.json", {"chat_template": "Old! " + CHATML})
+    (model / "chat_template.jinja").write_text(CHATML, encoding="utf-8")
+    assert write(model).apply_chat_template(TALK, tokenize=False).startswith("<|im_start|>user")
+
+
+@pytest.mark.parametrize("own", ["chat_template.jinja", "chat_template.json", "tokenizer_config.json"])
+def test_a_mark_with_which_an_editor_begins_a_file_is_no_part_of_the_prompt(model: Path, own: str) -> None:
+    (model / "chat_template.jinja").unlink()
+    if own == "chat_template.jinja":
+        (model / own).write_text("\ufeff" + CHATML, encoding="utf-8")
+    else:
+        held = read_json(model / own) if (model / own).exists() else {}
+        write_json(model / own, held | {"chat_template": "\ufeff" + CHATML})
+    assert write(model).apply_chat_template(TALK, tokenize=False).startswith("<|im_start|>user")
+
+
+@pytest.mark.parametrize("asked", ["tool_ues", "templates/mine.jinja", "chatml"])
+def test_what_is_neither_a_name_nor_a_template_is_refused_with_the_names_that_there_are(model: Path, asked: str) -> None:
+    with pytest.raises(
+        ReprotuneError, match=rf"chat_template: '{asked}'; expected the text of a Jinja template \(`\|` and lines"
+    ):
+        write(model, asked)
+    (model / "additional_chat_templates").mkdir()
+    (model / "additional_chat_templates/tool_use.jinja").write_text("Tools! " + CHATML, encoding="utf-8")
+    with pytest.raises(
+        ReprotuneError, match=r"name of one of the model's \(default, tool_use\) or the text of a Jinja"
+    ) as refusal:
+        write(model, asked)
+    assert write(model, str(refusal.value).partition(", ")[2].partition(")")[0]).chat_template.startswith("Tools! ")
+
+
+@pytest.mark.parametrize("own", [3, {"default": 3}])
+def test_a_template_that_is_no_text_is_one_line(model: Path, own: object) -> None:
+    (model / "chat_template.jinja").unlink()
+    write_json(model / "tokenizer_config.json", read_json(model / "tokenizer_config.json") | {"chat_template": own})
+    with pytest.raises(ReprotuneError, match=r"chat_template is 3; expected a text; give one in base_model\.chat_template"):
+        write(model)
+    assert write(model, "Mine! " + CHATML).chat_template.startswith("Mine! ")
+
+
 def test_several_chat_templates_without_a_default_are_named(model: Path) -> None:
     (model / "chat_template.jinja").unlink()
     path = model / "tokenizer_config.json"
@@ -235,14 +285,30 @@ def test_the_next_turns_header_is_a_stop_once_the_generation_config_names_it(mod
     tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>"]})
     tokenizer.save_pretrained(model)
     ids = {name: tokenizer.convert_tokens_to_ids(name) for name in ("<|user|>", "<|endoftext|>")}
-    with pytest.raises(ReprotuneError, match=r"nothing but the next turn's <\|user\|>, .* eos_token_id.* or name it there"):
+    with pytest.raises(ReprotuneError, match=r"nothing but the next turn's <\|user\|>, .*; write .*, or name it in") as refusal:
         write(model, FILES["glm4"])
+    assert str(refusal.value).endswith(f", or name it in eos_token_id of {model / GENERATION}")
     write_json(model / GENERATION, {"eos_token_id": ids["<|user|>"] if isinstance(stated, int) else list(ids.values())})
     write(model, FILES["glm4"])
     tokenizer = open_tokenizer(TOKENIZER, trust_remote_code=False)
     assert spelled(tokenizer) == ["At ten.<|user|>"]
     assert stop_token_id(tokenizer) == ids["<|user|>"]
     assert stop_token_ids(tokenizer) == set(ids.values())
+
+
+@pytest.mark.parametrize(("source", "name", "digits"), [("hub", "someone/tiny", 40), ("wheel", "tiny==1.0", 64)])
+def test_who_does_not_own_the_models_files_is_told_of_the_param_alone(model: Path, source: str, name: str, digits: int) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer.eos_token = "<|endoftext|>"
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|user|>", "<|assistant|>"]})
+    tokenizer.save_pretrained(model)
+    given = {"source": source, "name": name, "revision": "a" * digits}
+    with pytest.raises(ReprotuneError, match=r"; write \{\{ eos_token \}\} after the .* in base_model\.chat_template$"):
+        write(model, FILES["glm4"], **given)
+    mended = FILES["glm4"].replace("message.content -}}", "message.content -}}{{ eos_token if message.role == 'assistant' }}")
+    assert mended != FILES["glm4"]
+    write(model, mended, **given)
+    assert spelled(open_tokenizer(TOKENIZER, trust_remote_code=False)) == ["At ten.<|endoftext|>"]
 
 
 def test_stops_that_the_tokenizer_names_already_need_no_file(model: Path) -> None:

@@ -322,7 +322,10 @@ def test_turns_that_do_not_alternate_are_a_misfit_where_the_template_minds(token
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
-        ("{% if not add_generation_prompt %}All said.\n{% endif %}{chatml}", "does not begin with its generation prompt"),
+        (
+            "{% if add_generation_prompt %}Ask{% else %}{chatml}{% endif %}<|im_start|>{{ messages[0].content }}",
+            "does not begin with its generation prompt",
+        ),
         (PLAIN + ASKS, "without a special token"),
         (PLAIN, r"no generation prompt, .* have to write 'assistant: ' itself; append {% if add_generation_prompt %}{{ 'as"),
         (

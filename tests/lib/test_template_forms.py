@@ -7,6 +7,7 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
+from stages.clean.turns import tools_as_user
 from stages.lib.chat_template import (
     FormMisfit,
     StopMisfit,
@@ -143,6 +144,51 @@ def test_thoughts_that_a_template_drops_from_calls_alone_are_that_conversations_
         tokenize_conversation(give(chatml, text), messages, TOOLS)
 
 
+ONE_AT_ONCE = "{% for m in messages if m.tool_calls and m.tool_calls | length > 1 %}{{ raise_exception('one call') }}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "calls", "why"),
+    [
+        (
+            AS_JSON.replace("{{ m.content or '' }}", "{{ m.content if not m.tool_calls }}"),
+            "I look.",
+            1,
+            "loses the reply beside a call",
+        ),
+        (AS_JSON.replace("in m.tool_calls or []", "in (m.tool_calls or [])[:1]"), "", 2, "loses the call of find_too"),
+        (ONE_AT_ONCE + AS_JSON, "", 2, "refuses it: one call"),
+    ],
+    ids=["text beside a call", "second call", "two calls at once"],
+)
+def test_a_call_that_the_template_cannot_take_whole_is_that_conversations_misfit_with_a_way_out(
+    chatml, text, content, calls, why
+):
+    asked, called, *rest = exchange()
+    second: Any = {"id": "call_8", "type": "function", "function": {"name": "find_too", "arguments": "{}"}}
+    called = {**called, "content": content, "tool_calls": [*called["tool_calls"], second][:calls]}
+    with pytest.raises(TemplateMisfit, match=f"{why}; clean.tool_messages: as_user leaves calls out") as misfit:
+        tokenize_conversation(give(chatml, text), [asked, called, *rest], TOOLS)
+    assert not isinstance(misfit.value, FormMisfit)
+    assert learned(chatml, tokenize_conversation(chatml, exchange(), TOOLS))
+    told = tools_as_user([asked, called, *rest])
+    said = [message for message in told if message["content"]]
+    assert learned(chatml, tokenize_conversation(chatml, said))[0].endswith("Shelf two.<|im_end|>")
+
+
+def test_a_turn_that_goes_on_after_its_results_while_the_prompt_begins_another_has_a_way_out(chatml):
+    """Apertus."""
+    header = "<|im_start|>{{ m.role }}\n"
+    assert header in AS_JSON
+    text = AS_JSON.replace(header, "{% if not loop.previtem or loop.previtem.role != 'tool' %}" + header + "{% endif %}")
+    with pytest.raises(
+        TemplateMisfit, match=r"begin with its generation prompt.* alike; clean\.tool_messages: as_user leaves calls"
+    ):
+        tokenize_conversation(give(chatml, text), exchange(), TOOLS)
+    said = [message for message in tools_as_user(exchange()) if message["content"]]
+    assert learned(chatml, tokenize_conversation(chatml, said)) == ["Shelf two.<|im_end|>"]
+
+
 def test_arguments_keep_the_order_of_their_keys_and_their_digits(chatml):
     arguments = '{"z": 123456789012345678901, "a": {"y": [1.50], "b": "\u00e9"}}'
     (example,) = tokenize_conversation(give(chatml, AS_JSON), exchange(arguments), TOOLS)
@@ -252,15 +298,21 @@ def test_thoughts_are_learned_as_the_template_has_them_and_a_reply_without_as_it
         assert tokenize_conversation(tokenizer, messages)[0].input_ids[: len(prompt)] == prompt
 
 
-def test_a_thought_that_the_template_closes_empty_is_not_written_after_it(chatml):
-    """Its prompt opens one, and each reply begins with the end of it: thoughts in the text would come too late."""
-    text = CHATML.replace("<|im_start|>assistant\n{% endif", "<|im_start|>assistant\n<think>{% endif").replace(
-        "{{ message.content }}", "{{ '<think></think>' if message.role == 'assistant' }}{{ message.content }}"
+@pytest.mark.parametrize(
+    ("opens", "empty", "line"), [("<think>", "<think></think>", ""), ("<think>\n", "<think>\n\n</think>\n\n", "\n")]
+)
+@pytest.mark.parametrize("kept", ["", ".split('</think>') | last"], ids=["text stays", "thoughts in texts go"])
+def test_thoughts_have_their_place_where_the_template_closes_an_empty_one_before_each_reply(chatml, opens, empty, line, kept):
+    """DeepSeek V3.1: its prompt opens one, and each reply begins with the end of it; thoughts in the text would come too late."""
+    text = CHATML.replace("<|im_start|>assistant\n{% endif", f"<|im_start|>assistant\n{opens}{{% endif").replace(
+        "{{ message.content }}", f"{{{{ {empty!r} if message.role == 'assistant' }}}}{{{{ message.content{kept} }}}}"
     )
     plain: list[Message] = [THINKING[0], {"role": "assistant", "content": "4."}]
-    assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == ["</think>4.<|im_end|>"]
-    with pytest.raises(FormMisfit, match="the chat template loses the thoughts"):
-        tokenize_conversation(chatml, THINKING)
+    after = empty.partition("</think>")[2]
+    assert learned(chatml, tokenize_conversation(give(chatml, text), plain)) == [f"{line}</think>{after}4.<|im_end|>"]
+    assert learned(chatml, tokenize_conversation(chatml, THINKING)) == [f"2 and 2.{line}</think>{after}4.<|im_end|>"]
+    same: list[Message] = [THINKING[0], {"role": "assistant", "content": "4.", "reasoning_content": "4."}]
+    assert learned(chatml, tokenize_conversation(chatml, same)) == [f"4.{line}</think>{after}4.<|im_end|>"]
 
 
 @pytest.mark.parametrize("opens", ["<think>\n", "<seed:think>", "[THINK]"])

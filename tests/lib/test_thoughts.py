@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from stages.lib.chat_template import FormMisfit, TemplateMisfit, tokenize_conversation, tokenize_prompt
 from stages.lib.records.conversation import Message
 from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.tokenize.batches import BatchTokenizer
 
 QWEN3 = (REPO / "tests/templates/qwen3.jinja").read_text(encoding="utf-8")
 THINKING: list[Message] = [
@@ -131,3 +132,36 @@ def test_a_tag_that_a_user_asks_about_opens_no_thought(chatml):
     asked: list[Message] = [{"role": "user", "content": "What is <think> for?"}, {"role": "assistant", "content": "It opens."}]
     assert learned(chatml, prompting("</think>"), asked) == "It opens.<|im_end|>"
     assert "<think> for?<|im_end|>\n<|im_start|>assistant\n</think>" in chatml.decode(tokenize_prompt(chatml, asked[:1]))
+
+
+AT_THE_TAG = "{{ message.content.split('</think>') | last }}"
+READS_THOUGHTS = (
+    "{% if '</think>' in message.content %}<think>{{ (message.content.split('</think>') | first).split('<think>') | last }}"
+    "</think>{{ message.content.split('</think>') | last }}{% else %}{{ message.content }}{% endif %}"
+)
+
+
+@pytest.mark.parametrize("writes", [AT_THE_TAG, READS_THOUGHTS], ids=["drops", "reads"])
+@pytest.mark.parametrize("opens", ["", "<think>"])
+@pytest.mark.parametrize("at", [1, 3], ids=["reply", "past"])
+def test_a_reply_that_speaks_of_the_tags_never_loses_its_beginning(chatml, writes, opens, at):
+    """Such templates take it for thoughts; Qwen 3 even drops what stands before the opening tag."""
+    text = CHATML.replace("{{ message.content }}", writes)
+    chatml.chat_template = prompting(opens, text) if opens else text
+    about: Message = {"role": "assistant", "content": "Write <think> and </think> around it."}
+    talk = [PLAIN[0], about] if at == 1 else [PLAIN[0], {**about, "weight": 0}, *PLAIN]
+    [outcome] = BatchTokenizer(chatml).tokenize([talk])
+    assert isinstance(outcome, TemplateMisfit)
+    with pytest.raises(TemplateMisfit, match=r"loses the reply, since it takes what stands before </think> for thoughts; take"):
+        tokenize_conversation(chatml, talk)
+    assert tokenize_conversation(chatml, PLAIN)
+
+
+@pytest.mark.parametrize("said", ["<think>", "<think>\nAnd on it goes"])
+@pytest.mark.parametrize("opens", ["<think>", "<think>\n"])
+def test_a_tag_that_a_reply_begins_with_and_never_closes_is_not_the_prompts(chatml, said, opens):
+    chatml.chat_template = prompting(opens)
+    talk: list[Message] = [PLAIN[0], {"role": "assistant", "content": said}]
+    with pytest.raises(TemplateMisfit, match="loses the reply"):
+        tokenize_conversation(chatml, talk)
+    assert isinstance(next(iter(BatchTokenizer(chatml).tokenize([talk]))), TemplateMisfit)

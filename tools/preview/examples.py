@@ -31,12 +31,13 @@ def tell_first(kept: list[tuple[str, Conversation]], tokenizer: "PreTrainedToken
         yield ""
         yield visible(place)
         pieces = None
-        try:
-            pieces = list(rendered(conversation, tokenizer)) if tokenizer else None
-        except FormMisfit as misfit:
-            yield f"  (stops `dvc repro`: {misfit}{ask_for_choice(misfit, [conversation])})"
-        except TemplateMisfit as misfit:
-            yield f"  (left out of training: {misfit})"
+        if tokenizer:
+            try:
+                pieces = list(rendered(conversation, tokenizer))
+            except FormMisfit as misfit:
+                yield f"  (stops `dvc repro`: {misfit}{ask_for_choice(misfit, [conversation], tokenizer)})"
+            except TemplateMisfit as misfit:
+                yield f"  (left out of training: {misfit})"
         text = "".join(marked(piece, labelled, colour) for piece, labelled in pieces or plain(conversation))
         yield from (f"  {line}" for line in text.rstrip("\n").split("\n"))
 
@@ -51,8 +52,10 @@ def settings_needed(conversations: Sequence[Conversation]) -> str | None:
         try:
             form_of(tokenizer, uses_tools=uses_tools, has_thoughts=has_thoughts)
         except FormMisfit as misfit:
-            return f"{misfit}{ask_for_choice(misfit, conversations)}"
-    return next((f"{misfit}{ask_for_choice(misfit, conversations)}" for misfit in stop_misfits(conversations, tokenizer)), None)
+            return f"{misfit}{ask_for_choice(misfit, conversations, tokenizer)}"
+    return next(
+        (f"{misfit}{ask_for_choice(misfit, conversations, tokenizer)}" for misfit in stop_misfits(conversations, tokenizer)), None
+    )
 
 
 def stop_misfits(conversations: Sequence[Conversation], tokenizer: "PreTrainedTokenizerBase") -> Iterator[StopMisfit]:

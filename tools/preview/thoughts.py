@@ -8,6 +8,8 @@ from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, render
 from stages.lib.chat_template.thoughts import find_thought
 from stages.lib.records.conversation import Conversation, Message
 from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.tokenize.refusal import let_it_think
+from stages.tokenize.thinking import what_lets_it_think
 from tools.console import paragraph
 
 if TYPE_CHECKING:
@@ -33,7 +35,9 @@ def how_written(tokenizer: "PreTrainedTokenizerBase") -> str:
         form = form_of(tokenizer, uses_tools=False, has_thoughts=True)
         tokenize_conversation(tokenizer, [PROBE[0], {**PROBE[1], "reasoning_content": "c"}])
     except FormMisfit as misfit:
-        return f"{misfit}, which stops `dvc repro` (clean.thoughts: drop)"
+        settings = what_lets_it_think(tokenizer, uses_tools=False)
+        another = f"; or set {let_it_think(settings)}" if settings else ""
+        return f"{misfit}, which stops `dvc repro` (clean.thoughts: drop{another})"
     except TemplateMisfit as misfit:
         return f"{misfit} (clean.thoughts: drop)"
     if form.thoughts_in_text:

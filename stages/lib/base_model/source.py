@@ -28,7 +28,10 @@ TOKENIZER_PATTERNS = (
     "added_tokens.json",
     "special_tokens_map.json",
     "*.jinja",
+    "chat_template.json",
 )
+NAMED_TEMPLATES = "additional_chat_templates"
+OTHER_FOLDERS = (*(f"{NAMED_TEMPLATES[:at]}[!{letter}]*/*" for at, letter in enumerate(NAMED_TEMPLATES)), "*/*/*")
 FOUR_BITS = "mxfp4"  # quant_method
 CODE = "*.py"  # of a model that is trusted
 
@@ -104,7 +107,7 @@ def _fetch_hub(model: BaseModelSource, weights: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = [*(WEIGHT_PATTERNS if weights else ("config.json",)), *TOKENIZER_PATTERNS]
-    unwanted = ["*/*", *([] if model.trust_remote_code else [CODE])]
+    unwanted = [*OTHER_FOLDERS, *([] if model.trust_remote_code else [CODE])]
     patterns += [CODE] if model.trust_remote_code else []
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
     try:

@@ -17,9 +17,10 @@ from stages.lib.records.conversation import Message, Role, Tool, ToolCall
 
 ForTemplate = dict[str, Any]  # a message, or a part of one, as a template reads it
 
-CLOSED = "</think>"
+OPENED, CLOSED = "<think>", "</think>"
 THOUGHT = "Probe thought"
 THE_THOUGHTS = "the thoughts"
+BESIDE_A_CALL = "the reply beside a call"
 # A part as Python writes it, or as JSON does, which is fine for a tool's result alone.
 PRINTED = re.compile(r"""'(?:text|thinking)': ['"]Probe |"(?:text|thinking)"\s*:\s*"Probe (?:question|reply|thought)""")
 CALLED: dict[Role, str] = {
@@ -174,7 +175,7 @@ def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, 
             if not _shows_call(call, text):
                 return f"the call of {call['function']['name']}"
         if not shows_content(message, text):
-            return CALLED[message["role"]]
+            return BESIDE_A_CALL if "tool_calls" in message else CALLED[message["role"]]
     thoughts = messages[-1].get("reasoning_content", "") if messages else ""
     if last_thoughts is not False and not _is_shown(thoughts, text):
         return THE_THOUGHTS
@@ -182,9 +183,16 @@ def find_lost(text: str, messages: Sequence[Message], tools: list[Tool] | None, 
 
 
 def shows_content(message: Message, text: str) -> bool:
-    """Whether the rendered text holds the message's; of a reply, what it says after its thoughts."""
+    """Whether the rendered text holds the message's; of a reply that begins with thoughts, what it says after them.
+
+    One that speaks of the tags in a sentence loses its beginning in templates that part texts at them (Qwen 3, R1).
+    """
     content = message["content"]
-    return content in text or _is_shown(content.rpartition(CLOSED)[2] if message["role"] == "assistant" else content, text)
+    if content in text:
+        return True
+    thoughts, closed, said = content.partition(CLOSED)
+    thinks = closed and message["role"] == "assistant" and thoughts.lstrip().startswith(OPENED)
+    return _is_shown(said if thinks else content, text)
 
 
 def _shows_call(call: ToolCall, text: str) -> bool:
@@ -212,6 +220,10 @@ def _leaves(value: object) -> Iterator[str]:
 
 
 def _is_shown(value: str, text: str) -> bool:
-    """As it stands, without the space around it, or as JSON writes it."""
-    stripped = value.strip()
-    return stripped in text or any(json.dumps(stripped, ensure_ascii=ascii)[1:-1] in text for ascii in (False, True))
+    return any(way in text for way in ways_to_write(value.strip()))
+
+
+def ways_to_write(value: str) -> Iterator[str]:
+    """As it stands, or as JSON writes it."""
+    yield value
+    yield from (json.dumps(value, ensure_ascii=ascii)[1:-1] for ascii in (False, True))

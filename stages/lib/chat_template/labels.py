@@ -9,12 +9,15 @@ What the second adds to the first, up to and with the end-of-turn token, is labe
 token the inference prompt, and the model learns to stop.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from stages.lib.chat_template.forms import THE_THOUGHTS, find_lost
+from stages.lib.chat_template.continuation import continue_prompt
+from stages.lib.chat_template.forms import CALLED, CLOSED, THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
+    FormMisfit,
     StopMisfit,
     TemplateMisfit,
     check_roles,
@@ -22,15 +25,19 @@ from stages.lib.chat_template.rendering import (
     encode,
     render,
     special_tokens,
+    specials_pattern,
 )
-from stages.lib.chat_template.stops import Ending, appended_to_calls, check_prefix, ending_of, known_stops, specials_pattern
-from stages.lib.chat_template.thoughts import after_opened_thought
-from stages.lib.records.conversation import Message, Tool, is_trained
+from stages.lib.chat_template.stops import NOT_NAMED, Ending, appended_to_calls, check_prefix, ending_of, known_stops
+from stages.lib.records.conversation import Message, Tool, is_trained, uses_tool
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+OF_CALLS = re.compile(
+    "the template (?:refuses it|loses (?:the reply beside a call|the call of|a tool's result))"
+    "|the rendered conversation does not begin with its generation prompt"
+)
 WHERE = {"reasoning_content": "between thoughts and reply", "tool_calls": "before the end of what calls a tool"}
 
 
@@ -55,7 +62,12 @@ def tokenize_conversation(
             continue
         if position == 0:
             raise TemplateMisfit("it begins with the assistant, so that there is no prompt")
-        prompt_ids, reply_ids = _tokenize_turn(tokenizer, messages[: position + 1], tools, specials)
+        try:
+            prompt_ids, reply_ids = _tokenize_turn(tokenizer, messages[: position + 1], tools, specials)
+        except FormMisfit:
+            raise
+        except TemplateMisfit as misfit:
+            raise TemplateMisfit(f"{misfit}{_way_out(str(misfit), messages[: position + 1])}") from None
         earlier = examples[-1].input_ids if examples else []
         if examples and prompt_ids[: len(earlier)] == earlier:
             labels = examples.pop().labels
@@ -74,14 +86,12 @@ def _tokenize_turn(
     check_roles(tokenizer, messages, tools)
     ending = ending_of(tokenizer, specials)
     prompt = render(tokenizer, messages[:-1], tools, add_generation_prompt=True)
-    whole = after_opened_thought(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages[-1])
+    whole = continue_prompt(prompt, render(tokenizer, messages, tools, add_generation_prompt=False), messages, specials)
     check_prefix(prompt, whole)
     reply = whole[len(prompt) :]
     lost = find_lost(prompt, messages[:-1], tools, last_thoughts=False) or find_lost(reply, messages[-1:], None)
     if lost := lost or (THE_THOUGHTS if _thinks_afterwards(reply, messages[-1]) else None):
-        raise TemplateMisfit(
-            f"the template loses {lost}{'; clean.thoughts: drop leaves them out' if lost == THE_THOUGHTS else ''}"
-        )
+        raise TemplateMisfit(f"the template loses {lost}")
     if "tool_calls" in messages[-1]:
         reply, stop = _up_to_stop_of_call(tokenizer, reply, messages[-1], ending, specials)
     else:
@@ -100,6 +110,17 @@ def _tokenize_turn(
     if early is not None:
         raise _ends_early(tokenizer, messages, tools, specials, early)
     return prompt_ids, ids
+
+
+def _way_out(why: str, messages: Sequence[Message]) -> str:
+    """What leaves out of a conversation what its template can't take; nothing where the reason says so, or lies elsewhere."""
+    if why.endswith(THE_THOUGHTS):
+        return "; clean.thoughts: drop leaves them out"
+    if why.endswith(f"loses {CALLED['assistant']}") and any(CLOSED in message["content"] for message in messages):
+        return f", since it takes what stands before {CLOSED} for thoughts; take the tag out of the text"
+    if OF_CALLS.match(why) and any(map(uses_tool, messages)):
+        return "; clean.tool_messages: as_user leaves calls out, and keeps what is said and returned"
+    return ""
 
 
 def _ends_early(
@@ -203,7 +224,7 @@ def _up_to_stop_of_call(
     if appended := appended_to_calls(tokenizer, specials):
         last = list(specials_pattern(specials).finditer(appended))[-1]
         return rendered + appended, last[0]
-    mark = f"{found[-1][0]}, which generation_config.json does not name in eos_token_id" if found else "no special token"
+    mark = f"{found[-1][0]}, {NOT_NAMED}" if found else "no special token"
     raise StopMisfit(
         f"the chat template ends a call of a tool with {mark}, so that the model would never stop there",
         ["tool_calls"],

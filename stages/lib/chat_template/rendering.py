@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from jinja2 import TemplateError
@@ -87,6 +87,11 @@ def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> dict[str, int]:
         if token.special or id in stops or (token.content in written and MARK.fullmatch(token.content))
     }
     return added | dict(zip(tokenizer.all_special_tokens, tokenizer.all_special_ids, strict=True))
+
+
+def specials_pattern(specials: Iterable[str]) -> re.Pattern[str]:
+    """The longest first, of those that begin alike. Without any it matches nothing."""
+    return re.compile("|".join(map(re.escape, sorted(filter(None, specials), key=len, reverse=True))) or "(?!)")
 
 
 def _plain_chat(tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from stages.lib.chat_template.continuation import continue_prompt
 from stages.lib.chat_template.forms import CLOSED, probe_of
-from stages.lib.chat_template.rendering import TemplateMisfit, render, special_tokens
-from stages.lib.chat_template.stops import ending_of, shared_end, specials_pattern
-from stages.lib.chat_template.thoughts import after_opened_thought
+from stages.lib.chat_template.rendering import TemplateMisfit, render, special_tokens, specials_pattern
+from stages.lib.chat_template.stops import ending_of, shared_end
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -70,13 +70,13 @@ def marks_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) -> 
     key = (str(tokenizer.get_chat_template()), tuple(specials))
     if key not in MARKS:
         try:
-            MARKS[key] = _find_marks(tokenizer, ending_of(tokenizer, specials).lead)
+            MARKS[key] = _find_marks(tokenizer, ending_of(tokenizer, specials).lead, specials)
         except TemplateMisfit:
             MARKS[key] = USUAL
     return MARKS[key]
 
 
-def _find_marks(tokenizer: "PreTrainedTokenizerBase", lead: str) -> Marks:
+def _find_marks(tokenizer: "PreTrainedTokenizerBase", lead: str, specials: Iterable[str]) -> Marks:
     """`lead`: what the template puts before a reply without thoughts.
 
     Raises:
@@ -85,7 +85,7 @@ def _find_marks(tokenizer: "PreTrainedTokenizerBase", lead: str) -> Marks:
     messages, _ = probe_of(uses_tools=False, has_thoughts=True)
     asked, reply = messages
     prompt = render(tokenizer, [asked], None, add_generation_prompt=True)
-    whole = after_opened_thought(prompt, render(tokenizer, messages, None, add_generation_prompt=False), reply)
+    whole = continue_prompt(prompt, render(tokenizer, messages, None, add_generation_prompt=False), messages, specials)
     before, _, rest = whole[len(prompt) :].partition(reply["reasoning_content"])
     after = rest.partition(reply["content"])[0]
     mark = shared_end(lead, after).strip() or after.strip()

@@ -8,8 +8,10 @@ have no other end than the next turn's header, whose first token is then the las
 import re
 from collections.abc import Iterable, Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from stages.lib.chat_template.continuation import continue_prompt
 from stages.lib.chat_template.forms import probe_of, to_form
 from stages.lib.chat_template.rendering import (
     GENERATION_STOPS,
@@ -19,8 +21,8 @@ from stages.lib.chat_template.rendering import (
     form_of,
     render,
     special_tokens,
+    specials_pattern,
 )
-from stages.lib.chat_template.thoughts import after_opened_thought
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message
 
@@ -31,7 +33,10 @@ ASKED: Message = {"role": "user", "content": "probe_question"}
 REPLY: Message = {"role": "assistant", "content": "probe_reply"}
 THEN: Message = {"role": "user", "content": "probe_more"}
 
+GENERATION = "generation_config.json"
 ADD_STOP = "write {{ eos_token }} after the assistant's text in base_model.chat_template"
+
+NOT_NAMED = f"which {GENERATION} does not name in eos_token_id"
 
 
 class Ending(NamedTuple):
@@ -69,8 +74,10 @@ def stop_token_ids(tokenizer: "PreTrainedTokenizerBase") -> set[int]:
     return {stop_token_id(tokenizer), *known_stops(tokenizer)}
 
 
-def stop_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
+def stop_token_id(tokenizer: "PreTrainedTokenizerBase", folder: Path | None = None) -> int:
     """The token that ends an assistant turn: the last label of any reply.
+
+    `folder`: of a model whose files are the user's own, to change.
 
     Raises:
         ReprotuneError: there is none.
@@ -82,15 +89,18 @@ def stop_token_id(tokenizer: "PreTrainedTokenizerBase") -> int:
         is_called = missing and re.search(rf"\b{missing[1]}\s*\(", str(tokenizer.get_chat_template()))
         set_it = "set it in base_model.template_variables, or " if missing and not is_called else ""
         way_out = "" if "base_model." in str(misfit) else f"; {set_it}give another one in base_model.chat_template"
+        if folder and NOT_NAMED in str(misfit):
+            way_out += f", or name it in eos_token_id of {folder / GENERATION}"
         raise ReprotuneError(f"base_model: the chat template does not fit: {misfit}{way_out}") from None
 
 
-def check_template(tokenizer: "PreTrainedTokenizerBase") -> None:
-    """
+def check_template(tokenizer: "PreTrainedTokenizerBase", folder: Path | None = None) -> None:
+    """`folder`: as for `stop_token_id`.
+
     Raises:
         ReprotuneError: it can train no reply at all, whatever the conversation.
     """
-    stop_token_id(tokenizer)
+    stop_token_id(tokenizer, folder)
 
 
 def ending_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) -> Ending:
@@ -117,7 +127,9 @@ def ending_of(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int]) ->
 def _find_ending(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int], known: Sequence[str]) -> Ending:
     prompt = render(tokenizer, [ASKED], None, add_generation_prompt=True)
     bare = render(tokenizer, [ASKED], None, add_generation_prompt=False)
-    whole = after_opened_thought(prompt, render(tokenizer, [ASKED, REPLY], None, add_generation_prompt=False), REPLY)
+    whole = continue_prompt(
+        prompt, render(tokenizer, [ASKED, REPLY], None, add_generation_prompt=False), [ASKED, REPLY], specials
+    )
     check_prefix(prompt, whole)
     lead, _, at_end = whole[len(prompt) :].partition(REPLY["content"])
     try:
@@ -140,8 +152,8 @@ def _find_ending(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int],
         return Ending(lead, following[0], between[: following.end()])
     if following:
         raise TemplateMisfit(
-            f"the template ends a reply with nothing but the next turn's {following[0]}, which generation_config.json does not "
-            f"name in eos_token_id, so that the model would never stop; {ADD_STOP}, or name it there"
+            f"the template ends a reply with nothing but the next turn's {following[0]}, {NOT_NAMED}, so that the model would "
+            f"never stop; {ADD_STOP}"
         )
     raise TemplateMisfit(f"the template ends a reply without a special token, so that the model would never stop; {ADD_STOP}")
 
@@ -183,11 +195,6 @@ def appended_to_calls(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, 
         known = following and specials[following[0]] in known_stops(tokenizer) and result.startswith(call)
         APPENDED_TO_CALLS[key] = rest[: following.end()] if following and known else ""
     return APPENDED_TO_CALLS[key]
-
-
-def specials_pattern(specials: Iterable[str]) -> re.Pattern[str]:
-    """The longest first, of those that begin alike. Without any it matches nothing."""
-    return re.compile("|".join(map(re.escape, sorted(filter(None, specials), key=len, reverse=True))) or "(?!)")
 
 
 def _choose(found: Sequence[str], known: Sequence[str]) -> str | None:

@@ -55,25 +55,29 @@ def after_opened_thought(prompt: str, rendered: str, reply: Message) -> str:
     """The rendered conversation as its prompt goes on, where the prompt opens a thought that the template leaves out of replies.
 
     A reply without thoughts closes it at once, unless the prompt has done so (a model that is told not to think). What the
-    template writes of the thought besides, such as an empty one in another spacing, is not said again.
+    template writes of the thought besides, such as an empty one in another spacing, is not said again; in an empty one, thoughts
+    have their place (DeepSeek V3.1 writes no others).
     """
     thought = find_thought(prompt)
-    if not thought or rendered.startswith(prompt):
+    if not thought:
         return rendered
-    start = next((start for start in thought.starts if rendered.startswith(prompt[:start])), None)
-    if start is None:
+    opens, closes = re.escape(thought.opens), re.escape(thought.closes)
+    thoughts, is_past = reply.get("reasoning_content", ""), rendered.startswith(prompt)
+    start = len(prompt) if is_past else next((start for start in thought.starts if rendered.startswith(prompt[:start])), None)
+    if start is None or (is_past and thought.is_closed):
         return rendered
     rest, space = rendered[start:], prompt[len(prompt.rstrip()) :]
-    opens, closes = re.escape(thought.opens), re.escape(thought.closes)
     if thought.is_closed:
         empty = re.match(rf"\s*(?:{opens})?\s*{closes}", rest)
         rest = rest[empty.end() :].removeprefix(space) if empty else rest
         thinks = thought.closes in (rest.partition(reply["content"])[0] if reply["content"] else rest)  # a call has none
         return rendered if thinks else prompt + rest
-    if own := re.match(rf"{opens}\s*", rest):
-        return prompt + rest[own.end() :]
-    thoughts = reply.get("reasoning_content", "")
+    own = re.match(rf"{opens}\s*", rest)
+    if own and not is_past:
+        rest = rest[own.end() :]
     if rest.lstrip().startswith(thought.closes):
         return f"{prompt}{thoughts}{rest}"
+    if own or is_past:
+        return prompt + rest
     line, lines = ("", "") if thought.opens in PAIRS else ("\n", "\n\n")
     return f"{prompt}{thoughts}{line}{thought.closes}{lines}{rest}"

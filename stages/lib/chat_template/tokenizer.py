@@ -7,6 +7,7 @@ from stages.lib.base_model.pin import PIN, pinned_folder, read_base_pin
 from stages.lib.base_model.pins import check_files
 from stages.lib.base_model.source import read_described
 from stages.lib.chat_template import note_stops
+from stages.lib.chat_template.stops import GENERATION
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 TOKENIZER = Path("models/tokenizer")
 TEMPLATE = TOKENIZER / "chat_template.jinja"
-GENERATION = "generation_config.json"
 AGAIN = "; get its files again, or as saved by a transformers no newer than requirements/model.txt names"
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError)  # what transformers raises at odd files
 
