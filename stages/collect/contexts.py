@@ -15,7 +15,7 @@ from stages.lib.records.conversation import normalize
 # Names of keys, in lower case and their words joined by one underscore, the likeliest first; tools.preview knows them from here.
 SYSTEM = (
     "system", "system_prompt", "system_message", "instructions", "system_instruction", "preamble", "meta_instruction",
-    "系统提示词", "系统提示", "系统",
+    "custom_instructions", "系统提示词", "系统提示", "系统",
 )  # fmt: skip
 SYSTEM_OF_LISTS = ("instruction", "context", "background", "persona", "scenario", "指令", "上下文", "背景")
 TEXTS_OF_LISTS = (  # the same, where it is a text of several words
@@ -23,6 +23,7 @@ TEXTS_OF_LISTS = (  # the same, where it is a text of several words
     "reference_text", "文档", "资料", "参考资料", "材料", "知识", "背景知识",
 )  # fmt: skip
 NAMES = frozenset((*SYSTEM, *SYSTEM_OF_LISTS, *TEXTS_OF_LISTS))
+NAMES_ABOVE = NAMES | {"definition", "task_definition", "task_description", "任务定义", "任务描述"}
 
 # Words that make a name one of no text, such as user_id, and others that make a key of an object one of no such text.
 NO_TEXT = frozenset([
@@ -81,19 +82,27 @@ def is_prose(text: str) -> bool:
     return len(text.split()) > 1 or (not text.isascii() and len(text) > 3)
 
 
-def texts_above(document: dict[str, object], rows: Collection[object]) -> dict[str, list[str]]:
+def texts_above(document: dict[str, object], rows: Collection[object], array: str | None) -> dict[str, list[str]]:
     """Key -> the texts under it that stand above the array of the rows, where not all rows have a text under that key too.
 
-    >>> texts_above({"context": "It is old.", "version": "1 of 2", "data": []}, [{"context": "It is new."}, {"q": "Who?"}])
+    `array`: which one that is, where the source says so; the others are no rows then.
+
+    >>> texts_above({"context": "It is old.", "version": "1 of 2", "data": []}, [{"context": "It is new."}, {"q": "Who?"}], None)
     {'context': ['It is old.']}
     """
     if not any(isinstance(value, list) for value in document.values()):
         return {}
     found: dict[str, list[str]] = {}
     for key, value in document.items():
-        if key_of(key) in NAMES and not isinstance(value, list) and (texts := prose_in(value)):
+        are_rows = isinstance(value, list) and array in (None, key)
+        if key_of(key) in NAMES_ABOVE and not are_rows and (texts := prose_in(value)):
             found[key] = texts
     return {key: found[key] for key in found if not all(isinstance(row, dict) and as_text(row.get(key)) for row in rows)}
+
+
+def name_in_rows(key: str) -> str:
+    """Under which a row's text of this name is read."""
+    return "the same name" if key_of(key) in NAMES else "the name 'system'"
 
 
 class TextsAbove:
@@ -109,9 +118,9 @@ class TextsAbove:
             for path in find_files(source.path, source.files, source.outside):
                 one = source.model_copy(update={"path": str(path), "files": None})
                 document = read_object_document(one) or {}
-                if any(key_of(key) in NAMES for key in document):
+                if any(key_of(key) in NAMES_ABOVE for key in document):
                     rows = rows_of_document(document, path, None, source.array)
-                    self.found += [(one.path, key, texts) for key, texts in texts_above(document, rows).items()]
+                    self.found += [(one.path, key, texts) for key, texts in texts_above(document, rows, source.array).items()]
 
     def hear(self, texts: Iterable[str]) -> None:
         if self.found:
@@ -122,6 +131,6 @@ class TextsAbove:
             if any(normalize(text) not in self.said for text in texts):
                 raise ReprotuneError(
                     f"{path}: {key!r} stands above the rows and may hold what all of them rest on, but only rows are read. "
-                    "Put it into each row, under the same name; or map the rows' keys in the source's `columns`, by which it is "
-                    f"not used (`python -m tools.preview {shlex.quote(path)}` says how)"
+                    f"Put it into each row, under {name_in_rows(key)}; or map the rows' keys in the source's `columns`, by which "
+                    f"it is not used (`python -m tools.preview {shlex.quote(path)}` says how)"
                 )

@@ -106,6 +106,31 @@ def test_what_stands_above_the_rows_of_a_document_is_asked_for(name: str, row: o
 
 
 @pytest.mark.parametrize(
+    ("name", "in_rows"), [("documents", "documents"), ("Definition", "system"), ("taskDescription", "system")]
+)
+def test_a_list_of_texts_above_the_array_that_is_named_is_asked_for_and_read_from_each_row(name: str, in_rows: str, look) -> None:
+    rows = {"train": [ASKED_PAIR], "test": [ASKED_PAIR]}
+    said, messages = look(document({name: [HOUSE], **rows}), "--array", "train")
+    assert f"{name!r} stands above the rows" in said
+    assert f"under the {'same name' if name == in_rows else repr(in_rows)}" in said.replace("the name ", "the ")
+    assert messages == []
+    typed = shlex.split(re.search("`python -m tools.preview ([^`]+)`", said)[1])
+    assert [one["content"] for one in look(*typed)[1][0]] == [*ASKED_PAIR.values()]
+    put = document({key: [row | {in_rows: [HOUSE]} for row in value] for key, value in rows.items()})
+    assert HOUSE in look(put, "--array", "train")[1][0][0]["content"]
+
+
+@pytest.mark.parametrize("beside", [{"enable_thinking": False, "tools": []}, {}])
+def test_a_system_message_in_an_object_of_the_row_is_proposed_with_its_place(beside: dict, look) -> None:
+    rows = [{"messages": talk, "chat_template_kwargs": {"custom_instructions": OLD, **beside}} for talk in TALKS]
+    rows += [{"messages": TALKS[0], "chat_template_kwargs": beside}]
+    Path("data/raw/rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    said, messages = look("data/raw/rows.jsonl")
+    assert "system: chat_template_kwargs.custom_instructions" in said
+    assert messages == [[{"role": "system", "content": OLD}, *talk] for talk in TALKS] + [TALKS[0]]
+
+
+@pytest.mark.parametrize(
     "above",
     [
         {"name": "Of doors", "version": "1 of 2", "license": "as you like", "description": HOUSE, "date": "May 3"},

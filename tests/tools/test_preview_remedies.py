@@ -98,7 +98,7 @@ ADVICE = [
            "--columns user=question assistant=answer input=context system=article"),
     Advice("by which it is not used", {"x.csv": b"question,answer,context,article\nIs it far?,No.,It is red.,It is near.\n"}, "",
            "--columns user=question assistant=answer input=context"),
-    Advice("Put it into each row, under the same name",
+    Advice("Put it into each row, under ",
            {"x.json": json.dumps({"system": "Be kind.", "data": [PAIR]}).encode()}, "", None,
            {"x.json": json.dumps({"data": [PAIR | {"system": "Be kind."}]}).encode()}),
     Advice("; leave it out", {"x.csv": CSV}, "--array train", ""),
@@ -786,6 +786,7 @@ RUN_HERE: dict[Callable, list[str]] = {
 
 RUN_ELSEWHERE = {  # words -> where they are followed, by other words of that file
     "(`outside: true`, since": ("tools/test_preview.py", "test_a_link_that_leads_out_of_the_project_is_read_as_pasted"),
+    "; or set {}": ("tokenize/test_refusal.py", "test_the_variables_are_named_that_let_the_template_think"),
     "dvc add {}": ("test_migrate.py", "test_git_is_shown_no_conversation"),
     "unpack it by hand": ("tools/test_collect_remedies.py", "unpack it by hand if it is meant"),
     "without compression if it is meant": ("tools/test_collect_remedies.py", "write it without compression if it is meant"),

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
-from stages.collect.contexts import NAMES, TEXTS_OF_LISTS, key_of, prose_in
+from stages.collect.contexts import NAMES, SYSTEM, TEXTS_OF_LISTS, key_of, prose_in
 from stages.collect.layouts import names_in, recognize_layout
 from stages.collect.lists import value_at
 from stages.collect.messages import ROLE_NAMES, as_text, long_text, text_parts
@@ -72,12 +72,26 @@ def contexts_beside(mapping: Columns, sample: Sample) -> list[str]:
     taken = [part for name, _ in names_in(mapping) for part in (name, name.partition(".")[0])]
     others = [] if mapping.user is None or mapping.messages or is_standard_pair(mapping, sample) else QUESTIONS
     found = [key for key in sample.keys if key not in taken and key_of(key) in NAMES and key_of(key) not in others]
+    found += [name for name in system_in_objects(sample) if name.partition(".")[0] not in (*taken, *found)]
     said = said_by(mapping, sample) if found else set()
     found = [name for name in found if holds_prose(sample, name, said)]
     if mapping.conversation:  # of rows that are messages, what all rows of a talk have
         columns = {"conversation": mapping.conversation}
         found = [name for name in found if all(len(set(cells)) == 1 for cells in cells_of_conversations(sample, columns, name))]
     return found
+
+
+def system_in_objects(sample: Sample) -> list[str]:
+    """Keys of objects in the rows' cells that are names of a system message, as SmolTalk 2 has them in chat_template_kwargs."""
+    inner = {
+        f"{name}.{key}": None
+        for row in sample.rows
+        for name, cell in row.values.items()
+        if isinstance(cell, dict)
+        for key, value in cell.items()
+        if key_of(str(key)) in SYSTEM and isinstance(value, str)
+    }
+    return list(inner)
 
 
 def is_standard_pair(mapping: Columns, sample: Sample) -> bool:

@@ -8,6 +8,7 @@ import orjson
 
 from stages.collect.__main__ import Collected, assign_ids
 from stages.collect.conversations import to_conversations
+from stages.collect.lists import value_at
 from stages.collect.mapping import mapping_of
 from stages.collect.readers import one_a_file, read_object_document, read_rows
 from stages.collect.rows import Row, UnreadableRow, digest_of
@@ -31,7 +32,7 @@ class Sample(NamedTuple):
         return list(dict.fromkeys(key for row in self.rows for key in row.values))
 
     def cells(self, name: str) -> list[object]:
-        return [row.values.get(name) for row in self.rows]
+        return [value_at(row.values, name) for row in self.rows]
 
 
 def read_sample(source: Source) -> Sample:
