@@ -19,7 +19,7 @@ from transformers.utils.chat_template_utils import _compile_jinja_template as co
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
 from stages.lib.chat_template.forms import Form, is_plain, shows_content, to_form
 from stages.lib.chat_template.rendering import check_roles, form_of, specials_pattern
-from stages.lib.chat_template.stops import ending_of, known_stops
+from stages.lib.chat_template.stops import Ending, ending_of, known_stops
 from stages.lib.records.conversation import Message, Role, Tool, trained_positions
 from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
@@ -40,12 +40,12 @@ class Chat(NamedTuple):
 class Marks(NamedTuple):
     """What the template puts around a reply's text: up to it, and from it to the end-of-turn token.
 
-    `appended`: how much of the end-of-turn token a whole conversation lacks at its end.
+    `ending`: how a whole conversation ends otherwise.
     """
 
     before: str
     after: str
-    appended: str
+    ending: Ending
 
 
 class Rendered(NamedTuple):
@@ -118,10 +118,10 @@ class BatchTokenizer:
         except (TemplateError, TemplateMisfit):
             return None
         self.tokenizer(text)  # takes off a truncation or padding that tokenizer.json sets, which the backend would apply
-        before, _, rest = (text + ending.appended)[len(prompt) :].partition("reply")
+        before, _, rest = ending.end(text)[len(prompt) :].partition("reply")
         after, stop, _ = rest.partition(ending.stop)
         fits = stop and text.startswith(prompt) and before == ending.lead
-        return Marks(before, after + stop, ending.appended) if fits else None
+        return Marks(before, after + stop, ending) if fits else None
 
     def render(self, chats: list[Sequence[Message]], add_generation_prompt: bool) -> list[str]:
         """By the template that transformers compiles, without the copies that it makes of each message: a quarter of the time.
@@ -171,7 +171,7 @@ class BatchTokenizer:
         if self.marks is None or not self.holds_all(messages, places, prompts_here):
             return None
         end = len(prompts_here[-1] + self.marks.before + replies[-1] + self.marks.after)
-        text = (text + self.marks.appended)[:end]
+        text = self.marks.ending.end(text)[:end]
         return Rendered(replies, text, prompts_here) if text.endswith(self.marks.after) else None
 
     def holds_all(self, messages: Sequence[Message], places: list[int], prompts: list[str]) -> bool:

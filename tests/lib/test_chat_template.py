@@ -87,6 +87,7 @@ FAMILIES = {
     "harmony": Family("harmony", None, "<|return|>", "<|channel|>final<|message|>", "<|return|>", True, anew=True),
     "r1": Family("r1", "<s>", "</s>", "\n</think>\n\n", "</s>", True, rest=None, anew=True),
     "glm4": Family("glm4", None, "<|endoftext|>", "", "<|user|>", True, rest=None),
+    "olmo3": Family("olmo3", None, "<|endoftext|>", "", "<|im_end|>", True, rest=None),
     "vicuna": Family("vicuna", None, "</s>", " ", "</s>", False),
     "sees_parts": Family("sees_parts", None, "<|im_end|>", "", "<|im_end|>", True, rest=None),
 }
@@ -106,6 +107,8 @@ def tokenizers(tiny_model_folder: Path) -> dict[str, Any]:
         tokenizer.add_special_tokens({"additional_special_tokens": sorted({*marks, "<|USER_TOKEN|>", "<|SYSTEM_TOKEN|>"})})
         if name == "glm4":
             note_stops(tokenizer, tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|user|>"]))
+        if name == "olmo3":
+            note_stops(tokenizer, tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"]))
         if family.bos:
             tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
                 single=f"{family.bos} $A", special_tokens=[(family.bos, tokenizer.bos_token_id)]

@@ -35,6 +35,8 @@ TEMPLATES = {
     "adds_text_after_the_last_reply": CHATML + "{% if not add_generation_prompt %}All said.{% endif %}",
     "adds_white_space_after_the_last_reply": CHATML + "{% if not add_generation_prompt %} \n\n{% endif %}",
     "adds_a_token_after_the_last_reply": CHATML + "{% if not add_generation_prompt %}<|endoftext|>{% endif %}",
+    "ends_the_last_turn_with_another_token": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
+    "{{ '<|endoftext|>' if loop.last and m.role == 'assistant' else '<|im_end|>\n' }}{% endfor %}" + PROMPT,
     "ends_turns_with_two_tokens": CHATML.replace("<|im_end|>", "<|im_end|><|endoftext|>"),
     "ends_the_last_reply_alone": "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}"
     "{{ '<|im_end|>' if loop.last or m.role != 'assistant' }}\n{% endfor %}" + PROMPT,
@@ -71,7 +73,7 @@ TEMPLATES = {
 QUICK = [
     "chatml_of_conftest", "chatml", "gemma", "llama3", "mistral", "begins_with_text", "begins_with_bos", "has_a_long_tail",
     "ends_turns_with_two_tokens", "glm4", "llama3_first", "phi3", "sees_parts", "adds_text_after_the_last_reply",
-    "adds_a_token_after_the_last_reply",
+    "adds_a_token_after_the_last_reply", "ends_the_last_turn_with_another_token",
 ]  # fmt: skip
 
 PIECES = [

@@ -197,7 +197,7 @@ def _up_to_stop(rendered: str, reply: Message, ending: Ending) -> str:
     Raises:
         TemplateMisfit: this reply ends otherwise than others.
     """
-    rendered += ending.appended
+    rendered = ending.end(rendered)
     after = len(ending.lead) if rendered.startswith(ending.lead) else 0
     for text in (reply.get("reasoning_content", ""), reply["content"]):
         if (found := rendered.find(text.strip(), after)) >= 0:

@@ -43,11 +43,17 @@ class Ending(NamedTuple):
     """How the template goes on after a prompt: `lead` before the reply's text, and `stop`, the special token that ends it.
 
     `appended`: what a conversation's end lacks up to and with the stop, since the template writes it with the next turn only.
+    `dropped`: what it writes at a conversation's end in place of that.
     """
 
     lead: str
     stop: str
     appended: str = ""
+    dropped: str = ""
+
+    def end(self, rendered: str) -> str:
+        """The rendered conversation, its last reply ended as when another turn follows."""
+        return rendered.removesuffix(self.dropped) + self.appended
 
 
 ENDINGS: dict[tuple[str, tuple[str, ...], tuple[str, ...]], Ending | str] = {}  # or why there is none
@@ -147,6 +153,9 @@ def _find_ending(tokenizer: "PreTrainedTokenizerBase", specials: dict[str, int],
     if stop := _choose(special.findall(_shared_beginning(special, at_end, between)), known):
         return Ending(lead, stop)
     if stop := _choose(special.findall(at_end.removesuffix(header)), known):
+        marks = list(special.finditer(between))
+        if len(marks) > 1 and marks[0][0] in known:  # OLMo 3 writes one token between turns, and another one at the end
+            return Ending(lead, marks[0][0], between[: marks[0].end()], dropped=at_end)
         return Ending(lead, stop)
     if (following := special.search(between)) and following[0] in known:
         return Ending(lead, following[0], between[: following.end()])
