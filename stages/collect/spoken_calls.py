@@ -14,7 +14,7 @@ CALLED = ("metadata", "recipient")  # of a reply: the function whose arguments i
 TOOL_KEYS = ("tools", "functions")  # of a first message
 OF_BOTH = ("parameters", "observation")  # of a tool's message that is the call too
 FUNCTION_NAME = re.compile(r"(?!all$)[A-Za-z_][\w.-]*")
-WITH_ARGUMENTS = re.compile(r'"(?:arguments|parameters)"\s*:')
+OF_A_CALL = frozenset(["name", "arguments", "parameters", "id", "type"])  # what else an object says would be lost
 
 
 def spoken_calls(message: Mapping[str, object], text: str, before_result: bool, tools: Collection[str]) -> list[ToolCall]:
@@ -29,13 +29,34 @@ def spoken_calls(message: Mapping[str, object], text: str, before_result: bool, 
     """
     if text.lstrip()[:1] not in ("{", "["):
         return []
-    named, beside = calls_in_text(text) or [], _call_beside(message, text)
+    named, beside = _named_calls(text), _call_beside(message, text)
     for calls in (beside, named):
         if calls and all(call["function"]["name"] in tools for call in calls):
             return calls
     if not before_result:
         return []
-    return named if named and WITH_ARGUMENTS.search(text) else beside
+    return named or beside
+
+
+def _named_calls(text: str) -> list[ToolCall]:
+    """
+    >>> [call["function"]["name"] for call in _named_calls('{"name": "weather", "arguments": {}}')]
+    ['weather']
+    >>> _named_calls('{"name": "weather", "description": "It tells the weather."}')
+    []
+    """
+    try:
+        value = parse_json(text)
+    except ValueError:  # Glaive's are no JSON
+        return calls_in_text(text) or []
+    calls = value if isinstance(value, list) else [value]
+    return calls_in_text(text) or [] if all(map(_is_call, calls)) else []
+
+
+def _is_call(value: object) -> bool:
+    if isinstance(value, dict) and isinstance(inner := value.get("function"), dict):
+        return value.keys() <= {"id", "type", "function"} and _is_call(inner)
+    return isinstance(value, dict) and value.keys() <= OF_A_CALL and not value.keys().isdisjoint(("arguments", "parameters"))
 
 
 def _call_beside(message: Mapping[str, object], text: str) -> list[ToolCall]:
