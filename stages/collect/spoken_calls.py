@@ -13,6 +13,7 @@ from stages.lib.records.conversation import Message, Tool, ToolCall
 CALLED = ("metadata", "recipient")  # of a reply: the function whose arguments its text is
 TOOL_KEYS = ("tools", "functions")  # of a first message
 OF_BOTH = ("parameters", "observation")  # of a tool's message that is the call too
+HARMONY = "functions."  # before the name, in gpt-oss's format
 FUNCTION_NAME = re.compile(r"(?!all$)[A-Za-z_][\w.-]*")
 OF_A_CALL = frozenset(["name", "arguments", "parameters", "id", "type"])  # what else an object says would be lost
 
@@ -63,7 +64,8 @@ def _call_beside(message: Mapping[str, object], text: str) -> list[ToolCall]:
     names = (value for key in CALLED if isinstance(value := message.get(key), str) and FUNCTION_NAME.fullmatch(value))
     name = next(names, None)
     try:
-        return [make_call(name, text.strip(), None)] if name and isinstance(parse_json(text), dict) else []
+        is_call = name is not None and isinstance(parse_json(text), dict)
+        return [make_call(str(name).removeprefix(HARMONY), text.strip(), None)] if is_call else []
     except ValueError:
         return []
 
