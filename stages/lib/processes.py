@@ -2,15 +2,15 @@
 
 import gc
 import os
-import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import chain, islice
 from multiprocessing import get_context
 from typing import TypeVar
 
+from stages.lib.core import interrupts
 from stages.lib.core.errors import ReprotuneError
 
 PROCESSES = "REPROTUNE_PROCESSES"
@@ -59,20 +59,20 @@ def map_chunks(function: Callable[[Item], Result], chunks: Iterable[Item]) -> It
         yield from map(function, chain(ahead, remaining))
         return
     # Spawned, not forked: NumPy and Arrow have threads.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=collect_garbage_seldom) as pool:
+
+        def submit(chunk: Item) -> Future[Result]:
+            with interrupts.kept_from_new_processes():
+                return pool.submit(function, chunk)
+
         try:
-            yield from _in_order(pool, function, chain(ahead, remaining), 2 * processes)
+            yield from _in_order(submit, chain(ahead, remaining), 2 * processes)
         except BrokenProcessPool:
             raise ReprotuneError(
                 f"a worker process was ended from outside; if memory ran out, try {PROCESSES}=1 or a smaller collect.limit"
             ) from None
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    collect_garbage_seldom()
 
 
 def collect_garbage_seldom() -> None:
@@ -89,14 +89,14 @@ def map_threads(function: Callable[[Item], Result], chunks: Iterable[Item]) -> I
         yield from map(function, chain(ahead, remaining))
         return
     with ThreadPoolExecutor(threads) as pool:
-        yield from _in_order(pool, function, chain(ahead, remaining), threads)
+        yield from _in_order(lambda chunk: pool.submit(function, chunk), chain(ahead, remaining), threads)
 
 
-def _in_order(pool: Executor, function: Callable[[Item], Result], chunks: Iterable[Item], most: int) -> Iterator[Result]:
+def _in_order(submit: Callable[[Item], Future[Result]], chunks: Iterable[Item], most: int) -> Iterator[Result]:
     """The results, in order, of which `most` are waited for or lie ready at a time."""
     waiting: deque[Future[Result]] = deque()
     for chunk in chunks:
-        waiting.append(pool.submit(function, chunk))
+        waiting.append(submit(chunk))
         if len(waiting) > most:
             yield waiting.popleft().result()
     while waiting:

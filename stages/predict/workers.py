@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from stages.lib.chat_template.tokenizer import load_tokenizer
+from stages.lib.core import interrupts
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.processes import end_with_parent, processes_wanted
@@ -72,15 +73,12 @@ class Processes:
         return len(self.processes)
 
     def start(self, *given: Any) -> None:
-        """Spawned, not forked: torch has threads. Ctrl-C is this process's to handle, from the other's first moment on."""
+        """Spawned, not forked: torch has threads."""
         context = multiprocessing.get_context("spawn")
         here, there = context.Pipe()
         process = context.Process(target=serve, args=(there, *given), daemon=True)
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
+        with interrupts.kept_from_new_processes():
             process.start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         there.close()
         self.processes[here] = process
 

@@ -19,12 +19,21 @@ SCRIPT = """
 import signal
 import time
 from stages.lib.processes import map_chunks
+
+def chunks():
+    for number in range(2000):
+        if number == 3:  # by then each worker is being started
+            print("starting", flush=True)
+        yield 0.05
+
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job, and all that it starts, ignores it
-    for number, _ in enumerate(map_chunks(time.sleep, [0.05] * 2000)):
+    for number, _ in enumerate(map_chunks(time.sleep, chunks())):
         if number == 40:  # by then each worker has started
             print("working", flush=True)
             time.sleep({pause})
+elif {slow_start}:
+    time.sleep(2)
 """
 
 
@@ -133,17 +142,19 @@ def test_an_error_in_a_worker_arrives_as_it_is_after_the_results_before_it() -> 
 
 
 @pytest.mark.skipif(not hasattr(os, "killpg"), reason="process groups are POSIX")
-@pytest.mark.parametrize("pause", [0, 60], ids=["busy workers", "waiting workers"])
-def test_ctrl_c_ends_the_workers_too_and_only_the_parent_speaks_of_it(tmp_path: Path, pause: int) -> None:
+@pytest.mark.parametrize("workers", ["starting", "busy", "waiting"])
+def test_ctrl_c_ends_the_workers_too_and_only_the_parent_speaks_of_it(tmp_path: Path, workers: str) -> None:
     script = tmp_path / "slow.py"
-    script.write_text(SCRIPT.format(pause=pause), encoding="utf-8")
+    pause = 60 if workers == "waiting" else 0
+    script.write_text(SCRIPT.format(pause=pause, slow_start=workers == "starting"), encoding="utf-8")
     parent = subprocess.Popen(
         [sys.executable, str(script)], cwd=REPO, env=os.environ | {PROCESSES: "2", "PYTHONPATH": str(REPO)}, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
     )  # fmt: skip
     try:
-        assert parent.stdout.readline() == "working\n"
-        time.sleep(0.5 if pause else 0)  # what was read ahead is done
+        assert parent.stdout.readline() == "starting\n"
+        assert workers == "starting" or parent.stdout.readline() == "working\n"
+        time.sleep({"starting": 0.5, "busy": 0, "waiting": 0.5}[workers])  # they import, or have done what was read ahead
         os.killpg(parent.pid, signal.SIGINT)  # as a terminal does: to all of them
         _, said = parent.communicate(timeout=30)
         assert parent.returncode in (-signal.SIGINT, 130)

@@ -21,7 +21,7 @@ CPU = Hardware("cpu", "float32")
 
 # Runs the stage; after so many results it does to the processes what the first argument says.
 DISTURBED = """
-import json, multiprocessing, os, runpy, signal, sys
+import json, multiprocessing, os, runpy, signal, sys, time
 from pathlib import Path
 from stages.predict.journal import Journal
 
@@ -40,6 +40,9 @@ def put_some(*given):
     elif how == "the first is killed":
         os.kill(os.getpid(), signal.SIGKILL)
     else:
+        for process in others:
+            os.kill(process.pid, signal.SIGINT)
+        time.sleep(1)  # time enough to speak of it
         os.killpg(os.getpgrp(), signal.SIGINT)
 
 Journal.put = put_some
