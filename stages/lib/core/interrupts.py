@@ -1,9 +1,26 @@
-"""Ctrl-C reaches every process of a terminal; one of them has to handle it."""
+"""Ctrl-C: what it says at any moment, and which of several processes handles it. A terminal sends it to all of them."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from types import TracebackType
+
+
+def tell_in_one_line() -> None:
+    """Of a Ctrl-C that nobody handles, since a stage or tool still imports libraries, say no more than that.
+
+    A package says so as the first that is imported of it.
+    """
+    sys.excepthook = _tell
+
+
+def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    elif os.environ.get("RANK", "0") == "0":  # of several processes that train together, the first one speaks
+        print("error: interrupted", file=sys.stderr)
 
 
 @contextmanager
@@ -12,6 +29,8 @@ def kept_from_new_processes() -> Iterator[None]:
 
     With the first of them Python spawns its resource tracker, which ends by unblocking the signal: it is started before.
     """
+    from multiprocessing import resource_tracker
+
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -1,0 +1,3 @@
+from stages.lib.core import interrupts
+
+interrupts.tell_in_one_line()

@@ -1,0 +1,50 @@
+"""Ctrl-C while a stage or tool still imports its libraries, which takes seconds: a line, not where they were."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import REPO, environment
+
+PROGRAMS = sorted(
+    ".".join(path.relative_to(REPO).with_suffix("").parts).removesuffix(".__main__")
+    for pattern in ("stages/*/__main__.py", "tools/*/__main__.py", "tools/*.py")
+    for path in REPO.glob(pattern)
+    if path.name not in ("__init__.py", "console.py")
+)
+# Runs a module as `python -m` does, until it asks for a library that isn't Python's own.
+INTERRUPTED = """
+import runpy, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        first = name.partition(".")[0]
+        if first not in sys.stdlib_module_names and first not in ("stages", "tools"):
+            {what}
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv[:] = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+def run_until_library(program: str, what: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", INTERRUPTED.format(what=what), program]
+    return subprocess.run(command, cwd=REPO, env=environment(**variables), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_ctrl_c_during_imports_is_one_line(program: str) -> None:
+    done = run_until_library(program, "raise KeyboardInterrupt")
+    assert (done.stderr, done.returncode) == ("error: interrupted\n", -signal.SIGINT)
+
+
+def test_of_several_processes_that_train_together_the_first_one_says_it() -> None:
+    assert run_until_library("stages.train", "raise KeyboardInterrupt", RANK="1").stderr == ""
+
+
+def test_any_other_fault_keeps_its_traceback() -> None:
+    done = run_until_library("stages.clean", "raise LookupError('of the code')")
+    assert done.stderr.startswith("Traceback ")
+    assert done.stderr.endswith("LookupError: of the code\n")
