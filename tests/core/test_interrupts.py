@@ -40,6 +40,12 @@ def test_ctrl_c_during_imports_is_one_line(program: str) -> None:
     assert (done.stderr, done.returncode) == ("error: interrupted\n", -signal.SIGINT)
 
 
+def test_under_dvc_it_says_what_brings_the_removed_outs_back() -> None:
+    done = run_until_library("stages.report", "raise KeyboardInterrupt", DVC_STAGE="report")
+    assert done.stderr.splitlines()[0] == "error: interrupted"
+    assert done.stderr.splitlines()[1:] == ["Nothing was saved. `dvc checkout` brings back the results of the last good run."]
+
+
 def test_of_several_processes_that_train_together_the_first_one_says_it() -> None:
     assert run_until_library("stages.train", "raise KeyboardInterrupt", RANK="1").stderr == ""
 

@@ -93,4 +93,8 @@ def run_stage(main: Callable[[], None], outs: Sequence[Path] = (), restore: str 
             print(f"took {describe_duration(time.perf_counter() - start)}", flush=True)
         return
     restore += " --force" if len(absent) < len(outs) else ""
-    sys.exit(f"error: {message}\nNothing was saved. `{restore}` brings back the results of the last good run.")
+    sys.exit(f"error: {message}\n{nothing_saved(restore)}")
+
+
+def nothing_saved(restore: str) -> str:
+    return f"Nothing was saved. `{restore}` brings back the results of the last good run."

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
+from stages.lib.core.errors import nothing_saved
+
 
 def tell_in_one_line() -> None:
     """Of a Ctrl-C that nobody handles, since a stage or tool still imports libraries, say no more than that.
@@ -21,6 +23,8 @@ def _tell(kind: type[BaseException], error: BaseException, trace: TracebackType 
         sys.__excepthook__(kind, error, trace)
     elif os.environ.get("RANK", "0") == "0":  # of several processes that train together, the first one speaks
         print("error: interrupted", file=sys.stderr)
+        if "DVC_STAGE" in os.environ:  # DVC has removed the outs
+            print(nothing_saved("dvc checkout"), file=sys.stderr)
 
 
 @contextmanager
