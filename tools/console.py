@@ -5,6 +5,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -41,6 +42,7 @@ INTERRUPTED = 130  # as a shell has it: 128 and the signal's number
 
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool's main and exit with the status it returns; an error that a user can mend is one message, not a traceback."""
+    open_closed_streams()
     try:
         status = main()
         sys.stdout.flush()
@@ -56,6 +58,13 @@ def run_tool(main: Callable[[], int | None]) -> None:
         sys.exit(f"error: {visible(describe_os_error(error))}")
     if status:
         sys.exit(status)
+
+
+def open_closed_streams() -> None:
+    """What whoever started a tool has closed (`>&-`) is as good as empty; Python has None in its place, which nobody expects."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def names_credential(option: str) -> bool:

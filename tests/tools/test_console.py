@@ -60,3 +60,12 @@ def test_a_reader_that_leaves_early_is_no_error(lines: int) -> None:
     process.stdout.close()
     _, stderr = process.communicate(timeout=600)
     assert (process.returncode, stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_no_error(closed: str) -> None:
+    code = "import sys; from tools.console import run_tool, takes_colour; "
+    code += "run_tool(lambda: print(takes_colour(), sys.stdin.read(), sys.stderr.isatty()))"
+    command = f'{sys.executable} -c "{code}" {closed}'
+    done = subprocess.run(command, shell=True, cwd=REPO, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
