@@ -1,5 +1,6 @@
 """What the tools share: how they end, words that are safe to show, secrets, errors of remotes, a lock that nothing can read."""
 
+import errno
 import os
 import re
 import sys
@@ -37,6 +38,12 @@ PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure
 MARKS_OF_A_MERGE = "<<<<<<< "
 # HEAD: in the midst of a merge git knows three versions of the file, and restores none without being told which.
 RESTORE = f"`git checkout HEAD -- {LOCK} metrics`, then `dvc repro` and `git add {LOCK} metrics`"
+A_FILE = "a file stands where a folder is needed; name another place"
+WRONG_KIND = {
+    errno.EEXIST: A_FILE,
+    errno.ENOTDIR: A_FILE,
+    errno.EISDIR: "a folder stands where a file is needed; name another place",
+}
 INTERRUPTED = 130  # as a shell has it: 128 and the signal's number
 
 
@@ -55,7 +62,8 @@ def run_tool(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        sys.exit(f"error: {visible(describe_os_error(error))}")
+        wrong = WRONG_KIND.get(error.errno or 0)
+        sys.exit(f"error: {visible(f'{error.filename}: {wrong}' if wrong else describe_os_error(error))}")
     if status:
         sys.exit(status)
 
