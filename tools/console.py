@@ -1,10 +1,12 @@
 """What the tools share: how they end, words that are safe to show, secrets, errors of remotes, a lock that nothing can read."""
 
+import errno
 import os
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -36,11 +38,18 @@ PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure
 MARKS_OF_A_MERGE = "<<<<<<< "
 # HEAD: in the midst of a merge git knows three versions of the file, and restores none without being told which.
 RESTORE = f"`git checkout HEAD -- {LOCK} metrics`, then `dvc repro` and `git add {LOCK} metrics`"
+A_FILE = "a file stands where a folder is needed; name another place"
+WRONG_KIND = {
+    errno.EEXIST: A_FILE,
+    errno.ENOTDIR: A_FILE,
+    errno.EISDIR: "a folder stands where a file is needed; name another place",
+}
 INTERRUPTED = 130  # as a shell has it: 128 and the signal's number
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
     """Run a tool's main and exit with the status it returns; an error that a user can mend is one message, not a traceback."""
+    open_closed_streams()
     try:
         status = main()
         sys.stdout.flush()
@@ -53,9 +62,17 @@ def run_tool(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except OSError as error:
-        sys.exit(f"error: {visible(describe_os_error(error))}")
+        wrong = WRONG_KIND.get(error.errno or 0)
+        sys.exit(f"error: {visible(f'{error.filename}: {wrong}' if wrong else describe_os_error(error))}")
     if status:
         sys.exit(status)
+
+
+def open_closed_streams() -> None:
+    """What whoever started a tool has closed (`>&-`) is as good as empty; Python has None in its place, which nobody expects."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
 
 
 def names_credential(option: str) -> bool:

@@ -6,6 +6,7 @@
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,22 @@ from tools.console import run_tool
 
 
 def read_plots(revisions: list[str]) -> dict[str, Any]:
-    """Plot name -> complete Vega-Lite specification, from `dvc plots`."""
+    """Plot name -> complete Vega-Lite specification, from `dvc plots`.
+
+    Raises:
+        ReprotuneError: there are none, or DVC can't read them.
+    """
     command = ["dvc", "plots", *(["diff", *revisions] if revisions else ["show"]), "--json"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    # By this Python: its environment need not be active.
+    done = subprocess.run([sys.executable, "-m", *command], check=False, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:
         raise ReprotuneError(f"{' '.join(command)}: {done.stderr.strip()}")
-    return {name: drawn[0]["content"] for name, drawn in json.loads(done.stdout)["data"].items() if drawn}
+    plots = {name: drawn[0]["content"] for name, drawn in json.loads(done.stdout).get("data", {}).items() if drawn}
+    if not plots:
+        raise ReprotuneError(
+            "no plots: run it in the project's folder, once `dvc repro` has made them or `dvc pull` fetched them"
+        )
+    return plots
 
 
 def without_revision(part: object) -> Any:

@@ -94,6 +94,8 @@ def request_of(pair: Pair, messages: Sequence[Message], order: str, model: str) 
 
 
 def ask(path: Path, number: int, model: str) -> None:
+    if number < 1:
+        raise ReprotuneError(f"--pairs {number}: expected 1 or more")
     if path.exists():
         raise ReprotuneError(f"{path}: is there already; name another file, so that no answer is lost")
     pairs = read_pairs()
@@ -117,6 +119,8 @@ def answer_of(row: dict[str, Any]) -> str:
 
 def read_answers(path: Path) -> list[tuple[str, str, str]]:
     """(pair, order, answer) of each line."""
+    if not path.is_file():
+        raise ReprotuneError(f"{path}: no such file; name the one with the answers to what `python -m tools.judge ask` wrote")
     answers, problems = [], []
     for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
@@ -125,7 +129,7 @@ def read_answers(path: Path) -> list[tuple[str, str, str]]:
             row = json.loads(line)
             pair, _, order = row["custom_id"].rpartition("-")
             answers.append((pair, order, answer_of(row)))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             problems.append(f"{path}:{number}: no answer to a request; expected a line with custom_id and response, or answer")
     raise_first(problems)
     return answers

@@ -10,11 +10,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
 from tools.console import run_tool
 
 KEEP = "true"  # the command that does nothing and succeeds: the file stays as it is on our branch
+AGAIN = f"`dvc repro`, then `git add {LOCK} metrics` and `git commit`"
 Stages = dict[str, object]
 
 
@@ -37,13 +40,29 @@ def merge_stages(base: Stages, ours: Stages, theirs: Stages) -> Stages:
 
 def merge(base: Path, ours: Path, theirs: Path) -> None:
     """Write the merge of the three versions over `ours`, as DVC writes it."""
-    from dvc.utils.serialize import dump_yaml, load_yaml
+    from dvc.utils.serialize import dump_yaml
 
-    def stages_of(path: Path) -> Stages:
-        return (load_yaml(path) or {}).get("stages", {})  # empty where both branches added the file
+    lock = read_lock(ours, f"this branch: `git checkout --theirs {LOCK}`, {AGAIN}")
+    rest = f"and stays as on this branch: {AGAIN}"
+    before = read_lock(base, f"the common ancestor, {rest}") if base.stat().st_size else {}  # empty where both added the file
+    after = read_lock(theirs, f"the other branch, {rest}")
+    dump_yaml(ours, {**lock, "stages": merge_stages(before.get("stages", {}), lock["stages"], after["stages"])})
 
-    lock = load_yaml(ours) or {"schema": "2.0"}
-    dump_yaml(ours, {**lock, "stages": merge_stages(stages_of(base), stages_of(ours), stages_of(theirs))})
+
+def read_lock(path: Path, whose: str) -> dict[str, Any]:
+    """
+    Raises:
+        ReprotuneError: it is damaged; git then keeps ours as it is and tells of a conflict.
+    """
+    from dvc.utils.serialize import ParseError, load_yaml
+
+    try:
+        lock = load_yaml(path)
+    except ParseError:
+        lock = None
+    if not isinstance(lock, dict) or not isinstance(lock.get("stages"), dict):
+        raise ReprotuneError(f"{LOCK} is not merged: it is damaged on {whose}")
+    return lock
 
 
 def install() -> str:

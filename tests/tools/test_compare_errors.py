@@ -14,8 +14,9 @@ from conftest import run
 from dvc_objects.fs.errors import ConfigError
 
 from stages.lib.core.errors import ReprotuneError
+from stages.report.files import CLAIMS, COMPARABILITY, GATES
 from tools.compare.__main__ import compare_two, read_two
-from tools.compare.best import find_best
+from tools.compare.best import NO_LOSS, find_best
 from tools.compare.comparison import Comparison, compare
 from tools.compare.lock import hash_of_folder
 from tools.compare.page import render
@@ -131,6 +132,39 @@ def test_a_revision_without_a_lock_says_so(copy: Path) -> None:
 def test_a_damaged_lock_is_named(copy: Path, content: str) -> None:
     (copy / "dvc.lock").write_text(content)
     assert refused(copy, "HEAD").startswith("dvc.lock of workspace: damaged")
+
+
+def test_what_restores_a_lock_is_said_only_where_git_has_a_whole_one(copy: Path) -> None:
+    (copy / "dvc.lock").write_text("stages: [1]")
+    assert "; `git checkout HEAD -- dvc.lock metrics` restores" in refused(copy, "HEAD")
+    commit(copy, "damaged")
+    for names in (["HEAD~1"], ["HEAD~1", "HEAD"]):
+        assert refused(copy, *names).endswith("; name another revision, or there `rm dvc.lock`, `dvc repro` and commit it")
+
+
+def edit(path: Path, values: dict[str, object]) -> None:
+    """Write these values over those of a JSON object."""
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | values), encoding="utf-8")
+
+
+def test_a_number_that_is_none_is_one_that_could_not_be_computed(copy: Path) -> None:
+    edit(copy / "metrics/tuned.json", {"perplexity": float("nan")})
+    edit(copy / "metrics/training.json", {"validation_loss": float("inf")})
+    commit(copy, "no numbers")
+    json.dumps(compared(copy, "HEAD~1", "HEAD"), allow_nan=False)
+    with contextlib.chdir(copy):
+        assert find_best(["HEAD"], fetch=False)["candidates"][0]["why_not"] == NO_LOSS
+
+
+def test_what_a_run_says_of_itself_in_another_form_is_left_out(copy: Path) -> None:
+    claims = json.loads((copy / CLAIMS).read_text(encoding="utf-8"))
+    edit(copy / CLAIMS, {"better": claims["better"] | {"sentence": 5}, "forgot": claims["forgot"] | {"estimate": "x"}})
+    edit(copy / COMPARABILITY, {"tuned_decoding": 5, "test": {}})
+    gate = {"metric": {}, "key": "x", "value": "x", "bound": "below 1", "passed": "no", "reason": None}
+    (copy / GATES).write_text(json.dumps([gate]), encoding="utf-8")
+    own = compared(copy, "HEAD", "workspace")["against_base"]
+    assert own["gates"] == []
+    assert own["claims"].keys() == claims.keys() - {"better", "forgot"}
 
 
 def test_damaged_metrics_and_params_are_named(copy: Path) -> None:

@@ -3,6 +3,7 @@
 import errno
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import REPO
@@ -28,6 +29,22 @@ def test_a_failed_write_names_the_file() -> None:
     with pytest.raises(SystemExit) as end:
         fail_with(PermissionError(errno.EACCES, "Permission denied", "out.csv"))
     assert end.value.code == "error: out.csv: Permission denied"
+
+
+@pytest.mark.parametrize(("place", "needed"), [("file", "folder"), ("file/below", "folder"), ("folder", "file")])
+def test_a_place_of_the_wrong_kind_is_told_with_what_to_do(tmp_path: Path, place: str, needed: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+
+    def main() -> None:
+        if needed == "folder":
+            (tmp_path / place).mkdir(exist_ok=True)
+        else:
+            (tmp_path / place).write_text("x", encoding="utf-8")
+
+    with pytest.raises(SystemExit) as end:
+        run_tool(main)
+    assert str(end.value.code).endswith(f"stands where a {needed} is needed; name another place")
 
 
 def test_an_interrupt_ends_as_a_shell_says_and_shows_no_traceback(capsys: pytest.CaptureFixture[str]) -> None:
@@ -60,3 +77,12 @@ def test_a_reader_that_leaves_early_is_no_error(lines: int) -> None:
     process.stdout.close()
     _, stderr = process.communicate(timeout=600)
     assert (process.returncode, stderr) == (0, "")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
+def test_a_stream_that_is_closed_is_no_error(closed: str) -> None:
+    code = "import sys; from tools.console import run_tool, takes_colour; "
+    code += "run_tool(lambda: print(takes_colour(), sys.stdin.read(), sys.stderr.isatty()))"
+    command = f'{sys.executable} -c "{code}" {closed}'
+    done = subprocess.run(command, shell=True, cwd=REPO, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

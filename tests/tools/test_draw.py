@@ -76,3 +76,8 @@ def test_no_template_of_ours_shows_one_revision_alone(path: Path) -> None:
     specification = json.dumps(without_revision(json.loads(path.read_text(encoding="utf-8"))))
     assert '"field": "rev"' not in specification
     assert "facet" not in specification
+
+
+def test_without_plots_what_makes_them_is_named_whether_or_not_the_environment_is_active(tmp_path: Path) -> None:
+    done = run([sys.executable, "-m", "tools.draw"], tmp_path, check=False, PATH="/nowhere", PYTHONPATH=str(REPO))
+    assert done.stderr.startswith("error: no plots: run it in the project's folder")

@@ -131,8 +131,23 @@ def test_what_is_no_answer_in_both_orders_is_counted_and_left_out(
     assert "58 pairs judged in both orders; left out: 2 in one order alone, 1 of another run, 2 neither A, B nor T" in said
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"answer": "A"}', '{"custom_id": 7, "answer": "A"}'])
+@pytest.mark.parametrize(
+    "line", ["{", "[]", '{"answer": "A"}', '{"custom_id": 7, "answer": "A"}', pytest.param("[" * 100_000, id="deep")]
+)
 def test_a_line_that_answers_nothing_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "answers.jsonl").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(ReprotuneError, match=r"answers\.jsonl:1: no answer to a request"):
         judge.read_answers(tmp_path / "answers.jsonl")
+
+
+@pytest.mark.parametrize("number", [0, -5])
+def test_no_pairs_are_nothing_to_ask(tmp_path: Path, number: int) -> None:
+    with pytest.raises(ReprotuneError, match=f"--pairs {number}: expected 1 or more"):
+        judge.ask(tmp_path / "pairs.jsonl", number, "some-model")
+    assert not (tmp_path / "pairs.jsonl").exists()
+
+
+def test_answers_that_are_not_there_are_no_result_of_a_stage(tmp_path: Path) -> None:
+    with pytest.raises(ReprotuneError, match="no such file") as error:
+        judge.read_answers(tmp_path / "answers.jsonl")
+    assert "dvc" not in str(error.value).replace(str(tmp_path), "")

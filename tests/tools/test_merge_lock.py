@@ -135,3 +135,24 @@ def test_after_a_merge_only_what_depends_on_both_branches_runs(repo: Path) -> No
     run(["dvc", "repro"], repo)
     assert (repo.parent / "ran").read_text().split() == ["both"]
     assert (repo / "metrics/both.yaml").read_text() == "x: 2\nx: 2\n"
+
+
+@pytest.mark.parametrize("damaged", ["", "stages:\n", "[1]\n", "stages: [1]\n", "<<<<<<< HEAD\nstages: {\n", b"\xff\xfe"])
+@pytest.mark.parametrize("branch", ["this", "the other"])
+def test_a_lock_that_is_damaged_on_a_branch_is_one_line_and_none_is_lost(repo: Path, damaged: str | bytes, branch: str) -> None:
+    install(repo)
+    commit(repo, "main", {"dvc.lock": lock(first="1")})
+    commit(repo, "whole", {"dvc.lock": lock(first="2")})
+    run(["git", "checkout", "-q", "main"], repo)
+    (repo / "dvc.lock").write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    run(["git", "commit", "-qam", "damaged"], repo)
+    if branch == "the other":
+        run(["git", "checkout", "-q", "whole"], repo)
+    done = run(["git", "merge", "main" if branch == "the other" else "whole"], repo, check=False)
+    said = done.stdout + done.stderr
+    assert f"dvc.lock is not merged: it is damaged on {branch} branch" in said
+    assert "Traceback" not in said
+    if branch == "this":
+        assert "git checkout --theirs dvc.lock" in said
+        run(["git", "checkout", "--theirs", "dvc.lock"], repo)
+    assert (repo / "dvc.lock").read_text(encoding="utf-8") == lock(first="2")

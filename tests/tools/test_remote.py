@@ -118,11 +118,29 @@ def test_other_settings_are_for_the_whole_team(name: str) -> None:
         ("-x", "x", "small letters"),
         ("a", "ftp://x", "begins with"),
         ("a", "azure://x?sig=y", "password"),
+        ("a", "", "no address"),
+        ("a", " ", "no address"),
+        ("a", "/x\nurl = /etc", "no address"),
+        ("a", "/\x1b[31mx", "no address"),
+        ("a", "~nobody-is-called-so/x", "no such user"),
+        ("a", "s3://", "names no place"),
+        ("a", "ssh:///folder", "names no place"),
+        ("a", "ssh://[::1/x", "the port or host"),
+        ("a", "ssh://host:22x/x", "the port or host"),
+        ("a", "ssh://host:99999/x", "the port or host"),
     ],
 )
 def test_names_and_addresses_that_can_not_be_are_refused(name: str, url: str, message: str) -> None:
     with pytest.raises(ReprotuneError, match=message):
         read_remote(name, url)
+
+
+@pytest.mark.parametrize("command", [["check"], ["add", "a", "../a"]])
+def test_settings_that_are_damaged_are_one_line_and_stay_as_they_are(started: Path, command: list[str]) -> None:
+    config = started / ".dvc/config"
+    config.write_text("[core", encoding="utf-8")
+    assert remote(started, *command, check=False).startswith("error: DVC can't read the project: ")
+    assert config.read_text(encoding="utf-8") == "[core"
 
 
 def test_a_relative_folder_is_the_same_one_from_another_clone() -> None:

@@ -8,7 +8,6 @@ import yaml
 from dvc_data.hashfile.hash_info import HashInfo
 from dvc_data.hashfile.tree import Tree
 
-from stages.lib.core.cache import LOCK
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader
 
@@ -43,8 +42,9 @@ class Entry(NamedTuple):
 Lock = dict[str, Entry]  # by the stage's name
 
 
-def parse_lock(content: bytes, where: str) -> Lock:
-    """
+def parse_lock(content: bytes, where: str, mend: str) -> Lock:
+    """`mend`: what does so where it is damaged.
+
     Raises:
         ReprotuneError: it is no lock.
     """
@@ -52,9 +52,7 @@ def parse_lock(content: bytes, where: str) -> Lock:
         document = read_yaml(content)
         return {name: parse_entry(stage) for name, stage in document["stages"].items()}
     except (yaml.YAMLError, TypeError, KeyError, AttributeError):
-        raise ReprotuneError(
-            f"{where}: damaged, or with marks of a merge; `git checkout HEAD -- {LOCK} metrics` restores the last one"
-        ) from None
+        raise ReprotuneError(f"{where}: damaged, or with marks of a merge; {mend}") from None
 
 
 def parse_entry(stage: Mapping[str, Any]) -> Entry:

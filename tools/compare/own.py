@@ -1,7 +1,7 @@
 """What a run says of itself, as git has it: its claims against its base model, and its gates."""
 
 from collections.abc import Sequence
-from typing import TypedDict, get_args
+from typing import Any, Literal, TypedDict, get_args, get_origin, get_type_hints
 
 from stages.lib.records.scores import Claim, ClaimName
 from stages.report.files import CLAIMS, GATES
@@ -31,8 +31,22 @@ def read_own(run: Run) -> Own:
 
 
 def is_like(found: object, record: type) -> bool:
-    """Whether it has the keys of a TypedDict."""
-    return isinstance(found, dict) and record.__required_keys__ <= found.keys()  # type: ignore[attr-defined]
+    """Whether it has the keys of a TypedDict, with values of their types."""
+    return isinstance(found, dict) and all(
+        name in found and is_a(found[name], hint) for name, hint in get_type_hints(record).items()
+    )
+
+
+def is_a(value: object, hint: Any) -> bool:
+    """
+    >>> is_a(1, float | None), is_a(None, float | None), is_a("1", float | None), is_a("less", Literal["less", "more"])
+    (True, True, False, True)
+    """
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if inner := get_args(hint):  # of a union
+        return any(is_a(value, one) for one in inner)
+    return isinstance(value, (int, float) if hint is float else hint)
 
 
 def failed_gates(gates: Sequence[Outcome]) -> list[str]:

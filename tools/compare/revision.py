@@ -1,6 +1,7 @@
 """A state of the project: a commit, an experiment or the work tree, and what git tracks in it."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,10 +47,10 @@ class Revision(NamedTuple):
         return sorted(path for path in found if not ignored.match_file(path))
 
     def read_json(self, path: Path) -> Any:
-        """None where there is no such file."""
+        """None where there is no such file. A number that is none, NaN or infinite, is as one that could not be computed."""
         content = self.read(path)
         try:
-            return None if content is None else json.loads(content)
+            return None if content is None else json.loads(content, parse_float=finite, parse_constant=finite)
         except ValueError:
             mend = "run `dvc repro` there and commit it" if self.commit else f"`git checkout HEAD -- {path}`, then `dvc repro`"
             raise ReprotuneError(f"{path} of {self}: not JSON, so it is damaged or holds marks of a merge; {mend}") from None
@@ -58,7 +59,13 @@ class Revision(NamedTuple):
         content = self.read(LOCK)
         if content is None:
             raise ReprotuneError(f"{LOCK}: {self} has none, so no run of it is known; run `dvc repro` there and commit it")
-        return parse_lock(content, f"{LOCK} of {self}")
+        return parse_lock(content, f"{LOCK} of {self}", self._mend_lock(content))
+
+    def _mend_lock(self, content: bytes) -> str:
+        """What mends a damaged one: git may hold a whole one only where this one is not committed."""
+        if self.commit is None and content != git.ask("cat-file", "blob", f"HEAD:./{LOCK}"):
+            return f"`git checkout HEAD -- {LOCK} metrics` restores the last one"
+        return f"name another revision, or there `rm {LOCK}`, `dvc repro` and commit it"
 
     def read_params(self) -> dict[str, object]:
         try:
@@ -68,6 +75,14 @@ class Revision(NamedTuple):
         if not isinstance(document, dict):
             raise ReprotuneError(f"{PARAMS}: {self} has none; name a revision of this project")
         return document
+
+
+def finite(number: str) -> float | None:
+    """
+    >>> finite("1.5"), finite("NaN"), finite("-Infinity"), finite("1e999")
+    (1.5, None, None, None)
+    """
+    return found if math.isfinite(found := float(number)) else None
 
 
 def find_revision(name: str) -> Revision:

@@ -188,7 +188,8 @@ def read_metrics(revision: Revision) -> dict[str, dict[str, object]]:
 
 def read_comparability(revision: Revision) -> dict[str, str | None]:
     found = revision.read_json(COMPARABILITY)
-    return found if isinstance(found, dict) else {}
+    known = found if isinstance(found, dict) else {}
+    return {name: said for name, said in known.items() if said is None or isinstance(said, str)}
 
 
 def bring(runs: Sequence[Run], outs: Sequence[Path] = TABLES) -> None:

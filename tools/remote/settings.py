@@ -13,6 +13,7 @@ from stages.lib.core.errors import ReprotuneError
 from tools.console import PLUGINS, names_credential
 
 REPO_CONFIG, LOCAL_CONFIG = Path(".dvc/config"), Path(".dvc/config.local")
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -34,12 +35,24 @@ def read_remote(name: str, url: str) -> Remote:
     """
     if not NAME.fullmatch(name):
         raise ReprotuneError(f"{name!r} can't name a remote: small letters, digits, - and _")
+    if not url.strip() or CONTROL.search(url):
+        raise ReprotuneError(f"{url!r} is no address: name a folder, or one such as s3://bucket/folder")
     scheme = url.partition("://")[0] if "://" in url else None
     if scheme is None:
-        return Remote(name, str(Path(url).expanduser().resolve()))
+        try:
+            return Remote(name, str(Path(url).expanduser().resolve()))
+        except RuntimeError:  # as Path tells of it
+            raise ReprotuneError(f"{url}: there is no such user's home folder; write the folder's whole name") from None
     if scheme not in PLUGINS:
         raise ReprotuneError(f"{url}: an address begins with a folder's name, or with {', '.join(f'{s}://' for s in PLUGINS)}")
-    if urlsplit(url).password or "?" in url:
+    try:
+        place = urlsplit(url)
+        _ = place.port  # it is looked at only when it is asked for
+    except ValueError:  # whose words may hold a password
+        raise ReprotuneError(f"the port or host of this address is none; expected {scheme}://user@host:22/folder") from None
+    if not place.netloc:
+        raise ReprotuneError(f"{url}: names no place; expected {scheme}:// with a bucket or a host, then /folder")
+    if place.password or "?" in url:
         raise ReprotuneError(
             "an address with a password or key in it would stand in .dvc/config, which git tracks: leave it out, and add "
             "`--set password=...`, which goes to .dvc/config.local"
@@ -100,8 +113,11 @@ def _edit(path: Path, name: str, section: dict[str, str], default: bool = False)
 def names_of_remotes() -> list[str]:
     """
     Raises:
-        ReprotuneError: this is no project of DVC.
+        ReprotuneError: this is no project of DVC, or its settings are damaged.
     """
     if not REPO_CONFIG.is_file():
         raise ReprotuneError("no .dvc/config here: run it in the project's folder")
-    return list(Config(str(REPO_CONFIG.parent))["remote"])
+    try:
+        return list(Config(str(REPO_CONFIG.parent))["remote"])
+    except ConfigError as error:
+        raise ReprotuneError(f"DVC can't read the project: {error}") from None
