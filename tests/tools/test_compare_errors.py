@@ -128,7 +128,10 @@ def test_a_revision_without_a_lock_says_so(copy: Path) -> None:
     assert refused(copy, "HEAD").startswith("dvc.lock: workspace has none")
 
 
-@pytest.mark.parametrize("content", ["<<<<<<< ours\nstages: {}\n", "", "stages: [1]", "[]", "stages: {a: {}}", "\x00"])
+NO_HASH = "stages: {a: {cmd: a, outs: [{path: data/evaluation/examples.parquet, md5: ../../../../etc/passwd}]}}"
+
+
+@pytest.mark.parametrize("content", ["<<<<<<< ours\nstages: {}\n", "", "stages: [1]", "[]", "stages: {a: {}}", "\x00", NO_HASH])
 def test_a_damaged_lock_is_named(copy: Path, content: str) -> None:
     (copy / "dvc.lock").write_text(content)
     assert refused(copy, "HEAD").startswith("dvc.lock of workspace: damaged")

@@ -1,5 +1,6 @@
 """dvc.lock of a revision: what each stage was run with, and what came of it."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,8 @@ from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader
+
+MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -51,14 +54,21 @@ def parse_lock(content: bytes, where: str, mend: str) -> Lock:
     try:
         document = read_yaml(content)
         return {name: parse_entry(stage) for name, stage in document["stages"].items()}
-    except (yaml.YAMLError, TypeError, KeyError, AttributeError):
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError):
         raise ReprotuneError(f"{where}: damaged, or with marks of a merge; {mend}") from None
 
 
 def parse_entry(stage: Mapping[str, Any]) -> Entry:
     params = {name: value for file in stage.get("params", {}).values() for name, value in flatten(file).items()}
-    deps, outs = ({str(one["path"]): str(one.get("md5")) for one in stage.get(key, [])} for key in ("deps", "outs"))
+    deps, outs = ({str(one["path"]): read_md5(one.get("md5")) for one in stage.get(key, [])} for key in ("deps", "outs"))
     return Entry(str(stage["cmd"]), deps, params, outs)
+
+
+def read_md5(value: object) -> str:
+    """It becomes the name of a file, in a cache: nothing else may be in a hash's place."""
+    if value is not None and not MD5.fullmatch(str(value)):
+        raise ValueError
+    return str(value)
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
