@@ -39,8 +39,8 @@ def open_envelope(value: object) -> object | None:
 
 def _open_object(value: dict[str, object]) -> object | None:
     output = value.get("output")  # Bedrock's
-    inner = output if isinstance(output, dict) and "message" in output else value
-    choices = [inner] if isinstance(inner.get("message"), dict) else value.get("choices")
+    reply = output if isinstance(output, dict) and "message" in output else value
+    choices = [reply] if isinstance(reply.get("message"), dict) else value.get("choices")
     if isinstance(candidates := value.get("candidates"), list):
         choices = list(map(_as_choice, candidates))
     if body := next((one for key in BODIES if isinstance(one := value.get(key), dict)), None):
