@@ -179,8 +179,13 @@ CASES = [
          JSONL | {"columns": {"conversation": "chat", "role": "role", "content": "content"}}, {"columns": CHAIN}),
     Case("; take such rows out", "raw.jsonl", lines(logged("a"), logged("b", finish_reason="length")), LOGGED, {},
          lines(logged("a"))),
+    Case("put them first in `input`, and take that key out", "raw.jsonl",
+         lines({"request": {"model": "m", "input": "q", "previous_response_id": "r"}, "response": "a"}), LOGGED, {},
+         lines({"request": {"model": "m", "input": [*TALK, TALK[0]]}, "response": "a"})),
     # Marks
     Case("mend it, or set `marks: ", "raw.jsonl", marked(weight=0.5), JSONL, {"marks": {"weight": "ignore"}}),
+    Case("put `train: false` into messages", "raw.jsonl", marked(train_detail=[{"train": False}], train=False), JSONL,
+         {"marks": {"train_detail": "ignore"}}),
     Case("since a reply is learned or it is not; mend it", "raw.jsonl", marked(weight=0.5), JSONL, {}, marked(weight=1)),
     *(Case("say in the source what it means: `marks: ", "raw.jsonl", marked(loss_scale=1), JSONL,
            {"marks": {"loss_scale": meaning}}) for meaning in ("train", "mask", "ignore")),
