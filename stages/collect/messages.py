@@ -188,6 +188,7 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     if content is None and not calls:
         return None
     content = content or Content()
+    calls = [call for call in calls if "id" not in call or call["id"] not in {known.get("id") for known in content.calls}]
     refuse_attached(message, keys.marks, "a message")
     role = find_role(name, keys.roles)
     if role != "assistant" and (content.calls or (calls and role != "tool")):
