@@ -21,7 +21,8 @@ THOUGHT_KEYS = ("thinking", "reasoning", "thought")
 THOUGHTS = frozenset([*THOUGHT_KEYS, "thoughts", "think"])  # in a type
 CALL_KEYS = ("toolUse", "functionCall", "function_call")
 CALL_TYPES = ("tool_use", "tool-call", "tool_call", "function_call")
-RESULT_TYPES = ("tool_result", "tool-result", "tool_call_response")  # the last is OpenTelemetry's
+RESULT_TYPES = ("tool_result", "tool-result", "tool_call_response", "tool-return")  # these two: OpenTelemetry's, Pydantic AI's
+KINDS = ("type", "part_kind")  # of a part; the second is Pydantic AI's
 RESULT_KEYS = ("toolResult", "functionResponse", "function_response")
 SAY_NOTHING = ("step-start", "source", "source-url")  # types of parts, Vercel's: the model is called; a page that a text cites
 MEDIA = frozenset(["image", "audio", "video", "picture", "photo", "voice", "sticker", "file", "document", "media"])  # in a type
@@ -79,7 +80,7 @@ def part_thoughts(text: str) -> tuple[str, str]:
 
 
 def _kind_of(part: dict[str, object]) -> str:
-    return part["type"] if isinstance(part.get("type"), str) else ""  # type: ignore[return-value]
+    return next((kind for key in KINDS if isinstance(kind := part.get(key), str)), "")
 
 
 def _without_silent(parts: list[object]) -> list[object]:
@@ -99,6 +100,8 @@ def _read_part(part: object) -> Content:
     present = {key: value for key, value in part.items() if value not in (None, "", [], {})}
     if not MEDIA.isdisjoint(_words_of(kind)) or not MEDIA_KEYS.isdisjoint(present):
         raise ReprotuneError(f"a part of type {shorten(kind or show(part))}; only text can be read")
+    if "system" in _words_of(kind):
+        raise ReprotuneError(f"a part of type {shorten(kind)}; put it into a message of its own, of the role system")
     read = _read_tool_part(kind, present) or _read_thoughts(kind, present) or _read_text(part)
     if read is None:
         raise ReprotuneError(f"a part of type {shorten(kind or show(part))}; only text can be read")
@@ -112,7 +115,7 @@ def _read_tool_part(kind: str, part: dict[str, object]) -> Content | None:
         return Content(calls=(make_call(both.name, both.arguments, both.id),), results=result)
     call = next((part[key] for key in CALL_KEYS if key in part), part if kind in CALL_TYPES else None)
     if isinstance(call, dict):
-        name = call.get("name") or call.get("toolName")
+        name = _name_of(call)
         arguments = next((call[key] for key in ("input", "args", "arguments") if key in call), None)
         if not isinstance(name, str):
             raise ReprotuneError(f"a tool call is {show(call)}; expected a function's name and its arguments")
@@ -120,13 +123,20 @@ def _read_tool_part(kind: str, part: dict[str, object]) -> Content | None:
     came = next((part[key] for key in RESULT_KEYS if key in part), part if kind in RESULT_TYPES else None)
     if isinstance(came, dict):
         content = next((came[key] for key in ("content", "response", "result", "output") if key in came), "")
-        name = came.get("name") or came.get("toolName")
+        name = _name_of(came)
         return Content(results=(make_result(result_text(content), name, _id_of(came)),))
     return None
 
 
+def _name_of(value: dict[str, object]) -> object:
+    return next((value[key] for key in ("name", "toolName", "tool_name") if value.get(key)), None)
+
+
 def _id_of(value: dict[str, object]) -> object:
-    return next((value[key] for key in ("id", "tool_use_id", "toolUseId", "toolCallId", "call_id") if value.get(key)), None)
+    return next(
+        (value[key] for key in ("id", "tool_use_id", "toolUseId", "toolCallId", "tool_call_id", "call_id") if value.get(key)),
+        None,
+    )
 
 
 def holds_results(content: object) -> bool:
