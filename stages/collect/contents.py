@@ -194,8 +194,8 @@ def _read_thoughts(kind: str, part: dict[str, object]) -> Content | None:
 def _read_text(part: dict[str, object]) -> Content | None:
     for key in TEXT_KEYS:
         value = part.get(key)
-        if isinstance(value, dict) and isinstance(value.get("value"), str):  # {"text": {"value": ..., "annotations": []}}
-            value = value["value"]
+        if isinstance(value, dict):  # {"text": {"value": ..., "annotations": []}}; FastGPT's and Freshchat's have content
+            value = next((value[key] for key in ("value", "content") if isinstance(value.get(key), str)), value)
         if key == "content" and "type" not in part:  # Feishu's is JSON
             inner = from_json(value)
             value = inner["text"] if isinstance(inner, dict) and inner.keys() == {"text"} else value
