@@ -215,8 +215,9 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMappi
 
 def _with_history(messages: list[Message], values: dict[str, object], columns: Columns, keys: MessageKeys) -> list[Message]:
     """The messages behind the earlier turns that stand in a key of their own."""
-    name = columns.history or next((key for key in HISTORY if key in values and values[key] not in NOTHING), "history")
-    earlier = read_history(values.get(name), name, keys) if columns.history or columns.messages else []
+    others = (key for key in HISTORY if key in values and values[key] not in NOTHING and key != columns.messages)
+    name = columns.history or next(others, None)
+    earlier = read_history(values.get(name), name, keys) if name and (columns.history or columns.messages) else []
     if earlier and columns.history is None:
         raise ReprotuneError(
             f"both {columns.messages} and {name} hold turns; map `history: {name}` in the source's `columns` if those come "

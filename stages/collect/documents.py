@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from stages.collect.lists import value_at
 from stages.collect.sources import Columns
 from stages.collect.turn_marks import asked_of_turns, turn_marks_in
 from stages.collect.values import objects_of_lists
@@ -95,6 +96,8 @@ def is_row(document: dict, columns: Columns | None) -> bool:
         value = document.get(columns.messages)
         first = value[0] if isinstance(value, list) and value else None
         return value is not None and not (isinstance(first, dict) and columns.messages in first)
+    if columns and not columns.user and any(value_at(document, name) is None for name in (columns.role, columns.content) if name):
+        return False  # messages below may name the conversation too
     if columns:
         names = (columns.user, columns.assistant, columns.conversation)
         cells = [document.get(name) for name in names if name]

@@ -10,7 +10,9 @@ LONE_TEXTS = frozenset([
     "generation", "result",
 ])  # fmt: skip
 BODIES = ("body", "inputBodyJson", "outputBodyJson")  # of a batch, and of Bedrock's log
+REASONS = ("finish_reason", "stop_reason", "stopReason")  # OpenAI's, Anthropic's and Bedrock's
 CUT = ("length", "max_tokens", "content_filter", "safety", "recitation")  # why a reply ended before its end
+EARLIER = ("previous_response_id", "conversation")  # of a request: where OpenAI keeps the turns before it
 
 
 def open_envelope(value: object) -> object | None:
@@ -29,11 +31,16 @@ def open_envelope(value: object) -> object | None:
     if isinstance(value, list):
         has_messages = [isinstance(one, dict) and isinstance(one.get("message"), dict) for one in value]
         return _open_choices(value) if value and all(has_messages) else None
-    return _open_object(value) if isinstance(value, dict) and "role" not in value else None
+    if not isinstance(value, dict):
+        return None
+    _refuse_cut(value)
+    return _open_object(value) if "role" not in value else None
 
 
 def _open_object(value: dict[str, object]) -> object | None:
-    choices = [value] if isinstance(value.get("message"), dict) else value.get("choices")
+    output = value.get("output")  # Bedrock's
+    reply = output if isinstance(output, dict) and "message" in output else value
+    choices = [reply] if isinstance(reply.get("message"), dict) else value.get("choices")
     if isinstance(candidates := value.get("candidates"), list):
         choices = list(map(_as_choice, candidates))
     if body := next((one for key in BODIES if isinstance(one := value.get(key), dict)), None):
@@ -41,15 +48,44 @@ def _open_object(value: dict[str, object]) -> object | None:
         return body if inner is None and "role" in body else inner
     if isinstance(choices, list):
         return _open_choices(choices)
+    if value.get("object") == "response" and isinstance(value.get("output"), list):
+        return value["output"]
+    if (asked := _open_request(value)) is not None:
+        return asked
+    [(key, text)] = value.items() if len(value) == 1 else [("", None)]
+    return text if key in LONE_TEXTS and isinstance(text, str) else None
+
+
+def _open_request(value: dict[str, object]) -> list[object] | None:
+    """What a model was asked, whichever API it was."""
     if isinstance(messages := value.get("messages"), list):
         return _with_system(value, messages)
     if isinstance(contents := value.get("contents"), list):
         system = value.get("systemInstruction") or value.get("system_instruction")
         return _with_system({"system": system}, list(map(_of_gemini, contents)))
-    if value.get("object") == "response" and isinstance(value.get("output"), list):
-        return value["output"]
-    [(key, text)] = value.items() if len(value) == 1 else [("", None)]
-    return text if key in LONE_TEXTS and isinstance(text, str) else None
+    if isinstance(asked := value.get("input"), (str, list)) and "model" in value:
+        return _of_responses(value, asked)
+    return None
+
+
+def _of_responses(request: dict[str, object], asked: str | list[object]) -> list[object]:
+    """What OpenAI's Responses API was asked."""
+    if key := next((key for key in EARLIER if request.get(key)), None):
+        raise ReprotuneError(
+            f"{key} is {show(request[key])}, so that the turns before this one stand elsewhere; put them first in `input`, and "
+            "take that key out"
+        )
+    messages: list[object] = [{"role": "user", "content": asked}] if isinstance(asked, str) else asked
+    return _with_system({"system": request.get("instructions")}, messages)
+
+
+def _refuse_cut(value: dict[str, object]) -> None:
+    reasons = [(key, value[key]) for key in REASONS if value.get(key)]
+    if value.get("object") == "response" and value.get("status") == "incomplete":
+        reasons = [("status", "incomplete")]
+    for key, reason in reasons:
+        if str(reason).lower() in (*CUT, "incomplete"):
+            raise ReprotuneError(f"the reply was cut short, its {key} is {reason}; take such rows out")
 
 
 def _of_gemini(content: object) -> object:
@@ -75,8 +111,7 @@ def _open_choices(choices: list[object]) -> object:
     message = choice.get("message") if isinstance(choice, dict) else None
     if not isinstance(choice, dict) or not isinstance(message, dict):
         raise ReprotuneError(f"a choice is {show(choice)}; expected a reply's message")
-    if choice.get("finish_reason") in CUT:
-        raise ReprotuneError(f"the reply was cut short, its finish_reason is {choice['finish_reason']}; take such rows out")
+    _refuse_cut(choice)
     return message if "role" in message else {"role": "assistant", **message}
 
 

@@ -176,6 +176,11 @@ def _says_off(key: str, value: object, meanings: Mapping[str, Meaning]) -> bool:
                 f"{shown}; expected 0 or 1, since a reply is learned or it is not; mend it, or set `marks: {{{key}: ignore}}` in "
                 "the source to learn from all"
             )
+        if isinstance(value, (list, dict)):
+            raise ReprotuneError(
+                f"{shown}, which looks like marks for pieces of a reply, and a reply is learned whole or not at all; put `train: "
+                f"false` into messages that are not to be learned, and set `marks: {{{key}: ignore}}` in the source"
+            )
         raise ReprotuneError(
             f"{shown}, which looks like a mark of what to learn from and can't be read; say in the source what it means: `marks: "
             f"{{{key}: train}}` if true or 1 is to be learned, `{key}: mask` if it is not, `{key}: ignore` if it is no mark"

@@ -3,17 +3,18 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import NamedTuple
 
 from stages.collect.attached import refuse_attached
-from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text
+from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text, steps_of
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
 from stages.collect.spoken_calls import call_with_result, spoken_calls
 from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
 from stages.collect.values import NOTHING, shorten, show
+from stages.collect.vercel import parts_beside
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import ROLES, Message, Role, Tool, ToolCall
 
@@ -171,11 +172,12 @@ def read_plain_messages(value: list, keys: MessageKeys) -> list[Message] | None:
 def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message] | None:
     """What one message says: of a user who hands over results of tools in parts, those first. None if it has no content.
 
-    A message that only calls tools has an empty text.
+    A message that only calls tools has an empty text. A reply whose parts hold results goes on behind them.
     """
     value, name = message.get(keys.content), message.get(keys.role)
     if value in NOTHING and isinstance(refusal := message.get(REFUSAL), str):
         value = refusal
+    value = parts_beside(message, value) or value
     if isinstance(value, (dict, list)) and name in CALL_ROLES:
         value = json_text(value)
     calls = read_tool_calls(message.get("tool_calls")) or read_tool_calls(message.get("function_call"))
@@ -186,6 +188,7 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     if content is None and not calls:
         return None
     content = content or Content()
+    calls = [call for call in calls if "id" not in call or call["id"] not in {known.get("id") for known in content.calls}]
     refuse_attached(message, keys.marks, "a message")
     role = find_role(name, keys.roles)
     if role != "assistant" and (content.calls or (calls and role != "tool")):
@@ -195,9 +198,22 @@ def read_message(message: dict[str, object], keys: MessageKeys) -> list[Message]
     if role == "tool":
         return [make_result(content.text, message.get("name"), message.get("tool_call_id"))]
     if role == "assistant":
-        return [_read_reply(message, content, [*content.calls, *calls], keys), *content.results]
+        steps = map(read_content, steps_of(value)) if content.results else [content]
+        return _read_steps(message, filter(None, steps), calls, keys)
     rest: list[Message] = [{"role": role, "content": content.text}] if content.text or not content.results else []
     return [*content.results, *rest]
+
+
+def _read_steps(message: dict[str, object], steps: Iterable[Content], calls: list[ToolCall], keys: MessageKeys) -> list[Message]:
+    """What the assistant says before and behind the results that stand among the parts of its message.
+
+    What stands beside the parts, `calls` and thoughts, belongs to the first step.
+    """
+    read: list[Message] = []
+    for content in steps:
+        read += [_read_reply(message, content, [*content.calls, *calls], keys), *content.results]
+        message, calls = {key: value for key, value in message.items() if key not in REASONING_KEYS}, []
+    return read
 
 
 def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCall], keys: MessageKeys) -> Message:

@@ -11,6 +11,7 @@ from stages.collect import files as raw_file
 from stages.collect.corpora import read_chatterbot, read_chitchat
 from stages.collect.documents import key_for_messages, rows_of_document
 from stages.collect.files import LongLine, check_utf8, mib, read_document, read_lines, read_utf8_lines
+from stages.collect.langchain import plain_messages, with_plain_messages
 from stages.collect.nested import parse_documents, parse_json, parse_literal
 from stages.collect.paths import check_path, find_files
 from stages.collect.repeated_keys import MOST_LINES, find_repeated
@@ -29,7 +30,7 @@ def read_rows(source: Source, only: Collection[str] | None = None) -> Rows:
         ReprotuneError: the source as a whole can't be read; what is wrong with one row is an UnreadableRow.
     """
     for one in one_a_file(source):
-        yield from _read_file(one, only)
+        yield from map(with_plain_messages, _read_file(one, only))
 
 
 def one_a_file(source: Source) -> list[Source]:
@@ -171,7 +172,7 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
     document = _parse_document(content, path)
     if repeated := find_repeated(content, document):
         raise ReprotuneError(f"{path}: {repeated}")
-    rows = rows_of_document(document, path, source.columns, source.array)
+    rows = rows_of_document(plain_messages(document), path, source.columns, source.array)
     for number, values in enumerate(rows, start=1):
         yield _row(f"{path}: row {number}", values)
 

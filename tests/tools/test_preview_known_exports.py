@@ -61,6 +61,10 @@ def refused(question: str, answer: str) -> dict[str, tuple[dict, str]]:
             {"instruction": "Say it.", "instances": [{"input": question, "output": answer}, {"input": "", "output": "No."}]},
             "'instances' holds examples of an instruction",
         ),
+        "ai_studio": (
+            {"chunkedPrompt": {"chunks": [{"role": "user", "text": question, "tokenCount": 3}], "pendingInputs": []}},
+            "'chunks' holds Google AI Studio's prompt",
+        ),
         "silly_tavern": ({"name": "Bo", "is_user": False, "mes": question}, "'mes' holds one chat of SillyTavern"),
         "lm_studio": (
             {"versions": [{"type": "singleStep", "role": "user", "content": question}], "currentlySelected": 0},

@@ -16,6 +16,7 @@ from stages.collect.tool_use import read_tools
 from stages.collect.transcripts import read_prompt
 from stages.collect.turn_marks import Asked, asked_of_turns, turn_marks_in
 from stages.collect.values import NOTHING, from_json
+from stages.collect.vercel import PARTS, parts_beside
 from stages.lib.core.errors import ReprotuneError
 from tools.console import paragraph
 from tools.preview.first_questions import may_be_first
@@ -196,3 +197,5 @@ def keys_of_calls(messages: Messages, columns: Columns) -> Iterator[str]:
             yield from CALLED
         if call_with_result(message):
             yield from OF_BOTH
+        if parts_beside(message, message.get(keys.content)):
+            yield from PARTS

@@ -171,7 +171,16 @@ def _has_speakers(sample: Sample) -> str | None:
     return None
 
 
+def _holds_chunks(sample: Sample) -> str | None:
+    cells = [*sample.cells("chunkedPrompt.chunks"), *sample.cells("chunks")]
+    chunks = [one for cell in cells for one in list_of_messages(cell) or []]
+    return "'chunks'" if any({"role", "text", "tokenCount"} <= one.keys() for one in chunks) else None
+
+
 EXPORTS = (
+    Export(_holds_chunks,
+           "holds Google AI Studio's prompt, a chunk for each text or thought. Write JSONL, a line for each conversation, "
+           f"without the thoughts: {ONE_LINE}"),
     Export(lambda sample: _most(sample, _is_reply_tree),
            "holds a tree of messages in each row, each with its replies. Flatten each to the list from its first message "
            f"down to a last one, by the best of the replies, and write JSONL, a line for each: {ONE_LINE}"),

@@ -45,7 +45,9 @@ def without_repeated_ids(proposal: Proposal, sample: Sample) -> Proposal:
 
 
 def with_conversation_id(proposal: Proposal, sample: Sample) -> Proposal:
-    """The columns of lists of messages; written out where a column names the conversation and nothing else is the id.
+    """The columns of lists of messages, or of pairs, written out where a column names the conversation.
+
+    Of lists it is the id where nothing else is.
 
     Several rows of one conversation are a group: none of them may be held out while another one is learned.
     """
@@ -53,7 +55,15 @@ def with_conversation_id(proposal: Proposal, sample: Sample) -> Proposal:
     taken = [name for _, name in mapping]
     keys = [key for key in sample.keys if key not in taken and ID_OF_A_CONVERSATION.search(key_of(key))]
     found = find_column("conversation", keys, only_exact=True)
-    if mapping.messages is None or mapping.id or not found or not any(map(as_text, sample.cells(found[0]))):
+    several = {as_text(cell) for cell in sample.cells(found[0])} - {None} if found else set()
+    if not found or not several:
+        return proposal
+    are_pairs = mapping.user and not mapping.messages
+    if are_pairs and len(several) > 1 and not mapping.parent and not mapping.group and repeats(sample, found[0]):
+        columns = {one: name for one, name in mapping if name is not None} | {"group": found[0]}
+        how = f"{proposal.how}. Rows with the same {found[0]} are one group, and each is read without the turns before it"
+        return proposal._replace(columns=columns, mapping=Columns(**columns), how=how)
+    if mapping.messages is None or mapping.id:
         return proposal
     field = "group" if repeats(sample, found[0]) else "id"
     if field == "group" and mapping.group:

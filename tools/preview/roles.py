@@ -18,6 +18,7 @@ from tools.preview.usual_names import USUAL_NAMES, key_of
 from tools.preview.wording import MOST_SHOWN
 
 NOBODY = "null"
+CONTACT = "contact"  # who writes to a help desk, whose own people are its users: Chatwoot's
 
 
 class RoleProposal(NamedTuple):
@@ -134,6 +135,9 @@ def propose_roles(names: Counter[str], openers: Counter[str], after_question: bo
     left = [name for name in unknown if name not in roles]
     if len(unknown) == len(names) == 2 and len({name.rstrip("0123456789") for name in unknown}) == 1 and not unknown[0].isdigit():
         roles, left = {}, unknown  # agent_1 and agent_2: two people who talk
+    if CONTACT in left and "user" in names:
+        roles, left = roles | {CONTACT: "user", "user": "assistant"}, [name for name in left if name != CONTACT]
+        return RoleProposal(roles, left, f"a proposal; where a {CONTACT} asks, the user is who replies")
     sides = {ROLE_NAMES.get(name) or roles.get(name) for name in names} & {"user", "assistant"}
     if len(left) == 1 and len(sides) == 1:
         roles[left[0]] = "assistant" if sides == {"user"} else "user"
