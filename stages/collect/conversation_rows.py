@@ -37,6 +37,7 @@ from stages.collect.preferences import (
 from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import Row, UnreadableRow, digest_of
 from stages.collect.sources import Columns
+from stages.collect.stated_thoughts import stated_thoughts
 from stages.collect.templated import without_end
 from stages.collect.tool_use import refuse_early_results, refuse_lost_tools
 from stages.collect.transcripts import read_prompt, read_transcript
@@ -195,7 +196,7 @@ def _read_pair(values: dict[str, object], columns: Columns, mapping: SourceMappi
         values = {**values, assistant: without_end(reply)}
     replies = read_replies(values, assistant, keys)
     taken = [name for name, _ in names_in(columns)]
-    stated = [value for key in REASONING_KEYS if key not in taken and isinstance(value := values.get(key), str)]
+    stated = [stated_thoughts(values.get(key)) or "" for key in REASONING_KEYS if key not in taken]
     thoughts = join_thoughts(*stated)
     reply = next((message for message in reversed(replies.messages) if message["role"] == "assistant"), None)
     if thoughts and reply:

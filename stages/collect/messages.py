@@ -12,6 +12,7 @@ from stages.collect.contents import Content, holds_results, part_thoughts, read_
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
 from stages.collect.spoken_calls import call_with_result, spoken_calls
+from stages.collect.stated_thoughts import stated_thoughts
 from stages.collect.tool_use import calls_in_text, json_text, make_result, read_tool_calls
 from stages.collect.values import NOTHING, shorten, show
 from stages.collect.vercel import parts_beside
@@ -223,8 +224,8 @@ def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCa
     name = message.get(keys.role)
     if not calls and isinstance(name, str) and name.strip() in CALL_ROLES and (inner := calls_in_text(text)):
         calls, text = inner, ""
-    stated = [message[key] for key in REASONING_KEYS if key != keys.content and isinstance(message.get(key), str)]
-    thoughts = join_thoughts(*map(str, stated), content.thoughts, thoughts)
+    stated = [stated_thoughts(message.get(key)) or "" for key in REASONING_KEYS if key != keys.content]
+    thoughts = join_thoughts(*stated, content.thoughts, thoughts)
     reply: Message = {"role": "assistant", "content": text}
     if calls:
         reply["tool_calls"] = calls

@@ -12,7 +12,7 @@ from dvc_data.hashfile.tree import Tree
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import Yaml12Loader
 
-MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+HASH = re.compile(r"[0-9a-f]+(\.dir)?")
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -66,7 +66,7 @@ def parse_entry(stage: Mapping[str, Any]) -> Entry:
 
 def read_md5(value: object) -> str:
     """It becomes the name of a file, in a cache: nothing else may be in a hash's place."""
-    if value is not None and not MD5.fullmatch(str(value)):
+    if value is not None and not HASH.fullmatch(str(value)):
         raise ValueError
     return str(value)
 
