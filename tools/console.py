@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -98,6 +99,22 @@ def explain(error: Any) -> str:
         if plugin in text or plugin.replace("-", "_") in text:
             return f"{plugin} is not installed; `make env REMOTES={scheme}` adds it"
     return text
+
+
+def check_git() -> None:
+    """
+    Raises:
+        ReprotuneError: there is no git, or it tells nothing of this folder, since another user owns it.
+    """
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse"], env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, errors="replace", check=False
+        )
+    except FileNotFoundError:
+        raise ReprotuneError("git: not found; install it, and run this in the project's folder") from None
+    if "dubious ownership" in done.stderr:
+        command = done.stderr.strip().splitlines()[-1].strip()
+        raise ReprotuneError(f"git tells nothing of this folder, since another user owns it; if you trust them, `{command}`")
 
 
 def check_lock() -> None:

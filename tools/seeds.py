@@ -22,7 +22,7 @@ from stages.lib.records.scores import Claim
 from stages.report.files import ADAPTER, CLAIMS, COMPARABILITY
 from stages.report.seeds import LOGARITHMS, SEEDS, SeedNoise, Spread, adapter_hash, name_of
 from stages.train.params import TrainParams
-from tools.console import run_tool
+from tools.console import check_git, run_tool
 
 RUNS = 5
 
@@ -159,6 +159,7 @@ def main() -> None:
     runs: int = parser.parse_args().runs
     if runs < 2:
         raise ReprotuneError(f"{runs} seeds: expected 2 or more, since one has no spread")
+    check_git()
     first = read_params("train", TrainParams).seed
     check_clean()
     seeds = range(first, first + runs)

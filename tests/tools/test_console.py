@@ -1,12 +1,13 @@
 """How the tools end."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO
+from conftest import REPO, run
 
 from stages.lib.core.errors import ReprotuneError
 from tools.console import run_tool
@@ -86,3 +87,14 @@ def test_a_stream_that_is_closed_is_no_error(closed: str) -> None:
     command = f'{sys.executable} -c "{code}" {closed}'
     done = subprocess.run(command, shell=True, cwd=REPO, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("tool", ["compare", "doctor", "seeds"])
+def test_a_folder_that_git_refuses_is_told_with_what_lets_it_in(tool: str, tmp_path: Path) -> None:
+    run(["git", "init", "-q"], tmp_path)
+    command = [sys.executable, "-m", f"tools.{tool}"]
+    another = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
+    done = run(command, tmp_path, check=False, PYTHONPATH=str(REPO), **another)
+    assert f"if you trust them, `git config --global --add safe.directory {tmp_path}`" in done.stderr
+    without = run(command, tmp_path, check=False, PYTHONPATH=str(REPO), PATH=str(tmp_path))
+    assert without.stderr == "error: git: not found; install it, and run this in the project's folder\n"

@@ -5,6 +5,7 @@ import subprocess
 from typing import NamedTuple
 
 from stages.lib.core.errors import ReprotuneError
+from tools.console import check_git
 
 MAIN = ("origin/HEAD", "main", "master", "origin/main", "origin/master")
 EXPERIMENT = re.compile(r"(?P<commit>[0-9a-f]{40}) refs/exps/(?P<first>[0-9a-f]{2})/(?P<rest>[0-9a-f]{38})/(?P<name>.+)")
@@ -20,10 +21,7 @@ class Experiment(NamedTuple):
 
 def ask(*command: str) -> bytes | None:
     """What git answers; None where it refuses."""
-    try:
-        done = subprocess.run(["git", *command], capture_output=True, check=False)
-    except FileNotFoundError:
-        raise ReprotuneError("git: not found; install it, and run this in the project's folder") from None
+    done = subprocess.run(["git", *command], capture_output=True, check=False)
     return done.stdout if done.returncode == 0 else None
 
 
@@ -33,6 +31,7 @@ def line(*command: str) -> str | None:
 
 
 def check_repository() -> None:
+    check_git()
     if line("rev-parse", "--is-inside-work-tree") != "true":
         raise ReprotuneError("this folder is in no git repository; run it in the project's folder")
 

@@ -14,7 +14,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import check_lock, plural, run_tool
+from tools.console import check_git, check_lock, plural, run_tool
 from tools.doctor.experiments import check_experiments, check_head, is_at_work
 from tools.doctor.finding import Finding
 from tools.doctor.objects import Recorded, check_cache, check_remote, recorded_files
@@ -44,6 +44,7 @@ def main() -> int:
     )
     parser.add_argument("--remote", nargs="?", const="", metavar="NAME", help="read every object of the remote too")
     options = parser.parse_args()
+    check_git()
     check_lock()
     try:
         with Repo() as repo:
