@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import textwrap
@@ -62,6 +63,11 @@ def run_tool(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # `| head`: what is still unwritten must not be tried again at the exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except sqlite3.OperationalError as error:
+        sys.exit(
+            f"error: DVC can't use its notes on files: {error}; make room on the disk, or set DVC_SITE_CACHE_DIR to a folder "
+            "that you may write to (/var/tmp/dvc on Linux where it is not set)"
+        )
     except OSError as error:
         wrong = WRONG_KIND.get(error.errno or 0)
         sys.exit(f"error: {visible(f'{error.filename}: {wrong}' if wrong else describe_os_error(error))}")
@@ -126,15 +132,23 @@ def check_lock() -> None:
         return
     text = LOCK.read_text(encoding="utf-8", errors="replace")
     if any(line.startswith(MARKS_OF_A_MERGE) for line in text.splitlines()):
-        raise ReprotuneError(
-            f"{LOCK} holds marks of a merge: {RESTORE}; `python -m tools.merge_lock --install` has git merge it by itself"
-        )
+        by_itself = "`python -m tools.merge_lock --install` has git merge it by itself"
+        raise ReprotuneError(f"{LOCK} holds marks of a merge: {mend_of_lock(text)}; {by_itself}")
     try:
         whole = isinstance(yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)), dict)
     except yaml.YAMLError:
         whole = False
     if not whole:
-        raise ReprotuneError(f"{LOCK} is damaged: {RESTORE}")
+        raise ReprotuneError(f"{LOCK} is damaged: {mend_of_lock(text)}")
+
+
+def mend_of_lock(text: str) -> str:
+    """What restores a damaged one: git, where it has another one."""
+    command = ["git", "cat-file", "blob", f"HEAD:./{LOCK}"]
+    committed = subprocess.run(command, capture_output=True, check=False).stdout.decode("utf-8", "replace")
+    if committed.replace("\r\n", "\n") != text:
+        return RESTORE
+    return f"it is committed so; `rm {LOCK}`, then `dvc repro`, `git add {LOCK} metrics` and `git commit`"
 
 
 def print_all(lines: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,11 @@ def test_a_stream_that_is_closed_is_no_error(closed: str) -> None:
     command = f'{sys.executable} -c "{code}" {closed}'
     done = subprocess.run(command, shell=True, cwd=REPO, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_full_disk_where_dvc_keeps_its_notes_is_told_with_what_to_do() -> None:
+    with pytest.raises(SystemExit, match=r"^error: DVC can't use its notes on files: database or disk is full; make room"):
+        fail_with(sqlite3.OperationalError("database or disk is full"))
 
 
 @pytest.mark.parametrize("tool", ["compare", "doctor", "seeds"])

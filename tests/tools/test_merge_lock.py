@@ -102,6 +102,15 @@ def test_where_git_could_not_merge_each_tool_names_what_restores_the_lock(repo: 
     assert (repo / "metrics/tuned.json").read_text() == '{"a": 2}\n'
 
 
+@pytest.mark.parametrize("tool", ["tools.doctor", "tools.stale"])
+@pytest.mark.parametrize("damaged", ["<<<<<<< HEAD\nstages: {}\n", "stages: ["], ids=["marks", "cut off"])
+def test_a_damaged_lock_that_is_committed_is_not_restored_from_git(repo: Path, tool: str, damaged: str) -> None:
+    commit(repo, "damaged", {"dvc.lock": damaged})
+    said = run(["python", "-m", tool], repo, check=False).stderr
+    assert "it is committed so; `rm dvc.lock`, then `dvc repro`, `git add dvc.lock metrics` and `git commit`" in said
+    assert "checkout" not in said
+
+
 def test_a_merged_lock_is_written_as_dvc_writes_it(repo: Path) -> None:
     text = (REPO / "dvc.lock").read_text(encoding="utf-8")
     versions = [repo / name for name in ("base", "ours", "theirs")]

@@ -4,6 +4,7 @@ import csv
 import gzip
 import itertools
 import json
+import os
 import pickle
 import re
 import shlex
@@ -165,6 +166,14 @@ def test_what_can_not_be_read_is_refused_in_one_sentence(
 def test_a_missing_file_and_an_empty_folder_are_refused(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["preview", name])
     with pytest.raises(SystemExit, match=f"^error: {re.escape(name.replace('*.csv', '.'))}: {said}"):
+        run_tool(preview.main)
+
+
+@pytest.mark.parametrize("others", [[], ["b.csv"]])
+def test_a_pipe_is_refused_unread(others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "a.csv")  # nobody writes to it: to read it would never end
+    monkeypatch.setattr(sys, "argv", ["preview", str(tmp_path / "a.csv"), *others])
+    with pytest.raises(SystemExit, match=r"a\.csv: is no file but a pipe or a device; write what it gives to a file, "):
         run_tool(preview.main)
 
 

@@ -45,10 +45,19 @@ def find_given(names: Sequence[str]) -> Given:
         if not folder.is_dir():
             raise ReprotuneError(f"{path}: no such file")
         return Given(folder, pattern, find_files(str(folder), pattern, outside=True), [])
+    _refuse_pipe(path)
     return Given(path, None, [path], [])
 
 
+def _refuse_pipe(path: Path) -> None:
+    if path.exists() and not path.is_file():
+        raise ReprotuneError(f"{path}: is no file but a pipe or a device; write what it gives to a file, and name that")
+
+
 def _listed(files: list[Path]) -> Given:
+    for path in files:
+        if not path.is_dir():
+            _refuse_pipe(path)
     if absent := next((path for path in files if not path.is_file()), None):
         raise ReprotuneError(f"{absent}: {'is a folder among files' if absent.is_dir() else 'no such file'}")
     files = sorted(dict.fromkeys(files))
