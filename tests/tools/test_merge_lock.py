@@ -105,6 +105,7 @@ def test_where_git_could_not_merge_each_tool_names_what_restores_the_lock(repo: 
 @pytest.mark.parametrize("tool", ["tools.doctor", "tools.stale"])
 @pytest.mark.parametrize("damaged", ["<<<<<<< HEAD\nstages: {}\n", "stages: ["], ids=["marks", "cut off"])
 def test_a_damaged_lock_that_is_committed_is_not_restored_from_git(repo: Path, tool: str, damaged: str) -> None:
+    install(repo)
     commit(repo, "damaged", {"dvc.lock": damaged})
     said = run(["python", "-m", tool], repo, check=False).stderr
     assert "it is committed so; `rm dvc.lock`, then `dvc repro`, `git add dvc.lock metrics` and `git commit`" in said
