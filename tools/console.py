@@ -40,6 +40,7 @@ PLUGINS = {"s3": "dvc-s3", "ssh": "dvc-ssh", "gs": "dvc-gs", "azure": "dvc-azure
 MARKS_OF_A_MERGE = "<<<<<<< "
 # HEAD: in the midst of a merge git knows three versions of the file, and restores none without being told which.
 RESTORE = f"`git checkout HEAD -- {LOCK} metrics`, then `dvc repro` and `git add {LOCK} metrics`"
+ANEW = f"`rm {LOCK}`, `dvc repro` and commit it"  # where git has no other one
 A_FILE = "a file stands where a folder is needed; name another place"
 WRONG_KIND = {
     errno.EEXIST: A_FILE,
@@ -148,7 +149,7 @@ def mend_of_lock(text: str) -> str:
     committed = subprocess.run(command, capture_output=True, check=False).stdout.decode("utf-8", "replace")
     if committed.replace("\r\n", "\n") != text:
         return RESTORE
-    return f"it is committed so; `rm {LOCK}`, then `dvc repro`, `git add {LOCK} metrics` and `git commit`"
+    return f"it is committed so; {ANEW}"
 
 
 def print_all(lines: Iterable[str]) -> None:

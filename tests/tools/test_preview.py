@@ -170,11 +170,14 @@ def test_a_missing_file_and_an_empty_folder_are_refused(name: str, said: str, mo
 
 
 @pytest.mark.parametrize("others", [[], ["b.csv"]])
-def test_a_pipe_is_refused_unread(others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_is_refused_unread_and_its_text_in_a_file_is_read(
+    others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look
+) -> None:
     os.mkfifo(tmp_path / "a.csv")  # nobody writes to it: to read it would never end
     monkeypatch.setattr(sys, "argv", ["preview", str(tmp_path / "a.csv"), *others])
     with pytest.raises(SystemExit, match=r"a\.csv: is no file but a pipe or a device; write what it gives to a file, "):
         run_tool(preview.main)
+    assert "columns    question -> user, answer -> assistant" in look(write("a.csv", ["question,answer", "a,b", "c,d"]))
 
 
 @pytest.mark.parametrize("note", ["sep=;", '"sep=;"', "SEP=,", "sep=\t", "sep=;;"])

@@ -787,6 +787,7 @@ RUN_HERE: dict[Callable, list[str]] = {
 RUN_ELSEWHERE = {  # words -> where they are followed, by other words of that file
     "(`outside: true`, since": ("tools/test_preview.py", "test_a_link_that_leads_out_of_the_project_is_read_as_pasted"),
     "; or set {}": ("tokenize/test_refusal.py", "test_the_variables_are_named_that_let_the_template_think"),
+    "write what it gives to a file": ("tools/test_preview.py", "test_a_pipe_is_refused_unread_and_its_text_in_a_file_is_read"),
     "dvc add {}": ("test_migrate.py", "test_git_is_shown_no_conversation"),
     "unpack it by hand": ("tools/test_collect_remedies.py", "unpack it by hand if it is meant"),
     "without compression if it is meant": ("tools/test_collect_remedies.py", "write it without compression if it is meant"),

@@ -13,6 +13,7 @@ from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import PARAMS
 from tools.compare import git
 from tools.compare.lock import Lock, parse_lock, read_yaml
+from tools.console import ANEW
 
 WORKSPACE = "workspace"
 IGNORED = Path(".dvcignore")
@@ -65,7 +66,7 @@ class Revision(NamedTuple):
         """What mends a damaged one: git may hold a whole one only where this one is not committed."""
         if self.commit is None and content != git.ask("cat-file", "blob", f"HEAD:./{LOCK}"):
             return f"`git checkout HEAD -- {LOCK} metrics` restores the last one"
-        return f"name another revision, or there `rm {LOCK}`, `dvc repro` and commit it"
+        return f"name another revision, or there {ANEW}"
 
     def read_params(self) -> dict[str, object]:
         try:
