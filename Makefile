@@ -9,10 +9,10 @@ TORCH ?= default
 REMOTES ?=
 comma := ,
 VENV := .venv
-REQUIREMENTS := requirements.txt stages/lib/core/requirements.txt $(wildcard requirements/*.txt)
+REQUIREMENTS := requirements.txt $(wildcard requirements/*.txt stages/*/requirements.txt stages/lib/*/requirements.txt)
 ACTIVATE := . $(VENV)/bin/activate
 INSTALL := $(VENV)/bin/python requirements/install.py
-TORCH_PIN = $(shell grep '^torch==' requirements/model.txt)
+TORCH_PIN = $(shell grep '^torch==' stages/lib/base_model/requirements.txt)
 
 # Side by side, a thread each; Python keeps what it compiles. Which code the tests reach is measured where `test-all` is asked for:
 # it takes time. There the properties are tried on more examples too.
@@ -85,9 +85,7 @@ constraints:
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
 	sed '/^-c/d' requirements.txt > $(VENV)-constraints/requirements.txt
-	mkdir -p $(VENV)-constraints/stages/lib/core
-	cp stages/lib/core/requirements.txt $(VENV)-constraints/stages/lib/core/
-	cp -r requirements $(VENV)-constraints/
+	cp -r --parents requirements $(filter stages/%,$(REQUIREMENTS)) $(VENV)-constraints/
 	sed -i '/^-c/d' $(VENV)-constraints/requirements/dev.txt
 	$(VENV)-constraints/bin/python requirements/install.py -r $(VENV)-constraints/requirements.txt -r $(VENV)-constraints/requirements/dev.txt
 	$(VENV)-constraints/bin/pip freeze | $(PYTHON) requirements/write_constraints.py

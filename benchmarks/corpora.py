@@ -27,11 +27,11 @@ from pathlib import Path
 import yaml
 
 from benchmarks.conversations import make_conversations
+from stages.lib.collected import FOLDER
 from stages.lib.core.files import read_jsonl
 from stages.lib.core.params import PARAMS, Yaml12Loader, read_params
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.cleaned import CLEANED, LEDGER
-from stages.lib.records.collected import FOLDER
 from stages.lib.records.conversation import SPLITS, Message, conversations_of, normalize
 from stages.lib.similarity.join import Joins
 from stages.report.accounts import measure_balance, shares_of_strata

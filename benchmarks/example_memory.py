@@ -19,10 +19,10 @@ import yaml
 
 from benchmarks.conversations import make_conversations
 from benchmarks.data_stages import REPO
+from stages.lib.base_model.tokenized import TOKENIZED_SPLITS
 from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import PARAMS, Yaml12Loader
 from stages.lib.records.conversation import conversations_of
-from stages.lib.records.tokenized import TOKENIZED_SPLITS
 
 SPECIAL_TOKENS = ["<|im_start|>", "<|im_end|>"]
 TEMPLATE = (

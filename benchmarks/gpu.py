@@ -20,7 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 
 SHAPES = {  # hidden, intermediate, layers, heads, key heads, vocabulary
     "1B": (2048, 8192, 16, 32, 8, 128_256),

@@ -24,8 +24,8 @@ import yaml
 
 from benchmarks import preflight
 from benchmarks.training import REPO, make_project, read_yaml
+from stages.lib.base_model.tokenized import examples_of
 from stages.lib.core.params import PARAMS
-from stages.lib.records.tokenized import examples_of
 
 TOKENS = 2500
 VALIDATION_ROWS = 10

@@ -80,7 +80,7 @@ CUDA_CASES = [
 
 def make_project(folder: Path, case: Case) -> None:
     """What the stage `train` needs: params, pinned model, made-up tokens of which two fifths are labels."""
-    from stages.lib.records.tokenized import IGNORE_INDEX, Example, TokenizedSplit, examples_of, write_examples
+    from stages.lib.base_model.tokenized import IGNORE_INDEX, Example, TokenizedSplit, examples_of, write_examples
 
     shutil.copytree(REPO / "requirements", folder / "requirements")
     params = yaml.load((REPO / PARAMS).read_text(encoding="utf-8"), Loader=Yaml12Loader)

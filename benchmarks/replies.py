@@ -24,16 +24,16 @@ import torch
 from torch.nn import functional
 from transformers import GenerationConfig
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.chat_template import stop_token_ids
 from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.params import read_params
+from stages.lib.general_prompts import read_prompts
 from stages.lib.model.adapter import load_adapter
 from stages.lib.model.hardware import find_hardware
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.conversation import conversations_of, read_conversations
-from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.predictions import CONTENDERS
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.predict import likelihood
 from stages.predict.contender import load_contender
 from stages.predict.generation import call_generate, generate_replies

@@ -14,9 +14,9 @@ import time
 os.environ["TOKENIZERS_PARALLELISM"] = "true"
 
 from benchmarks.conversations import make_conversations
+from stages.lib.base_model.tokenized import Example
 from stages.lib.chat_template import TemplateMisfit
 from stages.lib.chat_template.tokenizer import load_tokenizer
-from stages.lib.records.tokenized import Example
 from stages.tokenize.batches import AT_ONCE, BatchTokenizer
 
 

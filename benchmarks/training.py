@@ -64,9 +64,9 @@ import psutil
 import pyarrow.parquet as pq
 import yaml
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, TokenizedSplit, examples_of
 from stages.lib.core.params import PARAMS, Yaml12Loader
 from stages.lib.records.loss_history import HistoryRow
-from stages.lib.records.tokenized import IGNORE_INDEX, TokenizedSplit, examples_of
 
 REPO = Path(__file__).parent.parent
 WARM_UP_STEPS = 2

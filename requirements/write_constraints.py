@@ -9,7 +9,7 @@ HEADER = """\
 # `make constraints`, in an environment made from the requirements alone.
 """
 FOLDER = Path(__file__).parent
-OF_ALL = FOLDER.parent / "stages/lib/core/requirements.txt"  # stages
+ROOMS = FOLDER.parent / "stages"
 
 
 def canonical(name: str) -> str:
@@ -19,7 +19,7 @@ def canonical(name: str) -> str:
 def main() -> None:
     pinned = {
         canonical(name)
-        for path in (*FOLDER.glob("*.txt"), OF_ALL)
+        for path in (*FOLDER.glob("*.txt"), *ROOMS.rglob("requirements.txt"))
         if path.stem != "constraints"
         for name in re.findall(r"^([A-Za-z0-9._-]+)(?:\[.*\])?==", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     }

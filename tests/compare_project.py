@@ -15,13 +15,13 @@ from conftest import REPO, run, tiny_params, write_conversations, write_params
 
 from stages.evaluate import __main__ as evaluate
 from stages.lib.base_model.pins import AdapterPin, FileHash, hash_of
+from stages.lib.base_model.tokenized import examples_of
 from stages.lib.core.files import read_json, write_json, write_jsonl
 from stages.lib.records import cleaned
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import blank, predictions_of, write_predictions
 from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES
-from stages.lib.records.tokenized import examples_of
 from stages.report.evaluation import report_evaluation
 from stages.report.seeds import SEEDS
 

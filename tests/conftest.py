@@ -21,14 +21,13 @@ from hypothesis import HealthCheck, settings
 
 from stages.lib.core.files import write_json, write_jsonl
 from stages.lib.core.params import Yaml12Loader
-from stages.lib.core.requirements import OF_ALL
 from stages.lib.records.conversation import Conversation, Message, normalize
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; set before torch is loaded
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell, where what is started here would inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 REPO = Path(__file__).parent.parent
-PINS = (OF_ALL, *sorted((REPO / "requirements").glob("*.txt")))  # the files that pin packages
+PINS = sorted([*REPO.glob("requirements/*.txt"), *REPO.glob("stages/**/requirements.txt")])  # the files that pin packages
 PROJECT_FILES = ("dvc.yaml", ".dvcignore", ".gitignore", "requirements.txt", "requirements", "stages", "tools")
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"

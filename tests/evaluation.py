@@ -67,9 +67,6 @@ def evaluate_folder(
     }  # fmt: skip
     write_jsonl(folder / "retention.jsonl", prompts)
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    (folder / "requirements").mkdir(exist_ok=True)
-    for name in ("core.txt", "data.txt", "evaluation.txt"):
-        (folder / "requirements" / name).write_text("", encoding="utf-8")
     conversations, assignment = [], []
     predictions: dict[str, list[dict]] = {model: list((more or {}).get(model, [])) for model in ("base", "tuned")}
     for number, row in enumerate(rows):

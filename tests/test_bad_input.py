@@ -10,7 +10,7 @@ import pytest
 import yaml
 from conftest import REPO, copy_project, run, tiny_params, write_params
 
-from stages.lib.core import errors
+from stages.lib.core import errors, requirements
 
 PAIRS, CHATS = "data/raw/pairs.csv", "data/raw/chats.jsonl"
 HEADER = "question,answer,topic\n"
@@ -21,11 +21,9 @@ BY_MESSAGE = FAULTS["CSV role that is not mapped"]["params"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory: a project with good sources, that needs no packages."""
+    """The working directory: a project with good sources."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("REPROTUNE_ANY_VERSIONS", raising=False)
-    for name in ("core", "corpora", "data", "model"):
-        write(tmp_path / f"requirements/{name}.txt", "")
     write(tmp_path / PAIRS, HEADER + "".join(f"question {number},answer,topic\n" for number in range(30)))
     write(
         tmp_path / CHATS, "".join(f'{{"messages": [{{"role": "user", "content": "chat {number}"}}]}}\n' for number in range(30))
@@ -81,6 +79,25 @@ def test_a_fault_is_a_message_with_place_and_remedy_and_nothing_is_written(folde
     assert re.match(r"error: " + ".*".join(map(re.escape, ["", *fault["says"]])), message, re.DOTALL), message
     restore = fault.get("restore", "dvc checkout")
     assert re.search(rf"\nNothing was saved\. `{restore}[^`]*` brings back the results of the last good run\.$", message)
+    assert files_in(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("pins", "says"),
+    [
+        ("numpy==0.0.1\n", r"numpy 0\.0\.1 is pinned; installed: .*\nRun `make env`, or set REPROTUNE_ANY_VERSIONS=1"),
+        (None, r"not found; `git checkout -- stages/lib/base_model/requirements\.txt` restores it"),
+    ],
+    ids=["others installed", "gone"],
+)
+def test_pins_that_do_not_hold_are_told_before_anything_is_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, pins: str | None, says: str
+) -> None:
+    monkeypatch.setattr(requirements, "PROJECT", folder)
+    write(folder / "stages/lib/core/requirements.txt", "")
+    write(folder / "stages/lib/base_model/requirements.txt", pins)
+    before = files_in(folder)
+    assert re.match(rf"error: stages/lib/base_model/requirements\.txt: {says}", message_of("base_model"))
     assert files_in(folder) == before
 
 

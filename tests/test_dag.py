@@ -18,9 +18,8 @@ from conftest import PINS, REPO, copy_project, environment, make_project, run, t
 from dvc.repo import Repo
 
 from stages.lib.core.params import SECTIONS, Yaml12Loader
-from stages.lib.core.requirements import OF_ALL as PINS_OF_ALL
 
-OF_ALL = PINS_OF_ALL.relative_to(REPO).as_posix()
+CORE = "stages/lib/core"
 
 STAGES = (
     "base_model", "sources", "collect", "clean", "split", "tokenize", "train", "predict@base", "predict@tuned", "evaluate",
@@ -113,18 +112,23 @@ def test_declared_code_is_the_import_closure(room: str) -> None:
     assert set(files) == closure(room)[0]
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_declared_requirements_are_those_imported(room: str) -> None:
-    declared = {dep for dep in pipeline()[room]["deps"] if dep.startswith("requirements/")}
-    assert declared | {OF_ALL} == requirements_of(closure(room)[1]) | {OF_ALL}
+def rooms_with_pins(room: str) -> set[str]:
+    """Of what a stage declares; core's are everybody's."""
+    return {dep for dep in pipeline()[room]["deps"] if (REPO / dep / "requirements.txt").is_file()} - {CORE}
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_stage_checks_the_requirements_that_it_declares(room: str) -> None:
-    declared = {dep for dep in pipeline()[room]["deps"] if dep.startswith("requirements/")}
+def test_the_pins_in_declared_rooms_are_of_the_packages_imported(room: str) -> None:
+    declared = {f"{name}/requirements.txt" for name in (CORE, *rooms_with_pins(room))}
+    assert declared == requirements_of(closure(room)[1]) | {f"{CORE}/requirements.txt"}
+    assert not any(dep.startswith("requirements") for dep in pipeline()[room]["deps"])
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_stage_checks_the_pins_in_the_rooms_that_it_declares(room: str) -> None:
     source = (REPO / "stages" / room / "__main__.py").read_text(encoding="utf-8")
     [call] = re.findall(r"check_installed\(([^)]*)\)", source)
-    assert set(ast.literal_eval(f"[{call}]")) == declared
+    assert set(ast.literal_eval(f"[{call}]")) == rooms_with_pins(room)
 
 
 def params_read(room: str) -> set[str]:
@@ -254,32 +258,34 @@ LIBRARY = {  # what two stages share -> who runs it, by hand
     "base_model": ("base_model", "tokenize", "train", "predict"),
     "base_model/pins.py": ("base_model", "tokenize", "train", "predict", "report"),
     "chat_template": ("base_model", "tokenize", "predict"),
+    "collected.py": ("sources", "collect", "clean"),
     "core": ROOMS,
-    "languages.py": ("clean", "evaluate"),
+    "general_prompts.py": ("predict", "evaluate"),
+    "languages": ("clean", "evaluate"),
     "model": ("train", "predict"),
     "personal_data": ("clean", "report"),
     "processes.py": ("clean", "split"),
     "records/assignment.py": ("split", "evaluate", "report"),
     "records/cleaned.py": ("clean", "split", "report"),
-    "records/collected.py": ("sources", "collect", "clean"),
     "records/conversation.py": ("base_model", "collect", "clean", "split", "tokenize", "predict", "evaluate", "report"),
-    "records/general_prompts.py": ("predict", "evaluate"),
     "records/loss_history.py": ("train", "report"),
     "records/predictions.py": ("predict", "evaluate", "report"),
     "records/scores.py": ("evaluate", "report"),
     "records/tokenize_ledger.py": ("tokenize", "report"),
-    "records/tokenized.py": ("base_model", "tokenize", "train", "predict"),
     "scripts.py": ("clean", "split", "tokenize", "evaluate"),
     "similarity": ("clean", "split"),
 }
-REQUIREMENTS = {
-    "corpora": (),  # in the tiny project no source is packaged
-    "data": ("clean", "split", "evaluate", "report"),
-    "model": ("base_model", "tokenize", "train", "predict", "report"),
-    "evaluation": ("evaluate",),
-    "dvc": (),
-    "dev": (),
-    "constraints": (),
+REQUIREMENTS = {  # by hand too; in the tiny project no source is packaged, and its model is a folder
+    "requirements/constraints.txt": (),
+    "requirements/corpora.txt": (),
+    "requirements/dev.txt": (),
+    "requirements/dvc.txt": (),
+    "stages/clean/requirements.txt": ("clean",),
+    "stages/evaluate/requirements.txt": ("evaluate",),
+    "stages/lib/base_model/requirements.txt": ("base_model", "tokenize", "train", "predict"),
+    "stages/lib/core/requirements.txt": ROOMS,
+    "stages/lib/languages/requirements.txt": ("clean", "evaluate"),
+    "stages/lib/personal_data/requirements.txt": ("clean", "report"),
 }
 
 
@@ -333,15 +339,9 @@ def test_each_file_of_the_library_has_its_line() -> None:
     assert sorted({file for name in LIBRARY for file in code(f"stages/lib/{name}")}) == code("stages/lib")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in REPO.glob("requirements/*.txt")))
-def test_a_changed_requirements_file_makes_its_stages_stale(mutable: Path, name: str) -> None:
-    stale = stale_after(mutable, f"requirements/{name}.txt", lambda text: text + "\n# changed\n")
-    assert stale == after(REQUIREMENTS[name])
-
-
-def test_the_requirements_of_all_stages_make_all_of_them_stale(mutable: Path) -> None:
-    assert "stages/lib/core" in set.intersection(*(set(pipeline()[room]["deps"]) for room in ROOMS))
-    assert stale_after(mutable, OF_ALL, lambda text: text + "\n# changed\n") == after(ROOMS)
+@pytest.mark.parametrize("path", [path.relative_to(REPO).as_posix() for path in PINS])
+def test_changed_pins_make_their_stages_stale(mutable: Path, path: str) -> None:
+    assert stale_after(mutable, path, lambda text: text + "\n# changed\n") == after(REQUIREMENTS[path])
 
 
 def test_a_changed_raw_row_makes_everything_after_collect_stale(mutable: Path) -> None:

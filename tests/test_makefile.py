@@ -31,7 +31,9 @@ def test_run_installs_the_pins_and_runs_the_pipeline() -> None:
 
 
 def test_the_cpu_build_is_the_pinned_version() -> None:
-    [pin] = re.findall(r"^torch==.*", (REPO / "requirements" / "model.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    [pin] = re.findall(
+        r"^torch==.*", (REPO / "stages/lib/base_model/requirements.txt").read_text(encoding="utf-8"), flags=re.MULTILINE
+    )
     commands = would_run("run", "TORCH=cpu")
     assert f"--index-url https://download.pytorch.org/whl/cpu {pin}\n" in commands
     assert commands.index("whl/cpu") < commands.index("-r requirements.txt")

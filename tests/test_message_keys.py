@@ -17,7 +17,7 @@ from stages.collect.__main__ import assign_ids
 from stages.collect.conversations import read_source
 from stages.collect.marks import is_mark
 from stages.collect.sources import Source
-from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.tokenize.__main__ import TokenizeParams, tokenize_split
 
 Reply = tuple[dict[str, Any], bool | None]

@@ -14,9 +14,9 @@ from conftest import environment, make_project, tiny_params, write_params
 from test_readme import blocks, commands
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.core.files import read_jsonl
 from stages.lib.records.conversation import reply_text
-from stages.lib.records.tokenized import IGNORE_INDEX
 
 pytestmark = pytest.mark.slow
 PAGE = "docs/migrate.md"

@@ -7,8 +7,8 @@ import torch
 import transformers
 from conftest import tiny_params
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.methods import add_adapter
 from stages.train.params import TrainParams
 

@@ -8,8 +8,8 @@ import torch
 from torch.autograd.graph import GradientEdge
 
 from benchmarks.architectures.shapes import VOCABULARY
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.likelihood import LabelNll
 
 LENGTHS = (7, 21, 6, 12, 5, 30, 2, 9)

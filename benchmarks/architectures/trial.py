@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from benchmarks.architectures.gradients import DOCUMENTS, Comparison, compare, compare_errors, differentiate
 from benchmarks.architectures.shapes import make_config
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import read_params
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict.generation import generate
 from stages.predict.questions import Question
 from stages.predict.reply import Reply

@@ -15,7 +15,7 @@ from stages.lib.core.requirements import check_installed
 
 
 def main() -> None:
-    check_installed("requirements/model.txt")
+    check_installed("stages/lib/base_model")
     params = read_params("base_model", BaseModelParams)
     folder = fetch(params)
     if params.trust_remote_code:

@@ -18,12 +18,12 @@ import orjson
 from stages.clean.conversation import CleanedChunk, Verdict, clean_lines
 from stages.clean.near_duplicates import find_originals
 from stages.clean.params import CleanParams
+from stages.lib import collected
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import read_json, read_lines, to_line, write_json, write_lines
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.processes import collect_garbage_seldom, in_chunks, map_chunks
-from stages.lib.records import collected
 from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
 from stages.lib.similarity.shingles import Shingles, concatenate
 
@@ -149,7 +149,7 @@ def remove_files_of_removed_sources(names: list[str]) -> None:
 
 def main() -> None:
     collect_garbage_seldom()
-    check_installed("requirements/data.txt")
+    check_installed("stages/clean", "stages/lib/languages", "stages/lib/personal_data")
     names = read_json(collected.NAMES)
     params = read_params("clean", CleanParams)
     remove_files_of_removed_sources(names)

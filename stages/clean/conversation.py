@@ -13,9 +13,9 @@ from stages.clean.params import CleanParams
 from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.structured import clean_structured
 from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user
+from stages.lib.collected import FOLDER
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.languages import detect_language
-from stages.lib.records.collected import FOLDER
 from stages.lib.records.conversation import (
     Conversation,
     Message,

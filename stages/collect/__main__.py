@@ -19,11 +19,11 @@ from stages.collect.conversations import read_source
 from stages.collect.raw_conversation import RawConversation
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Source
+from stages.lib.collected import CollectedRow, Fate, check_names, conversations_of, ledger_of
 from stages.lib.core.errors import ReprotuneError, raise_first, run_stage
 from stages.lib.core.files import write_jsonl, write_lines
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.collected import CollectedRow, Fate, check_names, conversations_of, ledger_of
 from stages.lib.records.conversation import Conversation, conversation_line
 
 

@@ -16,7 +16,7 @@ from stages.collect.paths import check_path
 from stages.collect.rows import Row, Rows, UnreadableRow
 from stages.collect.sources import HubSource, ParquetSource
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.core.requirements import check_installed
+from stages.lib.core.requirements import check_pins
 
 BATCH_ROWS = 256  # held at a time
 
@@ -98,7 +98,7 @@ def _load_hub(pins: str, name: str, config: str | None, split: str, revision: st
     """The data set, from HF_ENDPOINT if that is set, or from the hub's own cache. `pins`: the requirements file."""
     if not re.search(r"^datasets==", check_path(pins, False).read_text(encoding="utf-8"), flags=re.MULTILINE):
         raise ReprotuneError(f"{pins}: does not pin datasets; name the requirements file that does (the source's `path`)")
-    check_installed(pins)
+    check_pins(Path(pins))
     if Path(name).exists():  # `datasets` would read the folder, and no revision would pin it
         raise ReprotuneError(
             f"{name}: stands in the project; expected a data set of the hub (name its file with another `format`)"

@@ -66,7 +66,7 @@ def describe_perplexity(evaluation: Evaluation) -> str:
 
 
 def main() -> None:
-    check_installed("requirements/data.txt", "requirements/evaluation.txt")
+    check_installed("stages/evaluate", "stages/lib/languages")
     params = read_params("evaluate", EvaluateParams)
     votes = read_votes(Path(params.votes))
     group_of = read_groups()

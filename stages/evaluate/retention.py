@@ -6,7 +6,7 @@ import pandas as pd
 from pydantic import ConfigDict
 
 from stages.lib.core.params import Section
-from stages.lib.records.general_prompts import read_prompts
+from stages.lib.general_prompts import read_prompts
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of
 
 COLUMNS = ["id", "language", "prompt", "base_reply", "tuned_reply", "change"]

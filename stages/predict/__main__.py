@@ -14,10 +14,10 @@ from stages.lib.chat_template.tokenizer import load_tokenizer
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
+from stages.lib.general_prompts import read_prompts
 from stages.lib.model.hardware import describe_environment, find_hardware
 from stages.lib.model.scratch import hold_folder, take_fingerprint
 from stages.lib.records.conversation import conversations_of, read_conversations
-from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.predictions import CONTENDERS, Conditions, Contender, Prediction, predictions_of, write_predictions
 from stages.predict.journal import open_journal
 from stages.predict.params import PredictParams
@@ -31,7 +31,7 @@ ROOM = Path(__file__).parent
 
 
 def main(name: str) -> None:
-    check_installed("requirements/model.txt")
+    check_installed("stages/lib/base_model")
     contender = next((known for known in CONTENDERS if known == name), None)
     if contender is None:
         raise ReprotuneError(f"predict: no contender {name!r}; name one of {', '.join(CONTENDERS)}")

@@ -9,9 +9,9 @@ import torch
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
 from stages.lib.records.conversation import Message, Tool
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict.cache import row_wise_cache
 from stages.predict.likelihood import score_continuation
 from stages.predict.questions import as_context

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.nn import functional
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.chat_template import TemplateMisfit, tokenize_conversation
 from stages.lib.model.packs import collate_pack
 from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
 from stages.lib.records.predictions import Prediction
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

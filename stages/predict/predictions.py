@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm import tqdm
 
 from stages.lib.chat_template import what_is_said
+from stages.lib.general_prompts import RetentionPrompt
 from stages.lib.records.conversation import Conversation, Message, Tool, trained_positions
-from stages.lib.records.general_prompts import RetentionPrompt
 from stages.lib.records.predictions import Prediction, SetName, blank
 from stages.predict import classes, likelihood
 from stages.predict.journal import Journal

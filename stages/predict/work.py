@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
-from stages.lib.records.tokenized import Example
+from stages.lib.base_model.tokenized import Example
 from stages.predict.classes import score_labels
 from stages.predict.generation import generate_replies
 from stages.predict.likelihood import score_continuation, score_replies

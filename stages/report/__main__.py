@@ -153,7 +153,7 @@ def report_page(params: ReportParams, history: Sequence[HistoryRow]) -> None:
 
 
 def main() -> None:
-    check_installed("requirements/data.txt", "requirements/model.txt")
+    check_installed("stages/lib/personal_data")
     params = read_params("report", ReportParams)
     report_data(params)
     history: list[HistoryRow] = read_jsonl(LOSS_HISTORY)

@@ -9,11 +9,11 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, ConfigDict
 
+from stages.lib.collected import NAMES, check_names, in_order_of_ids
 from stages.lib.core.errors import run_stage
 from stages.lib.core.files import write_json
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
-from stages.lib.records.collected import NAMES, check_names, in_order_of_ids
 
 CHECKED = Path("data/sources.txt")
 

@@ -210,7 +210,7 @@ def write_splits(locked: dict[str, bytes], traits: Traits, splits: list[Place], 
 
 def main() -> None:
     collect_garbage_seldom()
-    check_installed("requirements/data.txt")
+    check_installed()
     params = read_params("split", SplitParams)
     locked = read_locked(Path(params.locked_test))
     traits = describe_all(read_rows(locked), params.stratify_by)

@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 from tqdm import tqdm
 
-from stages.lib.chat_template import FormMisfit, TemplateMisfit
-from stages.lib.chat_template.tokenizer import load_tokenizer
-from stages.lib.core.errors import ReprotuneError, run_stage
-from stages.lib.core.files import write_jsonl
-from stages.lib.core.params import Section, read_params
-from stages.lib.core.requirements import check_installed
-from stages.lib.records.conversation import Conversation, ConversationFile, Message, conversations_of, trained_positions
-from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, TokenizedFate, TokenizedRow
-from stages.lib.records.tokenized import (
+from stages.lib.base_model.tokenized import (
     IGNORE_INDEX,
     TOKENIZED_SPLITS,
     Example,
@@ -32,6 +24,14 @@ from stages.lib.records.tokenized import (
     examples_of,
     write_examples,
 )
+from stages.lib.chat_template import FormMisfit, TemplateMisfit
+from stages.lib.chat_template.tokenizer import load_tokenizer
+from stages.lib.core.errors import ReprotuneError, run_stage
+from stages.lib.core.files import write_jsonl
+from stages.lib.core.params import Section, read_params
+from stages.lib.core.requirements import check_installed
+from stages.lib.records.conversation import Conversation, ConversationFile, Message, conversations_of, trained_positions
+from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, TokenizedFate, TokenizedRow
 from stages.tokenize.batches import BatchTokenizer
 from stages.tokenize.lengths import TooLong, tell_too_long
 from stages.tokenize.refusal import refuse_form
@@ -152,7 +152,7 @@ def count_fates(rows: list[TokenizedRow]) -> str:
 
 
 def main() -> None:
-    check_installed("requirements/model.txt")
+    check_installed("stages/lib/base_model")
     params = read_params("tokenize", TokenizeParams)
     tokenizer = load_tokenizer()
     ledger: list[TokenizedRow] = []

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from jinja2 import TemplateError
 from transformers.utils.chat_template_utils import _compile_jinja_template as compile_template
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.chat_template import TemplateMisfit, special_tokens, tokenize_conversation
 from stages.lib.chat_template.forms import Form, is_plain, shows_content, to_form
 from stages.lib.chat_template.rendering import check_roles, form_of, specials_pattern
 from stages.lib.chat_template.stops import Ending, ending_of, known_stops
 from stages.lib.records.conversation import Message, Role, Tool, trained_positions
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
 if TYPE_CHECKING:
     from concurrent.futures import Future

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from stages.lib.base_model.tokenized import TokenizedSplit
 from stages.lib.chat_template import FormMisfit, StopMisfit, SystemMisfit, form_of
 from stages.lib.chat_template.forms import is_plain
 from stages.lib.records.conversation import Conversation, conversations_of, uses_tool
-from stages.lib.records.tokenized import TokenizedSplit
 from stages.tokenize.thinking import what_lets_it_think
 
 if TYPE_CHECKING:

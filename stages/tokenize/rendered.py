@@ -4,8 +4,8 @@ from collections import defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example, Examples
 from stages.lib.records.tokenize_ledger import Piece, RenderedExample
-from stages.lib.records.tokenized import IGNORE_INDEX, Example, Examples
 from stages.tokenize.order import spread
 
 if TYPE_CHECKING:

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 from stages.lib.base_model.pin import PIN
 from stages.lib.base_model.pins import ADAPTER_PIN
+from stages.lib.base_model.tokenized import TOKENIZED_SPLITS, examples_of
 from stages.lib.core.errors import run_stage
 from stages.lib.core.files import write_json, write_jsonl
 from stages.lib.core.params import read_params
@@ -12,7 +13,6 @@ from stages.lib.core.requirements import check_installed
 from stages.lib.model.adapter import ADAPTER, write_adapter
 from stages.lib.model.hardware import Hardware, describe_environment, find_hardware, use_deterministic_algorithms
 from stages.lib.records.loss_history import ENVIRONMENT, LOSS_HISTORY
-from stages.lib.records.tokenized import TOKENIZED_SPLITS, examples_of
 from stages.train.checkpoints import scratch_folder, take_fingerprint
 from stages.train.likelihood import packed_nll
 from stages.train.loggers import start_logging
@@ -26,7 +26,7 @@ from stages.train.targets import tell_unadapted
 
 
 def main() -> None:
-    check_installed("requirements/model.txt")
+    check_installed("stages/lib/base_model")
     params = read_params("train", TrainParams)
     check_installed_for(params.method)
     if (processes := processes_wanted()) > 1:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.attention import PACKED_ATTENTION
 from stages.train.float32 import computing_in_float32
 from stages.train.leaks import LENGTH, looks_ahead, sees_others

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.likelihood import packed_nll, separate_nll
 
 if TYPE_CHECKING:

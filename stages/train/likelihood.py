@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.model.packs import Batch, Tokens, causal_lm, collate_pack, label_nll
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
 if TYPE_CHECKING:
     from stages.train.methods import Model

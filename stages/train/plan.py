@@ -9,9 +9,9 @@ from typing import NamedTuple, overload
 
 import numpy as np
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Examples, TokenizedSplit, examples_of, read_examples
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.packs import Tokens
-from stages.lib.records.tokenized import IGNORE_INDEX, Examples, TokenizedSplit, examples_of, read_examples
 from stages.train.packing import pack_shuffled
 from stages.train.params import TrainParams
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager, nullcontext
 
 from peft.helpers import disable_input_dtype_casting
 
+from stages.lib.base_model.tokenized import TOKENIZED_SPLITS
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.weights import load_base_model
-from stages.lib.records.tokenized import TOKENIZED_SPLITS
 from stages.train.comparison import choose_nll
 from stages.train.memory import check_memory
 from stages.train.methods import Model, add_adapter, checkpoint_activations, shard, train_all

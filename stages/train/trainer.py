@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import get_scheduler
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.records.loss_history import HistoryRow
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train.checkpoints import State
 from stages.train.likelihood import LabelNll
 from stages.train.outcome import Outcome, OutOfRoom

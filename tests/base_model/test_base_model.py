@@ -44,9 +44,6 @@ MESSAGES = [{"role": "user", "content": "hi"}]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path) -> Path:
     """The working directory: a project that needs no packages, with a base model of the test's own."""
-    (tmp_path / "requirements").mkdir()
-    for name in ("core.txt", "model.txt"):
-        (tmp_path / "requirements" / name).write_text("", encoding="utf-8")
     shutil.copytree(tiny_model_folder, tmp_path / "tiny_model")
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)

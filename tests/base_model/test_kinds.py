@@ -33,9 +33,6 @@ SIZES = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_model_folder: Path) -> Path:
     """The base model's folder in a project that needs no packages, which is the working directory."""
-    (tmp_path / "requirements").mkdir()
-    for name in ("core.txt", "model.txt"):
-        (tmp_path / "requirements" / name).write_text("", encoding="utf-8")
     shutil.copytree(tiny_model_folder, tmp_path / "model")
     write_params(tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -14,12 +14,12 @@ from transformers.utils import chat_template_utils
 from stages.base_model.template import DIRECTIVES
 from stages.base_model.tokenizer import write_tokenizer
 from stages.lib.base_model.source import BaseModelParams
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import stop_token_id, stop_token_ids, tokenize_conversation
 from stages.lib.chat_template.tokenizer import GENERATION, TOKENIZER, open_tokenizer
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_json, write_json
 from stages.lib.records.conversation import Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((REPO / "tests/templates").glob("*.jinja"))}
 TALK: list[Message] = [{"role": "user", "content": "At nine?"}, {"role": "assistant", "content": "At ten."}]

@@ -19,9 +19,9 @@ from stages.clean.faults import FAULTS
 from stages.clean.params import CleanParams
 from stages.clean.steps import STEPS, steps_switched_on
 from stages.clean.turns import drop_loose_ends, join_sides
+from stages.lib.collected import NAMES, in_order_of_ids
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, to_line, write_json, write_jsonl
-from stages.lib.records.collected import NAMES, in_order_of_ids
 from stages.lib.records.conversation import Conversation, Message, normalize
 
 CASES = REPO / "tests/cases"
@@ -514,9 +514,6 @@ def clean_folder(folder: Path, collected: dict[str, list[Conversation]], sources
     write_json(folder / NAMES, in_order_of_ids(sources))
     params = {"clean": json.loads(ALL.model_dump_json())}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    (folder / "requirements").mkdir(exist_ok=True)
-    for name in ("core.txt", "data.txt"):
-        (folder / "requirements" / name).write_text("", encoding="utf-8")
     with contextlib.chdir(folder):
         clean.main()
         return read_jsonl(clean.CLEANED)

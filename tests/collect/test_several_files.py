@@ -15,8 +15,8 @@ from stages.collect.raw_conversation import RawConversation
 from stages.collect.readers import one_a_file
 from stages.collect.rows import UnreadableRow
 from stages.collect.sources import Source
+from stages.lib.collected import check_names
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.collected import check_names
 
 PAIRS = {"user": "question", "assistant": "answer"}
 ROWS = {"conversation": "ticket", "role": "from", "content": "text"}

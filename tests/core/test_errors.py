@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
+from stages.lib.base_model.tokenized import Example, write_examples
 from stages.lib.core.errors import ReprotuneError, describe_os_error, raise_first, run_stage
 from stages.lib.core.files import read_json, read_jsonl, write_json, write_jsonl
-from stages.lib.core.requirements import check_installed
+from stages.lib.core.requirements import check_installed, check_pins
 from stages.lib.records.predictions import Conditions, blank, write_predictions
-from stages.lib.records.tokenized import Example, write_examples
 
 NUMPY = metadata.version("numpy")
 
@@ -221,25 +221,26 @@ def test_a_missing_input_names_the_commands_that_bring_it(read: Callable[[Path],
 # Requirements
 
 
-def requirements(text: str) -> str:
-    Path("some.txt").write_text(text, encoding="utf-8")
-    return "some.txt"
+def requirements(text: str) -> Path:
+    path = Path("some.txt")
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def test_installed_pins_pass_with_comments_extras_markers_and_options_around_them() -> None:
     text = f"# all\nnumpy=={NUMPY}  # arrays\n\nPyYAML=={metadata.version('pyyaml')} ; python_version > '3'\n-c constraints.txt\n"
-    check_installed(requirements(text))
+    check_pins(requirements(text))
 
 
 def test_a_local_version_label_counts_as_the_same_version(monkeypatch: pytest.MonkeyPatch) -> None:
     installed = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: installed(name) + "+cpu")
-    check_installed(requirements(f"numpy=={NUMPY}\n"))
+    check_pins(requirements(f"numpy=={NUMPY}\n"))
 
 
 def test_each_differing_or_absent_package_is_named_with_the_remedy() -> None:
     with pytest.raises(ReprotuneError) as caught:
-        check_installed(requirements("numpy==0.0.1\nno-such-package==1.0\n"))
+        check_pins(requirements("numpy==0.0.1\nno-such-package==1.0\n"))
     assert str(caught.value).splitlines()[:2] == [
         f"some.txt: numpy 0.0.1 is pinned; installed: {NUMPY}",
         "some.txt: no-such-package 1.0 is pinned; installed: absent",
@@ -249,9 +250,9 @@ def test_each_differing_or_absent_package_is_named_with_the_remedy() -> None:
 
 def test_any_versions_pass_when_the_user_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REPROTUNE_ANY_VERSIONS", "1")
-    check_installed(requirements("numpy==0.0.1\nno-such-package==1.0\n"))
+    check_pins(requirements("numpy==0.0.1\nno-such-package==1.0\n"))
 
 
 def test_a_missing_requirements_file_names_the_command_that_restores_it() -> None:
-    with pytest.raises(ReprotuneError, match=r"requirements/data\.txt: not found; `git checkout -- requirements/data\.txt`"):
-        check_installed("requirements/data.txt")
+    with pytest.raises(ReprotuneError, match=r"no_room/requirements\.txt: not found; `git checkout -- .*no_room/req.*\.txt`"):
+        check_installed("stages/no_room")

@@ -24,9 +24,9 @@ from stages.collect.sources import (
 )
 from stages.evaluate.__main__ import EvaluateParams
 from stages.lib.base_model.source import BaseModelParams
+from stages.lib.collected import NAME_RULE
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import SECTIONS, Section, Yaml12Loader, read_params
-from stages.lib.records.collected import NAME_RULE
 from stages.predict.params import PredictParams
 from stages.report.__main__ import ReportParams
 from stages.split.__main__ import SplitParams

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import (
     SystemMisfit,
     TemplateMisfit,
@@ -24,7 +25,6 @@ from stages.lib.chat_template import (
 )
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.packs import collate_pack
-from stages.lib.records.tokenized import IGNORE_INDEX
 
 TEMPLATES = REPO / "tests/templates"
 REPLIES = [

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import TemplateMisfit, check_template, tokenize_conversation, tokenize_prompt
 from stages.lib.chat_template.continuation import continue_prompt
 from stages.lib.records.conversation import Message, Tool
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.batches import BatchTokenizer
 
 TOOLS: list[Tool] = [{"type": "function", "function": {"name": "find", "description": "Look.", "parameters": {"a": 1}}}]

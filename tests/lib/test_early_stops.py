@@ -8,6 +8,7 @@ import pytest
 from conftest import CHATML
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import (
     FormMisfit,
     StopMisfit,
@@ -20,7 +21,6 @@ from stages.lib.chat_template import (
 )
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Message, Tool
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict.classes import tokenize_labels
 from stages.predict.questions import ask
 from stages.tokenize.batches import BatchTokenizer

@@ -7,6 +7,7 @@ from conftest import CHATML
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import (
     TemplateMisfit,
     special_tokens,
@@ -14,7 +15,6 @@ from stages.lib.chat_template import (
     tokenize_conversation,
 )
 from stages.lib.records.conversation import Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.batches import BatchTokenizer
 
 MARKS = ("<|im_start|>", "<|im_end|>")

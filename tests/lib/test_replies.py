@@ -7,9 +7,9 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import tokenize_conversation, what_is_said
 from stages.lib.records.conversation import Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in sorted((REPO / "tests/templates").glob("*.jinja"))}
 FILES |= {

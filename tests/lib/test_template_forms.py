@@ -8,6 +8,7 @@ from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
 from stages.clean.turns import tools_as_user
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import (
     FormMisfit,
     StopMisfit,
@@ -19,7 +20,6 @@ from stages.lib.chat_template import (
 )
 from stages.lib.chat_template.forms import Form
 from stages.lib.records.conversation import Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 
 TOOLS = [{"type": "function", "function": {"name": "find", "description": "Look.", "parameters": {"z": 1, "a": 2}}}]
 TURN = "<|im_start|>{{ m.role }}\n{{ m.content or '' }}{CALLS}<|im_end|>\n"

@@ -6,9 +6,9 @@ import pytest
 from conftest import CHATML, REPO
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import FormMisfit, TemplateMisfit, tokenize_conversation, tokenize_prompt
 from stages.lib.records.conversation import Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.batches import BatchTokenizer
 
 QWEN3 = (REPO / "tests/templates/qwen3.jinja").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.lib.records import tokenized
-from stages.lib.records.tokenized import IGNORE_INDEX, SCHEMA, Example, Examples, examples_of, read_examples, write_examples
+from stages.lib.base_model import tokenized
+from stages.lib.base_model.tokenized import IGNORE_INDEX, SCHEMA, Example, Examples, examples_of, read_examples, write_examples
 from stages.train.plan import count_labels, read_packs
 
 TOKENS = st.lists(st.tuples(st.integers(0, 2**31 - 1), st.booleans()), max_size=6)

@@ -10,12 +10,12 @@ import torch
 from conftest import REPO, make_conversations
 from torch.nn import functional
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import tokenize_conversation, tokenize_prompt, what_is_said
 from stages.lib.core.errors import describe_os_error
+from stages.lib.general_prompts import RetentionPrompt
 from stages.lib.records.conversation import trained_positions
-from stages.lib.records.general_prompts import RetentionPrompt
 from stages.lib.records.predictions import SCHEMA
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.predict import likelihood
 from stages.predict.generation import generate_replies
 from stages.predict.journal import Journal, open_journal

@@ -8,8 +8,8 @@ import pytest
 from conftest import REPO
 
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.general_prompts import read_prompts
 from stages.lib.records.conversation import normalize
-from stages.lib.records.general_prompts import read_prompts
 from stages.lib.records.predictions import Conditions, blank, predictions_of, write_predictions
 from stages.predict.retention import read_base_replies
 

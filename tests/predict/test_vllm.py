@@ -12,8 +12,8 @@ from conftest import make_conversations
 
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import write_json
+from stages.lib.general_prompts import RetentionPrompt
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.general_prompts import RetentionPrompt
 from stages.predict import vllm_engine
 from stages.predict.generation import generate_replies
 from stages.predict.questions import Question

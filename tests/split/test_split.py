@@ -38,7 +38,7 @@ WORDS = [f"word{number}" for number in range(3000)]
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A project that the tests of this module split in, one after another, in one process."""
     folder = tmp_path_factory.mktemp("split")
-    for name in ("requirements/data.txt", NO_LOCKED_TEST, LOCKED_TEST):
+    for name in (NO_LOCKED_TEST, LOCKED_TEST):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("", encoding="utf-8")
     with pytest.MonkeyPatch.context() as monkeypatch:

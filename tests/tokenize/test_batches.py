@@ -13,9 +13,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import TemplateMisfit, note_stops, stop_token_id, tokenize_conversation
 from stages.lib.records.conversation import Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize import batches as tokenization
 from stages.tokenize.batches import BatchTokenizer
 

@@ -18,12 +18,12 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from stages.base_model import __main__ as base_model
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Examples, examples_of
 from stages.lib.chat_template import stop_token_id, tokenize_conversation
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl, write_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records.conversation import normalize
-from stages.lib.records.tokenized import IGNORE_INDEX, Examples, examples_of
 from stages.tokenize import __main__ as tokenize
 from stages.tokenize import batches, lengths
 from stages.tokenize.__main__ import TokenizeParams, cut, tokenize_split

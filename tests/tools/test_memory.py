@@ -19,9 +19,9 @@ from transformers import (
     Qwen3Config,
 )
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train.attention import PACKED_ATTENTION
 from stages.train.likelihood import LOGITS_AT_ONCE, packed_nll
 from stages.train.methods import add_adapter, checkpoint_activations, train_all

@@ -13,11 +13,11 @@ from training import train_params
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stages.base_model import __main__ as base_model
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import write_jsonl
 from stages.lib.records.tokenize_ledger import LEDGER
-from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train.methods import add_adapter
 from stages.train.plan import count_labels, read_packs

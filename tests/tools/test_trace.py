@@ -62,9 +62,6 @@ def write_project() -> None:
     params["split"] |= {"stratify_by": [], "keep_together": ["prompt"], "train": 0.6, "validation": 0.2, "test": 0.2}
     params["split"]["locked_test"] = "data/locked.jsonl"
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    Path("requirements").mkdir()
-    for name in ("core.txt", "data.txt"):
-        Path("requirements", name).write_text("", encoding="utf-8")
     rows = [f"q{n},What are {thing} good for?,{thing.title()} number {n} are good for people." for n, thing in enumerate(THINGS)]
     rows += [
         *(

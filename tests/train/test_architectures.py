@@ -13,9 +13,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 from benchmarks.architectures import shapes
 from benchmarks.architectures.gradients import Found, compare_errors
 from benchmarks.architectures.trial import PRECISIONS, Result, make_model, train_once, try_kind, with_adapter
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import Tokens, causal_lm
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.attention import PACKED_ATTENTION, packed_attention
 from stages.train.likelihood import LabelNll, packed_nll, separate_nll
 

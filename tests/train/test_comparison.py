@@ -8,10 +8,10 @@ import transformers
 from training import EXAMPLES, FLOAT32, SIZES, VOCABULARY, make_example, make_model, with_adapter
 
 from benchmarks.architectures.shapes import make_config
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
 from stages.lib.model.packs import collate_pack, label_nll
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train import attention
 from stages.train.comparison import choose_nll, packed_attention_of
 from stages.train.float32 import computing_in_float32

@@ -19,8 +19,8 @@ from training import (
     with_new_adapter,
 )
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train import attention, likelihood
 from stages.train.attention import PACKED_ATTENTION
 from stages.train.comparison import choose_nll

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from transformers import AutoTokenizer
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.model.packs import collate_pack, label_nll
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 from stages.train.packing import pack
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -5,7 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.train.plan import Document, Pack, Plan, count_labels, micro_batches
 
 

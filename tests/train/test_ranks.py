@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from stages.base_model import __main__ as base_model
+from stages.lib.base_model.tokenized import examples_of
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.tokenized import examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train import ranks
 

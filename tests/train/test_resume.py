@@ -22,10 +22,10 @@ from filelock import FileLock, Timeout
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from stages.base_model import __main__ as base_model
+from stages.lib.base_model.tokenized import Example, examples_of, write_examples
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.model import scratch
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints
 from stages.train.comparison import choose_nll
 from stages.train.methods import add_adapter, train_all
@@ -156,7 +156,7 @@ def test_the_fingerprint_covers_values_and_files(tmp_path: Path) -> None:
 EDITS = """
 import json, os, runpy
 from pathlib import Path
-from stages.lib.records.tokenized import Example, examples_of, write_examples
+from stages.lib.base_model.tokenized import Example, examples_of, write_examples
 from stages.train import checkpoints
 
 def edit_each(*arguments):

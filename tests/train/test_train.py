@@ -15,6 +15,7 @@ from training import train_params
 from transformers import AutoModelForCausalLM, AutoTokenizer, EarlyStoppingCallback, TrainingArguments
 
 from stages.base_model import __main__ as base_model
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.lib.chat_template import tokenize_conversation
 from stages.lib.core.errors import ReprotuneError, run_stage
 from stages.lib.core.files import read_json, read_jsonl
@@ -23,7 +24,6 @@ from stages.lib.model.hardware import Hardware, find_hardware
 from stages.lib.model.packs import collate_pack, label_nll
 from stages.lib.model.weights import load_base_model
 from stages.lib.records.loss_history import LOSS_HISTORY
-from stages.lib.records.tokenized import IGNORE_INDEX, Example, examples_of
 from stages.tokenize.__main__ import write_examples
 from stages.train import __main__ as train
 from stages.train.comparison import choose_nll

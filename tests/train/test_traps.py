@@ -10,9 +10,9 @@ import torch
 from training import train_params, with_new_adapter
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.model.hardware import Hardware
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.train.comparison import choose_nll
 from stages.train.likelihood import separate_nll
 from stages.train.plan import Document, Pack, Plan, count_labels

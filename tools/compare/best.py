@@ -9,9 +9,9 @@ from typing import TypedDict
 
 from stages.evaluate.claims import Paired, Question, make_claims
 from stages.evaluate.comparison import ask_better
+from stages.lib.base_model.tokenized import examples_of
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.scores import EXAMPLES, REPLIES, Claim, Measure
-from stages.lib.records.tokenized import examples_of
 from tools.compare import git
 from tools.compare.changes import ChangedParam, changed_params
 from tools.compare.claims import UNMEASURED, ask_per_byte, confidence_of, seed_noise_of, verdict_of

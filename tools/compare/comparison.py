@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TypedDict
 
+from stages.lib.base_model.tokenized import examples_of
 from stages.lib.records.predictions import predictions_of
 from stages.lib.records.scores import Claim
-from stages.lib.records.tokenized import examples_of
 from tools.compare.changes import ChangedParam, ChangedStage, changed_params, changed_stages
 from tools.compare.claims import SeedNoise, Verdict, confidence_of, make, seed_noise_of, verdict_of
 from tools.compare.data import NO_CHANGES, DataChanges, changed_data

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from stages.lib.base_model.pin import PIN, BasePin, read_base_pin
 from stages.lib.base_model.source import fetch, load_config
+from stages.lib.base_model.tokenized import examples_of, read_examples
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records.tokenize_ledger import LEDGER, TokenizedRow
-from stages.lib.records.tokenized import examples_of, read_examples
 from stages.tokenize.__main__ import TokenizeParams
 from stages.tokenize.lengths import tell_too_long
 from stages.train.packing import pack_shuffled

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import FormMisfit, StopMisfit, TemplateMisfit, form_of, tokenize_conversation
 from stages.lib.chat_template.tokenizer import TOKENIZER, load_tokenizer
 from stages.lib.records.conversation import Conversation, Message, is_trained, reply_text, uses_tool
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.refusal import ask_for_choice
 from tools.console import visible
 from tools.preview.thoughts import tell_thoughts

@@ -13,8 +13,8 @@ from stages.collect.paths import DVC_CACHE, find_files
 from stages.collect.readers import DELIMITERS
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns, Source
+from stages.lib.collected import NAME, NAME_RULE
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records.collected import NAME, NAME_RULE
 from tools.console import WIDTH
 from tools.preview.file_kind import FileKind
 

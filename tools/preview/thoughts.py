@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 from stages.lib.chat_template import FormMisfit, TemplateMisfit, form_of, render_prompt, tokenize_conversation
 from stages.lib.chat_template.thoughts import find_thought
 from stages.lib.records.conversation import Conversation, Message
-from stages.lib.records.tokenized import IGNORE_INDEX
 from stages.tokenize.refusal import let_it_think
 from stages.tokenize.thinking import what_lets_it_think
 from tools.console import paragraph

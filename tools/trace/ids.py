@@ -5,9 +5,9 @@ import os
 import re
 from pathlib import Path
 
+from stages.lib import collected
+from stages.lib.collected import CollectedRow
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records import collected
-from stages.lib.records.collected import CollectedRow
 from tools.trace.ledgers import AnyRow, all_ledgers, collect_ledgers, find_row, read_rows
 
 MOST_SHOWN = 5

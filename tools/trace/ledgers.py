@@ -6,8 +6,9 @@ from typing import TypedDict, TypeVar
 
 import orjson
 
+from stages.lib import collected
 from stages.lib.core.errors import ReprotuneError
-from stages.lib.records import cleaned, collected
+from stages.lib.records import cleaned
 from stages.lib.records.assignment import ASSIGNMENT
 
 RowType = TypeVar("RowType")

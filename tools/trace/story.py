@@ -5,13 +5,14 @@ from pathlib import Path
 
 from pydantic import ConfigDict
 
+from stages.lib import collected
+from stages.lib.collected import CollectedRow
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.params import PARAMS, Section, read_params
 from stages.lib.personal_data.kinds import MASKS
-from stages.lib.records import cleaned, collected, tokenize_ledger
+from stages.lib.records import cleaned, tokenize_ledger
 from stages.lib.records.assignment import ASSIGNMENT, AssignedRow
 from stages.lib.records.cleaned import CleanedRow
-from stages.lib.records.collected import CollectedRow
 from stages.lib.records.conversation import Conversation
 from stages.lib.records.scores import EXAMPLES, REPLIES, perplexity
 from stages.lib.records.tokenize_ledger import TokenizedRow

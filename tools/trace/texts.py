@@ -4,7 +4,8 @@ import difflib
 import re
 from collections.abc import Iterator
 
-from stages.lib.records import cleaned, collected
+from stages.lib import collected
+from stages.lib.records import cleaned
 from stages.lib.records.cleaned import CleanedRow
 from stages.lib.records.conversation import Conversation, Message, reply_text
 from tools.console import visible

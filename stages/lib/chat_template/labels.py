@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from stages.lib.base_model.tokenized import IGNORE_INDEX, Example
 from stages.lib.chat_template.continuation import continue_prompt
 from stages.lib.chat_template.forms import CALLED, CLOSED, THE_THOUGHTS, find_lost
 from stages.lib.chat_template.rendering import (
@@ -29,7 +30,6 @@ from stages.lib.chat_template.rendering import (
 )
 from stages.lib.chat_template.stops import NOT_NAMED, Ending, appended_to_calls, check_prefix, ending_of, known_stops
 from stages.lib.records.conversation import Message, Tool, is_trained, uses_tool
-from stages.lib.records.tokenized import IGNORE_INDEX, Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TOKENIZER = Path("models/tokenizer")
 TEMPLATE = TOKENIZER / "chat_template.jinja"
-AGAIN = "; get its files again, or as saved by a transformers no newer than requirements/model.txt names"
+AGAIN = "; get its files again, or as saved by a transformers no newer than stages/lib/base_model/requirements.txt names"
 UNREADABLE = (OSError, ValueError, TypeError, LookupError, AttributeError, ImportError)  # what transformers raises at odd files
 
 

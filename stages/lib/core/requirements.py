@@ -8,11 +8,17 @@ from pathlib import Path
 from stages.lib.core.errors import ReprotuneError
 
 ANY_VERSIONS = "REPROTUNE_ANY_VERSIONS"
-OF_ALL = Path(__file__).with_name("requirements.txt")  # in the room that every stage depends on
+FILE = "requirements.txt"  # of a room that imports packages; every stage depends on the one of core
+PROJECT = Path(__file__).parents[3]
 
 
-def check_installed(*paths: str) -> None:
-    """Compare each `name==version` line of the files, and of the one of all stages, with what is installed.
+def check_installed(*rooms: str) -> None:
+    """Compare the pins of core and of the rooms, named as in dvc.yaml, with what is installed; see `check_pins`."""
+    check_pins(*(PROJECT / room / FILE for room in ("stages/lib/core", *rooms)))
+
+
+def check_pins(*paths: Path) -> None:
+    """Compare each `name==version` line of the files with what is installed.
 
     Local version labels (`2.13.0+cpu`) count as the same version. With REPROTUNE_ANY_VERSIONS=1 nothing is compared:
     for machines whose packages are given, as GPU images often are.
@@ -20,7 +26,7 @@ def check_installed(*paths: str) -> None:
     Raises:
         ReprotuneError: a file is missing, or a package is absent or of another version.
     """
-    differing = [line for path in (OF_ALL, *map(Path, paths)) for line in _compare(path)]
+    differing = [line for path in paths for line in _compare(path)]
     if differing and os.environ.get(ANY_VERSIONS) != "1":
         raise ReprotuneError(
             "\n".join(differing) + "\nRun `make env`, or set "

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn import functional
 
-from stages.lib.records.tokenized import IGNORE_INDEX
+from stages.lib.base_model.tokenized import IGNORE_INDEX
 
 Batch = dict[str, torch.Tensor]
 COUNTS_PADDING = ("index_topk", "indexer_budget", "compress_rates")  # names in configurations of models that do
