@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,22 @@ def open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - until the process ends
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write instead, which takes its place at the end: a full disk leaves what was there, or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f"{path.name}.tmp")
+    try:
+        yield half
+        half.replace(path)
+    except OSError as error:
+        if str(error.filename or half) == str(half):
+            error.filename = str(path)
+        raise
+    finally:
+        half.unlink(missing_ok=True)
 
 
 def names_credential(option: str) -> bool:

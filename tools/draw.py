@@ -13,7 +13,7 @@ from typing import Any
 import vl_convert
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import run_tool
+from tools.console import run_tool, whole
 
 
 def read_plots(revisions: list[str]) -> dict[str, Any]:
@@ -56,15 +56,16 @@ def main() -> None:
     parser.add_argument("--script", type=Path, metavar="FILE", help="write Vega, Vega-Lite and Vega-Embed as one script instead")
     options = parser.parse_args()
     if options.script:
-        options.script.write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8")
+        with whole(options.script) as half:
+            half.write_text(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"), encoding="utf-8")
         return
-    options.to.mkdir(parents=True, exist_ok=True)
     for name, content in sorted(read_plots(options.revisions).items()):
         specification = json.loads(content) if isinstance(content, str) else content
         if not options.revisions:
             specification = without_revision(specification)
         path = options.to / f"{name}.svg"
-        path.write_text(vl_convert.vegalite_to_svg(specification), encoding="utf-8")
+        with whole(path) as half:
+            half.write_text(vl_convert.vegalite_to_svg(specification), encoding="utf-8")
         print(path)
 
 

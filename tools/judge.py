@@ -26,7 +26,7 @@ from stages.lib.core.files import read_lines, write_jsonl
 from stages.lib.core.params import read_params
 from stages.lib.records.conversation import Message, conversations_of, read_conversations, reply_text
 from stages.lib.records.scores import REPLIES
-from tools.console import plural, run_tool
+from tools.console import plural, run_tool, whole
 
 PAIRS = 200
 FEWEST_VOTES = 50  # of people, on pairs that the judge has judged, before its opinion is told
@@ -102,7 +102,9 @@ def ask(path: Path, number: int, model: str) -> None:
     chosen = pairs.loc[pairs["hash"].map(lambda pair: hashlib.sha256(pair.encode()).hexdigest()).sort_values().index[:number]]
     messages_of = {row["id"]: row["messages"] for row in read_conversations(conversations_of("test"))}
     asked = [Pair(*row) for row in chosen[list(Pair._fields)].itertuples(index=False)]
-    write_jsonl(path, [request_of(pair, messages_of[pair.id][: pair.turn], order, model) for order in ORDERS for pair in asked])
+    requests = [request_of(pair, messages_of[pair.id][: pair.turn], order, model) for order in ORDERS for pair in asked]
+    with whole(path) as half:
+        write_jsonl(half, requests)
     print(f"{path}: {plural(len(asked), 'pair')}, each in both orders; it holds the texts of your test conversations")
 
 

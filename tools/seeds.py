@@ -7,10 +7,12 @@ again, so that after a kill the same command goes on. The first seed is that of 
 import argparse
 import json
 import math
+import os
 import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -22,8 +24,9 @@ from stages.lib.records.scores import Claim
 from stages.report.files import ADAPTER, CLAIMS, COMPARABILITY
 from stages.report.seeds import LOGARITHMS, SEEDS, SeedNoise, Spread, adapter_hash, name_of
 from stages.train.params import TrainParams
-from tools.console import check_git, run_tool
+from tools.console import check_git, run_tool, whole
 
+DVC = [sys.executable, "-m", "dvc"]
 RUNS = 5
 
 
@@ -90,10 +93,10 @@ def run_seed(seed: int) -> str:
         ReprotuneError: it ends with an error.
     """
     print(f"seed {seed}:", file=sys.stderr, flush=True)
-    override = ["-S", f"train.seed={seed}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", "exp", "run", "--temp", "-n", name_of_run(seed), *override], check=False, stdout=sys.stderr
-    )
+    command = [*DVC, "exp", "run", "--temp", "-n", name_of_run(seed), "-S", f"train.seed={seed}"]
+    # dvc.yaml runs `python`: this one, also where its environment is not active.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    done = subprocess.run(command, env={**os.environ, "PATH": path}, check=False, stdout=sys.stderr)
     revision = find_run(seed)
     if done.returncode or revision is None:
         raise ReprotuneError(f"the run with seed {seed} ended with an error, above; the runs before it are kept")
@@ -164,7 +167,8 @@ def main() -> None:
     check_clean()
     seeds = range(first, first + runs)
     noise = gather(seeds, [find_run(seed) or run_seed(seed) for seed in seeds])
-    write_json(SEEDS, noise)
+    with whole(SEEDS) as half:
+        write_json(half, noise)
     print(describe(noise))
 
 

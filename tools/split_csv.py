@@ -16,7 +16,7 @@ import orjson
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.core.files import read_lines
 from stages.lib.records.conversation import SPLITS, Conversation, conversations_of
-from tools.console import run_tool
+from tools.console import run_tool, whole
 
 HEADER = ("conversation", "label", "language", "group", "turn", "role", "content")
 
@@ -51,10 +51,10 @@ def export(folder: Path, bom: bool) -> None:
             raise ReprotuneError(f"{path}: not found; `dvc repro` makes it, `dvc pull` fetches it")
     if folder.exists() and not folder.is_dir():
         raise ReprotuneError(f"{folder}: is a file; name a folder")
-    folder.mkdir(parents=True, exist_ok=True)
     for split in SPLITS:
         path = folder / f"{split}.csv"
-        conversations, messages = write_csv(path, read_lines(conversations_of(split)), "utf-8-sig" if bom else "utf-8")
+        with whole(path) as half:
+            conversations, messages = write_csv(half, read_lines(conversations_of(split)), "utf-8-sig" if bom else "utf-8")
         print(f"{path}: {conversations:,} conversations, {messages:,} messages")
 
 

@@ -15,7 +15,7 @@ from dvc_objects.fs.errors import ConfigError
 
 from stages.lib.core.errors import ReprotuneError
 from stages.report.files import CLAIMS, COMPARABILITY, GATES
-from tools.compare.__main__ import compare_two, read_two
+from tools.compare.__main__ import compare_two, main, read_two
 from tools.compare.best import NO_LOSS, find_best
 from tools.compare.comparison import Comparison, compare
 from tools.compare.lock import hash_of_folder
@@ -174,8 +174,26 @@ def test_damaged_metrics_and_params_are_named(copy: Path) -> None:
     (copy / "metrics/comparison.json").write_text("<<<<<<< ours\n")
     assert refused(copy, "HEAD").startswith("metrics/comparison.json of workspace: not JSON")
     run(["git", "checkout", "-q", "."], copy)
-    (copy / "params.yaml").write_text("a: [\n")
-    assert refused(copy, "HEAD").startswith("params.yaml of workspace: not valid YAML")
+    for text in ("a: [\n", "a: !!float b\n", "a: !!int 0x\n"):
+        (copy / "params.yaml").write_text(text)
+        assert refused(copy, "HEAD").startswith("params.yaml of workspace: not valid YAML")
+
+
+def test_params_that_json_has_no_word_for_are_written_as_text(
+    copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    params = (copy / "params.yaml").read_text(encoding="utf-8")
+    values = "infinite: !!float inf, none: !!float nan, set: !!set {b}, bytes: !!binary AAAA, 1: [!!timestamp 2026-01-01]"
+    odd = f"odd: {{{values}}}\n"
+    (copy / "params.yaml").write_text(params + odd, encoding="utf-8")
+    monkeypatch.chdir(copy)
+    monkeypatch.setattr("sys.argv", ["compare", "HEAD", "workspace", "--no-fetch", "--json", "--out", "compared"])
+    main()
+    printed = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert printed == json.loads((copy / "compared/compare.json").read_text(encoding="utf-8"))
+    found = {one["name"]: one["b"] for one in printed["params"]}
+    assert (found["odd.infinite"], found["odd.none"], found["odd.set"]) == ("Infinity", "NaN", "{'b'}")
+    assert "odd.infinite" in (copy / "compared/compare.html").read_text(encoding="utf-8")
 
 
 def test_by_default_the_work_tree_is_held_against_the_last_commit_of_the_main_branch(copy: Path) -> None:

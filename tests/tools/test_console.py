@@ -1,5 +1,6 @@
 """How the tools end."""
 
+import ast
 import errno
 import os
 import sqlite3
@@ -11,7 +12,7 @@ import pytest
 from conftest import REPO, run
 
 from stages.lib.core.errors import ReprotuneError
-from tools.console import run_tool
+from tools.console import run_tool, whole
 
 
 def fail_with(error: BaseException) -> None:
@@ -31,6 +32,42 @@ def test_a_failed_write_names_the_file() -> None:
     with pytest.raises(SystemExit) as end:
         fail_with(PermissionError(errno.EACCES, "Permission denied", "out.csv"))
     assert end.value.code == "error: out.csv: Permission denied"
+
+
+@pytest.mark.parametrize("before", ["earlier", None])
+def test_what_can_not_be_written_whole_leaves_what_was_there(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "below" / "answers.jsonl"
+    if before:
+        path.parent.mkdir()
+        path.write_text(before, encoding="utf-8")
+
+    def main() -> None:
+        with whole(path) as half:
+            half.write_text("hal", encoding="utf-8")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(SystemExit, match=f"^error: {path}: no space left"):
+        run_tool(main)
+    assert [one.read_text(encoding="utf-8") for one in path.parent.iterdir()] == ([before] if before else [])
+
+
+def test_a_failed_read_within_names_what_was_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="absent"), whole(tmp_path / "new"):
+        (tmp_path / "absent").read_text(encoding="utf-8")
+    assert list(tmp_path.iterdir()) == []
+
+
+WRITES = {"write_text", "write_bytes", "write_json", "write_jsonl", "write_lines", "to_csv", "write_csv"}
+WRITERS = [path for path in sorted((REPO / "tools").rglob("*.py")) if path.parent.name != "remote"]  # which puts a file back
+
+
+@pytest.mark.parametrize("path", WRITERS, ids=lambda path: path.relative_to(REPO / "tools").as_posix())
+def test_a_tool_writes_its_files_whole(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.With) and "whole(" in ast.unparse(node.items[0])]
+    inside = {id(node) for block in blocks for node in ast.walk(block)}
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and id(node) not in inside]
+    assert [ast.unparse(call) for call in calls if getattr(call.func, "attr", getattr(call.func, "id", "")) in WRITES] == []
 
 
 @pytest.mark.parametrize(("place", "needed"), [("file", "folder"), ("file/below", "folder"), ("folder", "file")])

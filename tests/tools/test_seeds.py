@@ -70,6 +70,18 @@ def test_one_seed_has_no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
         seeds.main()
 
 
+def test_the_stages_run_in_this_python_also_where_its_environment_is_not_active(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """DVC's place is taken by what it would start: `python`, found as a shell finds it."""
+    found = tmp_path / "found"
+    monkeypatch.setenv("PATH", os.defpath)
+    monkeypatch.setattr(seeds, "find_run", lambda _seed: "revision")
+    monkeypatch.setattr(seeds, "DVC", ["sh", "-c", f"command -v python > {found}"])
+    assert seeds.run_seed(7) == "revision"
+    assert Path(found.read_text().strip()).parent == Path(sys.executable).parent
+
+
 def refs(folder: Path) -> list[str]:
     found = run(["git", "for-each-ref", "--format=%(refname:lstrip=4)", "refs/exps"], folder).stdout.split()
     return sorted(name for name in found if name.startswith("seed-"))

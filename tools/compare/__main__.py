@@ -19,7 +19,7 @@ from tools.compare.revision import find_revisions
 from tools.compare.run import Run, bring, read_before, read_run
 from tools.compare.side_by_side.document import render_page
 from tools.compare.store import Store
-from tools.console import run_tool
+from tools.console import run_tool, whole
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -70,12 +70,16 @@ def main() -> None:
         text = render(record)
         if options.out:
             files = {"compare.html": render_page(record, *runs), "loss.svg": draw(record["loss"]["a"], record["loss"]["b"])}
+    # A param may be what JSON has no word for: infinite, or of a tag such as !!set. As text, then.
+    written = json.loads(json.dumps(record, default=str), parse_constant=str)
     if options.out:
-        write_json(options.out / "compare.json", record)
+        with whole(options.out / "compare.json") as half:
+            write_json(half, written)
         for name, content in (("compare.md", text), *files.items()):
             if content:
-                (options.out / name).write_text(content, encoding="utf-8", newline="\n")
-    print(json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False) if options.json else text.rstrip("\n"))
+                with whole(options.out / name) as half:
+                    half.write_text(content, encoding="utf-8", newline="\n")
+    print(json.dumps(written, indent=2, sort_keys=True, ensure_ascii=False) if options.json else text.rstrip("\n"))
 
 
 if __name__ == "__main__":

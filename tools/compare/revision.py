@@ -71,7 +71,7 @@ class Revision(NamedTuple):
     def read_params(self) -> dict[str, object]:
         try:
             document = read_yaml(self.read(PARAMS) or b"")
-        except (yaml.YAMLError, UnicodeDecodeError):
+        except (yaml.YAMLError, ValueError):  # of a text that is not UTF-8, too
             raise ReprotuneError(f"{PARAMS} of {self}: not valid YAML; mend it, or name another revision") from None
         if not isinstance(document, dict):
             raise ReprotuneError(f"{PARAMS}: {self} has none; name a revision of this project")
