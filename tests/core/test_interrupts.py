@@ -1,5 +1,6 @@
-"""Ctrl-C while a stage or tool still imports its libraries, which takes seconds: a line, not where they were."""
+"""Ctrl-C while a stage or tool still imports its libraries, which takes seconds, or one that is not there: a line each."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -38,6 +39,19 @@ def run_until_library(program: str, what: str, **variables: str) -> subprocess.C
 def test_ctrl_c_during_imports_is_one_line(program: str) -> None:
     done = run_until_library(program, "raise KeyboardInterrupt")
     assert (done.stderr, done.returncode) == ("error: interrupted\n", -signal.SIGINT)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_library_that_is_not_there_is_one_line(program: str) -> None:
+    done = run_until_library(program, "raise ModuleNotFoundError('No module named ' + name, name=name)")
+    said = rf"error: \w+ is not installed for {re.escape(sys.executable)}; `source .venv/bin/activate` \(`make env` makes it\)\n"
+    assert re.fullmatch(said, done.stderr)
+    assert done.returncode == 1
+
+
+def test_a_module_of_ours_that_is_not_there_keeps_its_traceback() -> None:
+    done = run_until_library("stages.clean", "raise ModuleNotFoundError('No module named tools.x', name='tools.x')")
+    assert done.stderr.startswith("Traceback ")
 
 
 def test_under_dvc_it_says_what_brings_the_removed_outs_back() -> None:

@@ -443,7 +443,7 @@ def test_a_wrong_mapping_is_refused(columns: list[str], said: str, monkeypatch: 
     ],
 )
 def test_names_tell_the_columns_of_pairs(header: list[str], expected: dict[str, str], look) -> None:
-    path = write_csv("x.csv", header, ["1", "ask one", "ann", "yes"][: len(header)], ["1", "ask two", "bea", "no"][: len(header)])
+    path = write_csv("x.csv", header, ["1", "ask one", "ann", "yes"][: len(header)], ["2", "ask two", "bea", "no"][: len(header)])
     assert pasted(look(path))["x"]["columns"] == expected
 
 
@@ -465,6 +465,7 @@ def test_a_column_that_names_who_writes_is_no_group_and_days_that_can_t_be_told_
     assert "customer_id is not mapped to group: it has several values in one conversation" in flat
     assert "date is not mapped to order: which part of '4/3/2024' is the day can't be told" in flat
     rows[1][3:] = [501, "3/14/2024"]
+    rows += [[2, "user", "p", 502, "3/15/2024"], [2, "assistant", "b", 502, "3/16/2024"]]
     found = pasted(look(write_csv("c.csv", header, *rows)))["c"]["columns"]
     assert (found["group"], found["order"]) == ("customer_id", "date")
 

@@ -13,7 +13,7 @@ from tools.preview.alternatives import OPTIONS, are_alternatives, propose_altern
 from tools.preview.contexts import with_context
 from tools.preview.first_questions import HOW as FIRST
 from tools.preview.first_questions import find_first
-from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, texts_of
+from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, names_inside, texts_of
 from tools.preview.orders import may_be_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
 from tools.preview.replies import find_reply, lacks_replies, mended_replies
@@ -46,7 +46,8 @@ def propose_layout(sample: Sample) -> Proposal | None:
     preferences = known and known.rejected and known.messages  # talks, which hold what stands beside them
     pairs = None if preferences else propose_lists_of_pairs(sample) or propose_alternatives(sample)
     found = pairs or propose_messages(sample, known) or propose_talks(sample) or propose_texts(sample)
-    return found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
+    found = found or propose_rows(sample) or propose_pairs(sample) or propose_classes(sample)
+    return found or propose_inner_messages(sample)
 
 
 def propose_lists_of_pairs(sample: Sample) -> Proposal | None:
@@ -79,6 +80,17 @@ def propose_messages(sample: Sample, known: Columns | None) -> Proposal | None:
         if content := find_column("content", inner):
             return propose_list(name, lists, inner, content, known, sample)
     return None
+
+
+def propose_inner_messages(sample: Sample) -> Proposal | None:
+    """A list of messages inside a column's objects, as Open WebUI exports chats, if it is the only one under a talk's name."""
+    names = [name for name in names_inside(sample, sample.keys) if key_of(name.rpartition(".")[2]) in USUAL_NAMES["messages"]]
+    [lists] = [[found for value in sample.cells(name) if (found := list_of_messages(value))] for name in names[:1]] or [[]]
+    inner = keys_of(lists)
+    content = find_column("content", inner)
+    if len(names) != 1 or not content or not find_role_key(lists, inner, content[0]) or max(map(len, lists)) < 2:
+        return None
+    return propose_list(names[0], lists, inner, content, None, sample)
 
 
 def propose_list(

@@ -13,6 +13,7 @@ from stages.collect.values import objects_of_lists
 from tools.preview.sample import Sample
 
 Messages = list[dict[str, object]]
+MOST_PATHS = 100
 
 
 def list_in_cell(value: object) -> list | None:
@@ -54,6 +55,19 @@ def lists_of_messages(sample: Sample, columns: Columns) -> list[Messages]:
         found = [list_of_messages(value) for value in values if isinstance(value, list)]
         found = [messages for messages in found if messages and (keys_of_messages(messages) or holds_items(messages))]
     return [messages_of_items(messages) if holds_items(messages) else messages for messages in found if messages]
+
+
+def names_inside(sample: Sample, names: Sequence[str], deeper: int = 1) -> list[str]:
+    """The paths below these columns that lead to a list of messages in most rows, through objects: chat.messages, say."""
+    found: list[str] = []
+    for name in names:
+        objects = [cell for cell in sample.cells(name) if isinstance(cell, dict)]
+        paths = [f"{name}.{key}" for key in dict.fromkeys(key for one in objects for key in one)]
+        if 2 * len(objects) <= len(sample.rows) or len(paths) > MOST_PATHS:  # keys of so many names are ids
+            continue
+        found += [path for path in paths if 2 * sum(map(bool, map(list_of_messages, sample.cells(path)))) > len(sample.rows)]
+        found += names_inside(sample, paths, deeper - 1) if deeper else []
+    return found
 
 
 def keys_of(lists: Sequence[Messages]) -> list[str]:

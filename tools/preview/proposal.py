@@ -73,6 +73,11 @@ def with_conversation_id(proposal: Proposal, sample: Sample) -> Proposal:
     return proposal._replace(columns=columns, mapping=Columns(**columns), how=how)
 
 
+def is_the_same_in_all(sample: Sample, name: str) -> bool:
+    """Of several rows, and of those that are not looked at too."""
+    return sample.complete and len(sample.rows) > 1 and len({as_text(cell) for cell in sample.cells(name)}) == 1
+
+
 def repeats(sample: Sample, name: str) -> str | None:
     texts = Counter(field_text(row.values, name) for row in sample.rows)
     texts.pop(None, None)
@@ -103,6 +108,8 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
             found = found or next(((name, True) for name in times), None)  # which can't be sorted by, as is said below
         if field == "id" and found and (fault := repeats(sample, found[0])):
             how += f". {found[0]} is not mapped to id: {fault}"
+        elif field == "group" and found and is_the_same_in_all(sample, found[0]):
+            how += f". {found[0]} is not mapped to group: it is the same in all rows, and one group can't be split"
         elif found and cells_fit(field, sample.cells(found[0])):
             if "conversation" in columns and (fault := find_fault(field, cells_of_conversations(sample, columns, found[0]))):
                 how += f". {found[0]} is not mapped to {field}: {fault}"

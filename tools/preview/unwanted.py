@@ -82,6 +82,7 @@ def unwanted_in(name: str, cells: list[object]) -> Scalar | list[Scalar] | None:
     if name in names["any"] and texts - {"false"} and len([cell for cell in cells if not cell]) > 0:
         return ANY_VALUE
     kinds = names["kinds"] if name in names["kind"] else names["splits"] if name in names["split"] else []
+    kinds = [*kinds, *names["beside_verbose"]] if kinds and "verbose" in texts else kinds
     found = [cell for cell in dict.fromkeys(cell for cell in cells if isinstance(cell, str)) if key_of(cell) in kinds]
     if found and len(texts) > len({cell.lower() for cell in found}):
         return list(found)
