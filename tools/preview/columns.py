@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from stages.collect.documents import SPLIT, is_column
 from stages.collect.layouts import recognize_layout
 from stages.collect.messages import as_text
-from stages.collect.preferences import TEXT_KEYS
 from stages.collect.rows import plain_text
 from stages.collect.sources import Columns
 from stages.collect.transcripts import read_transcript
@@ -13,10 +12,19 @@ from tools.preview.alternatives import OPTIONS, are_alternatives, propose_altern
 from tools.preview.contexts import with_context
 from tools.preview.first_questions import HOW as FIRST
 from tools.preview.first_questions import find_first
-from tools.preview.message_lists import Messages, keys_of, list_of_messages, list_of_pairs, list_of_texts, names_inside, texts_of
+from tools.preview.message_lists import (
+    Messages,
+    find_message,
+    keys_of,
+    list_of_messages,
+    list_of_pairs,
+    list_of_texts,
+    names_inside,
+    texts_of,
+)
 from tools.preview.orders import may_be_order, runs_forwards
 from tools.preview.proposal import Proposal, cells_fit, with_optional, without_repeated_ids
-from tools.preview.replies import find_reply, lacks_replies, mended_replies
+from tools.preview.replies import find_reply, lacks_replies, lead_to_text, mended_replies
 from tools.preview.role_keys import find_role_key, find_switch, inside_objects
 from tools.preview.sample import Sample
 from tools.preview.usual_names import USUAL_NAMES, find_column, key_of
@@ -183,7 +191,7 @@ def without_roles(columns: dict[str, str], sample: Sample) -> Proposal:
 def propose_rows(sample: Sample) -> Proposal | None:
     """A row a message, unless each row is a conversation of its own with a question in it."""
     fields = ("conversation", "role", "content")
-    found = {field: column for field in fields if (column := find_column(field, sample.keys))}
+    found = {field: column for field in fields if (column := find_column(field, sample.keys))} | find_message(sample)
     if switch := find_switch(found.get("role"), {key: sample.cells(key) for key in sample.keys}):
         found["role"] = switch
     if len(set(found.values())) < len(fields):
@@ -206,15 +214,6 @@ def propose_pairs(sample: Sample) -> Proposal | None:
         return None
     columns = {"user": lead_to_text(sample, user[0]), "assistant": lead_to_text(sample, assistant[0])}
     return with_optional(columns, sample, "a row a pair", user[1] and assistant[1])
-
-
-def lead_to_text(sample: Sample, name: str) -> str:
-    """The column; where objects stand in it that are no messages, with the key of the text that all of them have."""
-    cells = [cell for cell in sample.cells(name) if cell is not None]
-    if not cells or not all(isinstance(cell, dict) and len(cell) > 1 and "role" not in cell for cell in cells):
-        return name
-    keys = [key for key in TEXT_KEYS if all(isinstance(cell, dict) and isinstance(cell.get(key), str) for cell in cells)]
-    return f"{name}.{keys[0]}" if keys else name
 
 
 def propose_classes(sample: Sample) -> Proposal | None:

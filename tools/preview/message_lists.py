@@ -57,6 +57,15 @@ def lists_of_messages(sample: Sample, columns: Columns) -> list[Messages]:
     return [messages_of_items(messages) if holds_items(messages) else messages for messages in found if messages]
 
 
+def find_message(sample: Sample) -> dict[str, tuple[str, bool]]:
+    """Field -> its column, where a row's role and text both stand in one object, in most rows: message.role, say."""
+    for name in sample.keys:
+        objects = [cell for cell in sample.cells(name) if isinstance(cell, dict)]
+        if 2 * len(objects) > len(sample.rows) and all({"role", "content"} <= one.keys() for one in objects):
+            return {field: (f"{name}.{field}", True) for field in ("role", "content")}
+    return {}
+
+
 def names_inside(sample: Sample, names: Sequence[str], deeper: int = 1) -> list[str]:
     """The paths below these columns that lead to a list of messages in most rows, through objects: chat.messages, say."""
     found: list[str] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from stages.collect.contexts import NO_TEXT, is_prose
 from stages.collect.messages import ROLE_NAMES, as_text
+from stages.collect.preferences import TEXT_KEYS
 from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
 from tools.preview.again import Again
@@ -128,3 +129,12 @@ def mended_replies(keys: Sequence[str], name: str) -> list[str]:
     """
     others = [key for key in keys if key != name and has_word(key_of(key), [key_of(name)])]
     return [key for key in others if has_word(key_of(key), USUAL_NAMES["mended"])]
+
+
+def lead_to_text(sample: Sample, name: str) -> str:
+    """The column; where objects stand in it that are no messages, with the key of the text that all of them have."""
+    cells = [cell for cell in sample.cells(name) if cell is not None]
+    if not cells or not all(isinstance(cell, dict) and len(cell) > 1 and "role" not in cell for cell in cells):
+        return name
+    keys = [key for key in TEXT_KEYS if all(isinstance(cell, dict) and isinstance(cell.get(key), str) for cell in cells)]
+    return f"{name}.{keys[0]}" if keys else name
