@@ -85,7 +85,7 @@ constraints:
 	rm -rf $(VENV)-constraints
 	$(PYTHON) -m venv $(VENV)-constraints
 	sed '/^-c/d' requirements.txt > $(VENV)-constraints/requirements.txt
-	cp -r --parents requirements $(filter stages/%,$(REQUIREMENTS)) $(VENV)-constraints/
+	tar cf - requirements $(filter stages/%,$(REQUIREMENTS)) | tar xf - -C $(VENV)-constraints
 	sed -i '/^-c/d' $(VENV)-constraints/requirements/dev.txt
 	$(VENV)-constraints/bin/python requirements/install.py -r $(VENV)-constraints/requirements.txt -r $(VENV)-constraints/requirements/dev.txt
 	$(VENV)-constraints/bin/pip freeze | $(PYTHON) requirements/write_constraints.py
