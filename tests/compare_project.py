@@ -21,7 +21,7 @@ from stages.lib.records import cleaned
 from stages.lib.records.assignment import ASSIGNMENT
 from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import blank, predictions_of, write_predictions
-from stages.lib.records.scores import EXAMPLES, REPLIES, SCORES
+from stages.lib.records.scores import EXAMPLES, SCORES
 from stages.report.evaluation import report_evaluation
 from stages.report.seeds import SEEDS
 
@@ -170,23 +170,20 @@ def write_lock(params: dict[str, Any]) -> None:
         return [{"path": path.as_posix(), "hash": "md5", "md5": store(path)} for path in paths]
 
     def hashed_folder(folder: Path) -> dict[str, str]:
-        """As DVC records one."""
-        listed = [{"md5": hash_of(path, "md5"), "relpath": path.name} for path in sorted(folder.iterdir())]
-        md5 = hashlib.md5(json.dumps(listed, sort_keys=True).encode()).hexdigest()
-        return {"path": folder.as_posix(), "hash": "md5", "md5": f"{md5}.dir"}
+        return {"path": folder.as_posix(), "hash": "md5", "md5": store_folder(folder)}
 
     tuned = predictions_of("tuned")
     folders = [hashed_folder(path) for path in sorted(Path("metrics").iterdir()) if path.is_dir()]
     metrics = [path for path in sorted(Path("metrics").iterdir()) if path.is_file() and path != SEEDS]
     stages = {
-        "clean": {"outs": hashed(cleaned.CLEANED, cleaned.LEDGER), "params": params["clean"]},
+        "clean": {"outs": [*hashed(cleaned.CLEANED), hashed_folder(cleaned.FOLDER)], "params": params["clean"]},
         "split": {"deps": hashed(cleaned.CLEANED), "outs": hashed(ASSIGNMENT, *map(conversations_of, ("test", "train")))},
         "tokenize": {"deps": hashed(conversations_of("train")), "outs": hashed(examples_of("validation"))},
         "train": {"deps": hashed(conversations_of("train")), "params": params["train"]},
         "predict@base": {"deps": hashed(conversations_of("test")), "outs": hashed(predictions_of("base"))},
         "predict@tuned": {"deps": hashed(conversations_of("test")), "outs": hashed(tuned), "params": params["predict"]},
-        "evaluate": {"deps": hashed(tuned), "outs": hashed(EXAMPLES, REPLIES, SCORES), "params": params["evaluate"]},
-        "report": {"deps": hashed(SCORES, SEEDS), "outs": [*folders, *hashed(*metrics)]},
+        "evaluate": {"deps": hashed(tuned), "outs": [hashed_folder(SCORES.parent)], "params": params["evaluate"]},
+        "report": {"deps": [hashed_folder(SCORES.parent), *hashed(SEEDS)], "outs": [*folders, *hashed(*metrics)]},
     }
     for name, stage in stages.items():
         section = name.partition("@")[0]
@@ -203,6 +200,20 @@ def store(path: Path) -> str:
     if not stored.exists():
         shutil.copy(path, stored)
     return md5
+
+
+def store_folder(folder: Path) -> str:
+    """As DVC keeps one: its files, and a list of them."""
+    listed = json.dumps([{"md5": store(path), "relpath": path.name} for path in sorted(folder.iterdir())], sort_keys=True)
+    md5 = hashlib.md5(listed.encode()).hexdigest() + ".dir"
+    object_of(Path(), md5).parent.mkdir(parents=True, exist_ok=True)
+    object_of(Path(), md5).write_text(listed, encoding="utf-8")
+    return md5
+
+
+def md5_of_out(lock: str, out: Path) -> str:
+    outs = [one for stage in yaml.safe_load(lock)["stages"].values() for one in stage.get("outs", [])]
+    return str(next(one["md5"] for one in outs if one["path"] == out.as_posix()))
 
 
 def object_of(folder: Path, md5: str) -> Path:

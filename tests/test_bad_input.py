@@ -128,7 +128,7 @@ def test_of_25_bad_lines_the_first_ten_are_shown_and_the_rest_counted(
         ("collect pairs", "data/collected/pairs.jsonl"),
         ("collect pairs", "data/ledger/collect/pairs.jsonl"),
         ("clean", "data/cleaned.jsonl"),
-        ("clean", "data/ledger/clean.jsonl"),
+        ("clean", "data/ledger/clean/conversations.jsonl"),
         ("split", "data/split/train.jsonl"),
         ("split", "data/split/assignment.jsonl"),
     ],

@@ -4,7 +4,9 @@ With the real DVC and a pipeline of two stages; the second one waits as long as 
 """
 
 import contextlib
+import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -233,27 +235,35 @@ def test_a_damaged_object_of_the_remote_gets_no_further(project: Path, how: str,
 
 
 @pytest.mark.parametrize("how", ["cut", "altered"])
+@pytest.mark.parametrize(
+    ("out", "file", "reader", "param"),
+    [
+        ("data/cleaned.jsonl", "data/cleaned.jsonl", "split", {"seed": 1}),
+        ("data/evaluation", "data/evaluation/scores.json", "report", {"replies": 1}),
+    ],
+)
 def test_a_damaged_object_of_the_cache_is_read_by_no_stage(
-    finished_project: Path, how: str, warm: dict[str, str], tmp_path: Path
+    finished_project: Path, how: str, out: str, file: str, reader: str, param: dict, warm: dict[str, str], tmp_path: Path
 ) -> None:
     project = copy_project(finished_project, tmp_path / "project")
-    whole = (project / "data/cleaned.jsonl").read_bytes()
-    stored = objects(project / ".dvc/cache", project, "clean")
+    whole = (project / file).read_bytes()
+    md5 = hashlib.md5(whole).hexdigest()
+    stored = project / ".dvc/cache/files/md5" / md5[:2] / md5[2:]
     damage(stored, how)
-    (project / "data/cleaned.jsonl").unlink()
+    (project / file).unlink()
     run(["dvc", "checkout", "-q"], project, **warm)
-    assert (project / "data/cleaned.jsonl").read_bytes() != whole
+    assert (project / file).read_bytes() != whole
     lock = (project / "dvc.lock").read_bytes()
-    edit_params(project, "split", seed=1)
-    refused = run(["dvc", "repro", "split"], project, check=False, **warm)
-    assert "error: data/cleaned.jsonl: other bytes than dvc.lock says" in refused.stdout + refused.stderr
+    edit_params(project, reader, **param)
+    refused = run(["dvc", "repro", reader], project, check=False, **warm)
+    assert f"error: {out}: other bytes than dvc.lock says" in refused.stdout + refused.stderr
     assert (project / "dvc.lock").read_bytes() == lock
     found, _ = findings(project, warm)
-    assert any("altered: the object of cleaned.jsonl" in line for line in found)
+    assert any(re.search(rf"altered: the object of .*{Path(file).name}", line) for line in found), found
     stored.unlink()
-    (project / "data/cleaned.jsonl").unlink()
-    run(["dvc", "repro", "-q", "split"], project, **warm)
-    assert (project / "data/cleaned.jsonl").read_bytes() == whole
+    (project / file).unlink()
+    run(["dvc", "repro", "-q", reader], project, **warm)
+    assert (project / file).read_bytes() == whole
 
 
 def closed_to_root(command: list[str]) -> list[str]:

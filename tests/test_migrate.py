@@ -181,7 +181,7 @@ def test_the_locked_conversations_are_in_test_and_nowhere_else(migrated: Migrate
     fates = {row["id"]: row["split"] for row in read_jsonl(migrated.folder / "data/split/assignment.jsonl")}
     left_out = [id for id, split in fates.items() if split == "left_out"]
     assert [id.partition("/")[0] for id in left_out] == ["hosted_train"]
-    dropped = [row for row in read_jsonl(migrated.folder / "data/ledger/clean.jsonl") if row["reason"]]
+    dropped = [row for row in read_jsonl(migrated.folder / "data/ledger/clean/conversations.jsonl") if row["reason"]]
     assert [row["reason"] for row in dropped] == ["exact_duplicate"]
     assert len(fates) + len(dropped) == len(LOCKED) + len(EXPORT["train"]) + len(EXPORT["preferences"])
 

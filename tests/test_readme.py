@@ -105,7 +105,7 @@ def test_the_numbers_are_those_of_the_committed_run(name: str) -> None:
         f"{metric('data', 'train')}",
         f"{metric('data', 'kept') + metric('data', 'repaired')}",
         f"{metric('tuned', 'conversations')}",
-        f"{metric('reference', 'reply_characters'):.0f}",
+        f"{metric('details/reference', 'reply_characters'):.0f}",
     ):
         assert re.search(rf"(?<![\d.,]){re.escape(number)}(?![\d,]|\.\d)", text), number
 
@@ -192,7 +192,7 @@ def test_every_environment_variable_is_documented(name: str) -> None:
 @pytest.mark.parametrize("name", ["docs/evaluation.md", "docs/evaluation.zh.md"])
 def test_every_metric_is_explained(name: str) -> None:
     explained = re.findall(r"`([^`]+)`", re.sub(r"`_(?=low|high)", "`perplexity_ratio_", without_blocks(name)))
-    files = [json.loads(read(f"metrics/{file}.json")) for file in ("base", "tuned", "comparison", "reference")]
+    files = [json.loads(read(f"metrics/{file}.json")) for file in ("base", "tuned", "comparison", "details/reference")]
     for values in (*files, *json.loads(read("metrics/floors.json")).values()):
         for key in values:
             assert key in explained or re.sub("_[a-z]{2,3}$", "_<language>", key) in explained, key

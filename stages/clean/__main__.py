@@ -1,7 +1,7 @@
 """data/collected/*.jsonl -> data/cleaned.jsonl: repaired, masked, de-duplicated conversations, sorted by id.
 
-The ledger, data/ledger/clean.jsonl, has one row for every collected conversation: kept, repaired (how) or dropped (why);
-data/ledger/sources.json counts the rows that collect read.
+In data/ledger/clean/, conversations.jsonl has one row for every collected conversation: kept, repaired (how) or dropped (why);
+sources.json counts the rows that collect read.
 """
 
 import tempfile
@@ -24,7 +24,7 @@ from stages.lib.core.files import read_json, read_lines, to_line, write_json, wr
 from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.processes import collect_garbage_seldom, in_chunks, map_chunks
-from stages.lib.records.cleaned import CLEANED, LEDGER, SOURCES, CleanedRow
+from stages.lib.records.cleaned import CLEANED, FOLDER, LEDGER, SOURCES, CleanedRow
 from stages.lib.similarity.shingles import Shingles, concatenate
 
 ROWS_AT_ONCE = 1000
@@ -157,8 +157,8 @@ def main() -> None:
     lines = chain.from_iterable(read_lines(collected.conversations_of(name)) for name in names)
     chunks = map_chunks(partial(clean_lines, params=params), in_chunks(lines, ROWS_AT_ONCE))
     counts: Counter[str | None] = Counter()
-    LEDGER.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=LEDGER.parent) as cleaned, LEDGER.open("wb") as ledger:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=FOLDER) as cleaned, LEDGER.open("wb") as ledger:
         verdicts, shingles = set_lines_down(chunks, cleaned)
         write_lines(CLEANED, kept_lines(cleaned, ledger_rows(verdicts, shingles, params), ledger, counts))
     kept = counts.pop(None, 0)
@@ -172,4 +172,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[CLEANED, LEDGER, SOURCES], restore="dvc checkout clean")
+    run_stage(main, outs=[CLEANED, FOLDER], restore="dvc checkout clean")

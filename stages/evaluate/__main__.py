@@ -25,7 +25,7 @@ from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.conversation import conversations_of, read_conversations
 from stages.lib.records.predictions import predictions_of, read_conditions
-from stages.lib.records.scores import EXAMPLES, REPLIES, RETENTION, SCORES, Evaluation
+from stages.lib.records.scores import EXAMPLES, FOLDER, REPLIES, RETENTION, SCORES, Evaluation
 
 
 class EvaluateParams(Section):
@@ -88,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[EXAMPLES, REPLIES, RETENTION, SCORES], restore="dvc checkout evaluate")
+    run_stage(main, outs=[FOLDER], restore="dvc checkout evaluate")

@@ -165,7 +165,7 @@ def report_evaluation(evaluation: Evaluation, gates: Sequence[Gate], adapter: Ad
         if floor:
             floors[floor] = name_languages(scores)
         else:
-            write_json(METRICS / f"{file}.json", name_languages(scores))
+            write_json((DETAILS if file == "reference" else METRICS) / f"{file}.json", name_languages(scores))
     write_json(METRICS / "floors.json", floors)
     write_json(METRICS / "contenders.json", others_figures(evaluation["others"]))
     write_json(DETAILS / "signatures.json", name_languages(evaluation["signatures"]))

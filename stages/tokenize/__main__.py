@@ -1,7 +1,7 @@
 """data/split/{train,validation}.jsonl -> data/tokenized/{train,validation}.parquet: `id`, `input_ids`, `labels`.
 
-`labels` are the assistant's tokens with their end-of-turn token, IGNORE_INDEX elsewhere. The ledger, data/ledger/tokenize.jsonl,
-says for each conversation how many tokens and labels it gave, or why it was left out; data/tokenized/rendered.jsonl shows some of
+`labels` are the assistant's tokens with their end-of-turn token, IGNORE_INDEX elsewhere. In data/ledger/tokenize/,
+conversations.jsonl says for each one how many tokens and labels it gave, or why it was left out; rendered.jsonl shows some of
 each source as the model sees them.
 """
 
@@ -31,7 +31,7 @@ from stages.lib.core.files import write_jsonl
 from stages.lib.core.params import Section, read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.records.conversation import Conversation, ConversationFile, Message, conversations_of, trained_positions
-from stages.lib.records.tokenize_ledger import LEDGER, RENDERED, TokenizedFate, TokenizedRow
+from stages.lib.records.tokenize_ledger import FOLDER, LEDGER, RENDERED, TokenizedFate, TokenizedRow
 from stages.tokenize.batches import BatchTokenizer
 from stages.tokenize.lengths import TooLong, tell_too_long
 from stages.tokenize.refusal import refuse_form
@@ -177,4 +177,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[LEDGER, RENDERED, *map(examples_of, TOKENIZED_SPLITS)], restore="dvc checkout tokenize")
+    run_stage(main, outs=[FOLDER, *map(examples_of, TOKENIZED_SPLITS)], restore="dvc checkout tokenize")

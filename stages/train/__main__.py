@@ -1,5 +1,5 @@
-"""data/tokenized/{train,validation}.parquet and the base model -> models/adapter/, models/loss_history.jsonl,
-models/environment.json."""
+"""data/tokenized/{train,validation}.parquet and the base model -> models/adapter/, models/adapter.json,
+models/training/."""
 
 from contextlib import nullcontext
 
@@ -12,7 +12,7 @@ from stages.lib.core.params import read_params
 from stages.lib.core.requirements import check_installed
 from stages.lib.model.adapter import ADAPTER, write_adapter
 from stages.lib.model.hardware import Hardware, describe_environment, find_hardware, use_deterministic_algorithms
-from stages.lib.records.loss_history import ENVIRONMENT, LOSS_HISTORY
+from stages.lib.records.loss_history import ENVIRONMENT, FOLDER, LOSS_HISTORY
 from stages.train.checkpoints import scratch_folder, take_fingerprint
 from stages.train.likelihood import packed_nll
 from stages.train.loggers import start_logging
@@ -63,4 +63,4 @@ def describe(params: TrainParams, hardware: Hardware, outcome: Outcome) -> str:
 
 
 if __name__ == "__main__":
-    run_stage(main, outs=[ADAPTER, ADAPTER_PIN, ENVIRONMENT, LOSS_HISTORY], restore="dvc checkout train")
+    run_stage(main, outs=[ADAPTER, ADAPTER_PIN, FOLDER], restore="dvc checkout train")

@@ -99,7 +99,7 @@ def read_packs(split: TokenizedSplit, capacity: int, seed: int) -> Packs:
     if not len(labelled):
         raise ReprotuneError(
             f"{examples_of(split)}: none of {len(examples):,} examples has a label to learn from; "
-            "see metrics/examples.md, and data/ledger/tokenize.jsonl for what was dropped"
+            "see metrics/examples.md, and data/ledger/tokenize/ for what was dropped"
         )
     groups = pack_shuffled(examples.lengths()[labelled].tolist(), capacity, seed)
     return Packs(examples, [labelled[group].tolist() for group in groups])

@@ -1,20 +1,37 @@
 """What a stage reads is what DVC recorded, and what it writes leaves DVC's cache alone."""
 
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import REPO
+from dvc_data.hashfile.hash_info import HashInfo
+from dvc_data.hashfile.tree import Tree
 
 from stages.lib.core.cache import check_inputs, detach
 from stages.lib.core.errors import ReprotuneError, run_stage
 
-FILES = {"data/collected/a.jsonl": "one\n", "data/cleaned.jsonl": "two\n", "data/raw/a.csv": "three\n"}
+FILES = {
+    "data/collected/a.jsonl": "one\n", "data/cleaned.jsonl": "two\n", "data/raw/a.csv": "three\n",
+    "data/evaluation/deep/b.json": "four\n", "data/evaluation/a.json": "five\n",
+}  # fmt: skip
 
 
 def md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
+
+
+def md5_of_folder(folder: str) -> str:
+    """DVC's own."""
+    files = [Path(name) for name in FILES if name.startswith(f"{folder}/")]
+    tree = Tree()
+    for path in files:
+        tree.add(path.relative_to(folder).parts, None, HashInfo("md5", md5(FILES[path.as_posix()])))
+    tree.digest()
+    return str(tree.oid)
 
 
 @pytest.fixture(autouse=True)
@@ -26,10 +43,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text(text)
     outs = [{"path": name, "md5": md5(FILES[name])} for name in ("data/collected/a.jsonl", "data/cleaned.jsonl")]
-    deps = ["data/collected", "data/cleaned.jsonl", "data/raw/a.csv", "stages"]
+    outs.append({"path": "data/evaluation", "md5": md5_of_folder("data/evaluation")})
+    deps = ["data/collected", "data/cleaned.jsonl", "data/raw/a.csv", "data/evaluation", "models/adapter", "stages"]
     stages = {
         "first": {"cmd": "x", "outs": [outs[0], {"path": "models/adapter", "md5": "0.dir"}]},
-        "second": {"cmd": "x", "outs": [outs[1], {"path": "not-here", "md5": "0"}]},
+        "second": {"cmd": "x", "outs": [*outs[1:], {"path": "not-here", "md5": "0"}]},
         "last@a": {"cmd": "x", "deps": [{"path": path, "md5": "of an earlier run"} for path in deps]},
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
@@ -41,6 +59,20 @@ def test_whole_files_are_read() -> None:
     check_inputs()
 
 
+def test_what_a_system_leaves_in_a_folder_is_no_damage_and_what_dvc_counts_is() -> None:
+    shutil.copy(REPO / ".dvcignore", ".")
+    for name in (".DS_Store", "a.json~", "deep/Thumbs.db"):
+        (Path("data/evaluation") / name).write_bytes(b"")
+        check_inputs()
+    Path("data/evaluation/c.json").write_bytes(b"")
+    with pytest.raises(ReprotuneError, match=r"^data/evaluation: other bytes"):
+        check_inputs()
+
+
+def place_of(name: str) -> str:
+    return "data/evaluation" if name.startswith("data/evaluation/") else name
+
+
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("change", [lambda text: text.swapcase(), lambda text: text[:-2], lambda text: text + "x"])
 def test_a_damaged_file_is_found_before_a_stage_reads_it_also_where_its_size_is_the_same(
@@ -48,7 +80,7 @@ def test_a_damaged_file_is_found_before_a_stage_reads_it_also_where_its_size_is_
 ) -> None:
     Path(name).write_text(change(FILES[name]))
     ran: list[int] = []
-    with pytest.raises(SystemExit, match=rf"error: {name}: other bytes than .* says; .*`python -m tools.doctor`"):
+    with pytest.raises(SystemExit, match=rf"error: {place_of(name)}: other bytes than .* says; .*`python -m tools.doctor`"):
         run_stage(lambda: ran.append(1))
     assert not ran
 

@@ -292,11 +292,11 @@ def test_the_counts_of_a_run_add_up(rows: list[tuple[str, int, list[str], str]])
 def test_the_ledgers_of_a_run_add_up(finished_project: Path):
     ledgers = finished_project / "data/ledger"
     collect_rows = [row for path in sorted((ledgers / "collect").glob("*.jsonl")) for row in read_jsonl(path)]
-    clean_rows, tokenize_rows = read_jsonl(ledgers / "clean.jsonl"), read_jsonl(ledgers / "tokenize.jsonl")
+    clean_rows, tokenize_rows = (read_jsonl(ledgers / name / "conversations.jsonl") for name in ("clean", "tokenize"))
     assignment = read_jsonl(finished_project / "data/split/assignment.jsonl")
     scored = pd.read_parquet(finished_project / "data/evaluation/examples.parquet")
 
-    sources = read_json(ledgers / "sources.json")
+    sources = read_json(ledgers / "clean/sources.json")
     counted = Counter()
     for row in collect_rows:
         counted[row["id"].partition("/")[0], row["fate"]] += row["rows"]

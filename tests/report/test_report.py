@@ -34,9 +34,9 @@ from stages.report.seeds import NOT_MEASURED, OTHER_RUN, SEEDS, adapter_hash
 
 FLOORS = ("constant", "echo", "random")
 SCORED = ("base", "comparison", "training", "tuned")
-OTHERS = ("contenders", "data", "floors", "reference", "seeds")
+OTHERS = ("contenders", "data", "floors", "seeds")
 FILES = {f"{name}.json" for name in (*SCORED, *OTHERS)} | {"replies.md", "examples.md", "report.html", "report.md"}
-DETAILS = {f"{name}.json" for name in ("adapter", "claims", "comparability", "gates", "reasons", "signatures")} | {
+DETAILS = {f"{name}.json" for name in ("adapter", "claims", "comparability", "gates", "reasons", "reference", "signatures")} | {
     "languages.csv",
     "strata.csv",
 }

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compare_project import NUMBER, PIN, commit_runs, likely, make_repository, object_of, reference
+import yaml
+from compare_project import NUMBER, PIN, commit_runs, likely, make_repository, md5_of_out, object_of, reference
 from conftest import run
 
 from stages.evaluate.intervals import mean_difference
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.scores import EXAMPLES
 from tools.compare.__main__ import compare_two
 from tools.compare.comparison import Comparison
 from tools.compare.page import render
@@ -198,15 +200,45 @@ def test_what_the_remote_has_is_fetched_and_hashed(repository: Path, tmp_path: P
         assert compare_two(["start", "better"], fetch=True)["verdict"] == "better"
 
 
-def test_an_altered_object_is_never_believed(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["file", "list"])
+def test_an_altered_object_is_never_believed(repository: Path, tmp_path: Path, what: str) -> None:
     shutil.copytree(repository.parent, tmp_path / "copy", symlinks=True)
     copy = tmp_path / "copy" / "below"
-    lock = run(["git", "show", "better:./dvc.lock"], repository).stdout
-    md5 = lock.split("path: data/evaluation/examples.parquet")[0].rsplit("md5: ", 1)[1].split()[0]
-    stored = object_of(copy, md5)
+    stored = object_of(copy, md5_of_out(run(["git", "show", "better:./dvc.lock"], repository).stdout, EXAMPLES.parent))
+    if what == "file":
+        listed = json.loads(stored.read_text(encoding="utf-8"))
+        stored = object_of(copy, next(one["md5"] for one in listed if one["relpath"] == EXAMPLES.name))
     stored.write_bytes(stored.read_bytes()[:-1] + b"x")
     with pytest.raises(ReprotuneError, match="altered: other bytes than better"):
         compare(copy, "start", "better")
+
+
+def test_the_files_of_the_work_tree_need_no_cache(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository.parent, tmp_path / "copy", symlinks=True)
+    copy = tmp_path / "copy" / "below"
+    shutil.rmtree(copy / ".dvc/cache")
+
+    def lacking() -> list[str]:
+        missing = compare(copy, "start", "workspace")["missing"]
+        return [one["run"] for one in missing if one["path"] == EXAMPLES.as_posix()]
+
+    assert lacking() == ["A"]
+    (copy / EXAMPLES).write_bytes(b"other")
+    assert lacking() == ["A", "B"]
+
+
+def test_a_run_whose_files_dvc_recorded_one_by_one_is_compared_with_one_of_today(repository: Path, tmp_path: Path) -> None:
+    shutil.copytree(repository.parent, tmp_path / "copy", symlinks=True)
+    copy = tmp_path / "copy" / "below"
+    run(["git", "checkout", "-q", "start"], copy)
+    lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
+    [folder] = lock["stages"]["evaluate"]["outs"]
+    listed = json.loads(object_of(copy, folder["md5"]).read_text(encoding="utf-8"))
+    lock["stages"]["evaluate"]["outs"] = [{"path": f"{folder['path']}/{one['relpath']}", "md5": one["md5"]} for one in listed]
+    lock["stages"]["report"]["deps"] = []
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    then, now = ({**compare(copy, name, "better"), "a": None, "stages": None} for name in ("workspace", "start"))
+    assert then == now
 
 
 def test_a_worktree_finds_the_cache_of_the_main_checkout(repository: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tools.compare.lock import hash_of_folder
 from tools.compare.page import render
 from tools.compare.revision import find_revisions
 from tools.compare.side_by_side.document import render_page
-from tools.compare.store import Store
+from tools.compare.store import Recorded, Store
 
 
 @pytest.fixture(scope="module")
@@ -352,5 +352,5 @@ def test_what_a_remote_raises_becomes_a_sentence_and_a_fault_of_the_code_does_no
         store = Store(fetch=True)
         fails = pytest.raises(KeyError) if isinstance(error, KeyError) else contextlib.nullcontext()
         with fails:
-            store.bring([(Path("data/x"), "0" * 32)])
+            store.bring([Recorded(Path("data/x"), Path("data/x"), "0" * 32, "HEAD")])
             assert store.why_not_here == f"the remote can't be read: {error}"

@@ -273,7 +273,7 @@ def test_a_damaged_ledger_is_an_error_of_one_line(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     write_jsonl(cleaned.LEDGER, [{"id": "s/1"}])
     cleaned.LEDGER.write_bytes(cleaned.LEDGER.read_bytes()[:-3])
-    assert complaint("s/1") == "data/ledger/clean.jsonl: damaged; `dvc checkout` brings it back"
+    assert complaint("s/1") == "data/ledger/clean/conversations.jsonl: damaged; `dvc checkout` brings it back"
 
 
 def test_without_any_ledger_it_says_what_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

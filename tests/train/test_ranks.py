@@ -76,7 +76,7 @@ def train_in(folder: Path, **extra: str) -> tuple[list[dict], dict[str, torch.Te
 
 
 def results(folder: Path) -> tuple[list[dict], dict[str, torch.Tensor]]:
-    history = [json.loads(line) for line in (folder / "models/loss_history.jsonl").read_text().splitlines()]
+    history = [json.loads(line) for line in (folder / "models/training/loss_history.jsonl").read_text().splitlines()]
     [file] = (folder / "models/adapter").glob("*.safetensors")
     return history, load_file(file)
 
@@ -107,7 +107,7 @@ def test_two_processes_give_the_losses_and_tensors_of_one(
     assert_alike(one, ddp)
     assert_alike(one, fsdp)
     # Packs of uneven numbers of labels: the mean of the processes' means would be off by far more than the tolerance.
-    assert json.loads((folders[1] / "models/environment.json").read_text())["processes"] == 2
+    assert json.loads((folders[1] / "models/training/environment.json").read_text())["processes"] == 2
 
 
 @pytest.mark.slow

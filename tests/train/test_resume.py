@@ -320,10 +320,8 @@ def fingerprints(folder: Path) -> list[str]:
 
 
 def bytes_of(folder: Path) -> str:
-    files = sorted(
-        [*(folder / "models/adapter").iterdir(), folder / "models/loss_history.jsonl", folder / "models/environment.json"]
-    )
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+    files = [path for name in ("models/adapter", "models/training") for path in sorted((folder / name).iterdir())]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 @pytest.fixture(scope="module")

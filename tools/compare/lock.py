@@ -117,6 +117,12 @@ def hash_of_folder(outs: Mapping[str, str], folder: str) -> str | None:
     return tree.oid
 
 
-def hash_of_out(lock: Lock, path: Path) -> str | None:
-    """The md5 that DVC recorded of an out; None where it recorded none."""
-    return next((entry.outs[path.as_posix()] for entry in lock.values() if path.as_posix() in entry.outs), None)
+def find_out(lock: Lock, path: Path) -> tuple[Path, str] | None:
+    """The out that a file is, or the folder that it is in, and the hash that DVC recorded of that; None where it recorded none.
+
+    >>> lock = {"evaluate": Entry("", {}, {}, {"data/evaluation": "1.dir"})}
+    >>> find_out(lock, Path("data/evaluation/scores.json"))
+    (PosixPath('data/evaluation'), '1.dir')
+    """
+    outs = {name: md5 for entry in lock.values() for name, md5 in entry.outs.items()}
+    return next(((one, outs[one.as_posix()]) for one in (path, path.parent) if one.as_posix() in outs), None)

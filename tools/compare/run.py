@@ -21,9 +21,9 @@ from stages.lib.records.conversation import conversations_of
 from stages.lib.records.predictions import CONTENDERS, Contender, predictions_of, read_conditions
 from stages.lib.records.scores import EXAMPLES, REPLIES
 from stages.report.files import COMPARABILITY, METRICS
-from tools.compare.lock import Lock, flatten, hash_of_folder, hash_of_out, not_of_one_run
+from tools.compare.lock import Lock, find_out, flatten, hash_of_folder, not_of_one_run
 from tools.compare.revision import Revision
-from tools.compare.store import Store
+from tools.compare.store import Recorded, Store
 
 TABLES = (  # wanted of every run
     EXAMPLES, REPLIES, *map(predictions_of, CONTENDERS), ASSIGNMENT, conversations_of("test"), scores.SCORES,
@@ -61,7 +61,13 @@ class Run:
     why_none: str | None = None
 
     def hash_of(self, out: Path) -> str | None:
-        return hash_of_out(self.lock, out)
+        """Of the file, or of the folder that DVC has it in: other bytes have another one."""
+        recorded = self.recorded(out)
+        return recorded.md5 if recorded else None
+
+    def recorded(self, out: Path) -> Recorded | None:
+        found = find_out(self.lock, out)
+        return Recorded(out, *found, str(self.revision)) if found else None
 
     def code_of(self, stage: str) -> dict[str, str]:
         """What it was run by: a folder or file of the code -> its hash."""
@@ -90,10 +96,10 @@ class Run:
 
     def find(self, out: Path) -> Path | None:
         """A file with the bytes that the lock records; else None, and `missing` says why."""
-        md5 = self.hash_of(out)
-        path = self.store.find(out, md5, str(self.revision)) if md5 else None
+        recorded = self.recorded(out)
+        path = self.store.find(recorded) if recorded else None
         if path is None:
-            self.missing[out.as_posix()] = self.store.why_not_here if md5 else "dvc.lock does not record it"
+            self.missing[out.as_posix()] = self.store.why_not_here if recorded else "dvc.lock does not record it"
         return path
 
     def table(self, out: Path, columns: Sequence[str]) -> pd.DataFrame | None:
@@ -130,8 +136,8 @@ class Run:
 
     def metrics_not_scored(self) -> list[str]:
         """Files of metrics/ that say other than what evaluate found: edited, and their hashes in the lock with them."""
-        md5 = self.hash_of(scores.SCORES)
-        path = self.store.find(scores.SCORES, md5, str(self.revision)) if md5 else None
+        recorded = self.recorded(scores.SCORES)
+        path = self.store.find(recorded) if recorded else None
         evaluation = read_json(path) if path else {}
         found = {**evaluation.get("contenders", {}), "comparison": evaluation.get("comparison", {})}
         return [
@@ -195,4 +201,4 @@ def read_comparability(revision: Revision) -> dict[str, str | None]:
 def bring(runs: Sequence[Run], outs: Sequence[Path] = TABLES) -> None:
     """Have these outs of the runs fetched in one go, and with TABLES the ledgers in which the runs differ."""
     ledgers = [out for out in LEDGERS if outs is TABLES and len({run.hash_of(out) for run in runs}) > 1]
-    runs[0].store.bring((out, md5) for run in runs for out in (*outs, *ledgers) if (md5 := run.hash_of(out)))
+    runs[0].store.bring(recorded for run in runs for out in (*outs, *ledgers) if (recorded := run.recorded(out)))

@@ -6,6 +6,7 @@ DVC did not take away before, as it does in `dvc repro`, would change the object
 """
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ import yaml
 from stages.lib.core.errors import ReprotuneError
 
 LOCK = Path("dvc.lock")
+IGNORED = Path(".dvcignore")
+PINNED = (Path("models/adapter"), Path("models/tokenizer"))  # their files are held against pins where they are loaded
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -28,9 +31,7 @@ def detach(outs: Iterable[Path]) -> None:
 
 
 def check_inputs() -> None:
-    """Where DVC runs this stage, compare the files that it depends on with their hashes, as far as DVC keeps some.
-
-    Not the folders: models have pins, which are checked where they are loaded.
+    """Where DVC runs this stage, compare what other stages wrote and it depends on with the hashes, as far as DVC keeps some.
 
     Raises:
         ReprotuneError: one has other bytes.
@@ -39,26 +40,36 @@ def check_inputs() -> None:
     if not name or os.environ.get("RANK", "0") != "0" or not LOCK.is_file():
         return
     for path, md5, record in recorded_inputs(name):
-        if not path.is_file():
-            continue
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        if found != md5:
+        if path.exists() and path not in PINNED and md5_of(path) != md5:
             raise ReprotuneError(
                 f"{path}: other bytes than {record} says; it is damaged, or the object in DVC's cache that it came from: "
                 "`python -m tools.doctor` names what brings it back"
             )
 
 
+def md5_of(path: Path) -> str:
+    """As DVC records it: of a folder, that of the list of its files, but for what an editor or a system left there."""
+    if path.is_dir():
+        from pathspec import GitIgnoreSpec
+
+        ignored = GitIgnoreSpec.from_lines(IGNORED.read_text(encoding="utf-8").splitlines() if IGNORED.is_file() else [])
+        files = [file for file in path.rglob("*") if file.is_file() and not ignored.match_file(file)]
+        names = {file.relative_to(path).as_posix(): file for file in files}
+        listed = json.dumps([{"md5": md5_of(names[name]), "relpath": name} for name in sorted(names)])
+        return hashlib.md5(listed.encode(), usedforsecurity=False).hexdigest() + ".dir"
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
 def recorded_inputs(stage: str) -> Iterator[tuple[Path, str, Path]]:
-    """(file, its md5, where that is recorded), of what the stage depended on when it last ran."""
+    """(file or folder, its md5, where that is recorded), of what the stage depended on when it last ran."""
     stages = yaml.load(LOCK.read_bytes(), Loader)["stages"]
     deps = [Path(dep["path"]) for dep in stages.get(stage, {}).get("deps", [])]
     for entry in stages.values():
         for out in entry.get("outs", []):
-            path, md5 = Path(out["path"]), str(out.get("md5", ""))
-            if not md5.endswith(".dir") and any(path == dep or dep in path.parents for dep in deps):
-                yield path, md5, LOCK
+            path = Path(out["path"])
+            if any(path == dep or dep in path.parents for dep in deps):
+                yield path, str(out.get("md5")), LOCK
     for dep in deps:
         record = Path(f"{dep}.dvc")
         if record.is_file():

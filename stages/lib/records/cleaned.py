@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
 CLEANED = Path("data/cleaned.jsonl")
-LEDGER = Path("data/ledger/clean.jsonl")
-SOURCES = Path("data/ledger/sources.json")  # source -> fate in collect -> source rows
+FOLDER = Path("data/ledger/clean")
+LEDGER = FOLDER / "conversations.jsonl"
+SOURCES = FOLDER / "sources.json"  # source -> fate in collect -> source rows
 
 
 class CleanedRow(TypedDict):

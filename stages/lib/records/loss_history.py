@@ -1,10 +1,11 @@
-"""What train tells about its run: models/loss_history.jsonl, a row a step, and models/environment.json."""
+"""What train tells about its run: models/training/loss_history.jsonl, a row a step, and environment.json."""
 
 from pathlib import Path
 from typing import TypedDict
 
-LOSS_HISTORY = Path("models/loss_history.jsonl")
-ENVIRONMENT = Path("models/environment.json")
+FOLDER = Path("models/training")
+LOSS_HISTORY = FOLDER / "loss_history.jsonl"
+ENVIRONMENT = FOLDER / "environment.json"
 
 
 class HistoryRow(TypedDict, total=False):

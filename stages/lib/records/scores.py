@@ -7,10 +7,11 @@ from typing import Literal, NewType, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike
 
-SCORES = Path("data/evaluation/scores.json")
-EXAMPLES = Path("data/evaluation/examples.parquet")  # a row a test conversation
-REPLIES = Path("data/evaluation/replies.parquet")  # a row a reply, with its scores
-RETENTION = Path("data/evaluation/retention.parquet")  # a row a general prompt
+FOLDER = Path("data/evaluation")
+SCORES = FOLDER / "scores.json"
+EXAMPLES = FOLDER / "examples.parquet"  # a row a test conversation
+REPLIES = FOLDER / "replies.parquet"  # a row a reply, with its scores
+RETENTION = FOLDER / "retention.parquet"  # a row a general prompt
 
 Scores = dict[str, float | None]  # metric -> value, None where `Evaluation.reasons` says why
 Reason = NewType("Reason", str)  # one of those that `Why` has

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Literal, NotRequired, TypedDict
 
-LEDGER = Path("data/ledger/tokenize.jsonl")
-RENDERED = Path("data/tokenized/rendered.jsonl")
+FOLDER = Path("data/ledger/tokenize")
+LEDGER = FOLDER / "conversations.jsonl"
+RENDERED = FOLDER / "rendered.jsonl"
 
 
 TokenizedFate = Literal["kept", "cut", "too_long", "template_misfit", "identical_replies", "no_labels"]
