@@ -145,6 +145,10 @@ CASES = [
          {"marks": {"mask_last_turn": "ignore"}}),
     Case("it was cut short, so take it out", "raw.jsonl", lines(SPAM, SPAM | {"completion": "<think> so"}), JSONL, {},
          lines(SPAM)),
+    *(Case("` in the source does that)", "raw.jsonl", lines(SPAM, SPAM | {"completion": "so"} | beside), JSONL,
+           {"leave_out": left})
+      for beside, left in (({"finish_reason": "length"}, {"finish_reason": "length"}),
+                           ({"metadata": {"stop_reason": "max_tokens"}}, {"metadata.stop_reason": "max_tokens"}))),
     *(Case("; rename one or take it out", f"raw.{format}", b'{"prompt": "q", "prompt": "r", "completion": "a"}',
            {"format": format}, {}, lines(SPAM)) for format in ("json", "jsonl")),
     Case("rename one of them", "raw.csv", b"question,answer,answer\nq,a,b\n", TABLE, {}, b"question,answer,other\nq,a,b\n"),

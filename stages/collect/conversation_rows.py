@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from stages.collect.attached import refuse_pictures
 from stages.collect.chains import Node, unlearned
+from stages.collect.cut_short import refuse_cut_row
 from stages.collect.fields import read_fields, with_defaults
 from stages.collect.history import keys_of_messages, read_history
 from stages.collect.items import holds_items, messages_of_items
@@ -117,6 +118,8 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
     if any_beside:
         messages = _with_history(messages, values, columns, keys)
         refuse_pictures(values, messages, mapping.marks)
+        if columns.messages or columns.user:
+            refuse_cut_row(values, {name.partition(".")[0] for name, _ in names_in(columns)})
         marked_off = is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)])
         if learns_last_only(values, mapping.marks, [name for name, _ in names_in(columns)], in_tree=columns.parent is not None):
             messages = last_learned(messages)

@@ -1,5 +1,6 @@
 """What a chat API was asked and what it replied, as logs and batches wrap it up -> a list of messages, a message or a text."""
 
+from stages.collect.cut_short import why_cut
 from stages.collect.messages import long_text
 from stages.collect.values import show
 from stages.lib.core.errors import ReprotuneError
@@ -10,8 +11,6 @@ LONE_TEXTS = frozenset([
     "generation", "result",
 ])  # fmt: skip
 BODIES = ("body", "inputBodyJson", "outputBodyJson")  # of a batch, and of Bedrock's log
-REASONS = ("finish_reason", "stop_reason", "stopReason")  # OpenAI's, Anthropic's and Bedrock's
-CUT = ("length", "max_tokens", "content_filter", "safety", "recitation")  # why a reply ended before its end
 EARLIER = ("previous_response_id", "conversation")  # of a request: where OpenAI keeps the turns before it
 
 
@@ -80,12 +79,11 @@ def _of_responses(request: dict[str, object], asked: str | list[object]) -> list
 
 
 def _refuse_cut(value: dict[str, object]) -> None:
-    reasons = [(key, value[key]) for key in REASONS if value.get(key)]
+    found = why_cut(value)
     if value.get("object") == "response" and value.get("status") == "incomplete":
-        reasons = [("status", "incomplete")]
-    for key, reason in reasons:
-        if str(reason).lower() in (*CUT, "incomplete"):
-            raise ReprotuneError(f"the reply was cut short, its {key} is {reason}; take such rows out")
+        found = ("status", "incomplete")
+    if found:
+        raise ReprotuneError(f"the reply was cut short, its {found[0]} is {found[1]}; take such rows out")
 
 
 def _of_gemini(content: object) -> object:

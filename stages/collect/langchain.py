@@ -1,6 +1,5 @@
 """LangChain writes a message as an object around it, in two ways -> the message, with its role."""
 
-from stages.collect.rows import Row, UnreadableRow
 from stages.collect.values import NOTHING
 
 TYPES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "function": "tool"}
@@ -10,11 +9,6 @@ CLASSES = {
     for ending in ("", "Chunk")
 }
 BESIDE = "additional_kwargs"  # what a provider's message holds besides: thoughts, or calls as it writes them
-
-
-def with_plain_messages(row: Row | UnreadableRow) -> Row | UnreadableRow:
-    """The row with the lists of such messages in it as lists of messages."""
-    return row._replace(values=plain_messages(row.values)) if isinstance(row, Row) else row  # type: ignore[arg-type]
 
 
 def plain_messages(value: object) -> object:

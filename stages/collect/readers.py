@@ -8,10 +8,11 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from stages.collect import files as raw_file
+from stages.collect.chat_trees import without_trees
 from stages.collect.corpora import read_chatterbot, read_chitchat
 from stages.collect.documents import key_for_messages, rows_of_document
 from stages.collect.files import LongLine, check_utf8, mib, read_document, read_lines, read_utf8_lines
-from stages.collect.langchain import plain_messages, with_plain_messages
+from stages.collect.langchain import plain_messages
 from stages.collect.nested import parse_documents, parse_json, parse_literal
 from stages.collect.paths import check_path, find_files
 from stages.collect.repeated_keys import MOST_LINES, find_repeated
@@ -30,7 +31,12 @@ def read_rows(source: Source, only: Collection[str] | None = None) -> Rows:
         ReprotuneError: the source as a whole can't be read; what is wrong with one row is an UnreadableRow.
     """
     for one in one_a_file(source):
-        yield from map(with_plain_messages, _read_file(one, only))
+        yield from map(_in_lists, _read_file(one, only))
+
+
+def _in_lists(row: Row | UnreadableRow) -> Row | UnreadableRow:
+    """The row with messages that a program keeps in another shape as a list of messages."""
+    return row._replace(values=without_trees(plain_messages(row.values))) if isinstance(row, Row) else row  # type: ignore[arg-type]
 
 
 def one_a_file(source: Source) -> list[Source]:
@@ -172,7 +178,9 @@ def _read_json(source: JsonSource, _only: object) -> Rows:
     document = _parse_document(content, path)
     if repeated := find_repeated(content, document):
         raise ReprotuneError(f"{path}: {repeated}")
-    rows = rows_of_document(plain_messages(document), path, source.columns, source.array)
+    document = plain_messages(document)
+    is_conversation = isinstance(document, dict) and without_trees(document) is not document
+    rows = [document] if is_conversation else rows_of_document(document, path, source.columns, source.array)
     for number, values in enumerate(rows, start=1):
         yield _row(f"{path}: row {number}", values)
 

@@ -329,13 +329,14 @@ def test_a_binary_file_that_holds_texts_is_refused(content: bytes, complaint) ->
 # Exports
 
 
-def chatgpt_export(number: int) -> dict:
-    """A conversation as in conversations.json of ChatGPT's export."""
+def exported_tree(number: int, known: bool = False) -> dict:
+    """A conversation as in conversations.json of ChatGPT's export, or laid out otherwise."""
 
     def node(id: str, parent: str | None, children: list[str], role: str | None, text: str) -> dict:
         content = {"content_type": "text", "parts": [text]}
         message = {"id": id, "author": {"role": role, "name": None}, "content": content, "weight": 1.0}
-        return {"id": id, "message": message if role else None, "parent": parent, "children": children}
+        held = {"message": message if role else None} if known else {"role": role, "text": text}
+        return {"id": id, **held, "parent": parent, "children": children}
 
     nodes = [node("r", None, ["u"], None, ""), node("u", "r", ["a"], "user", "hi"), node("a", "u", [], "assistant", "hello")]
     return {
@@ -352,10 +353,18 @@ def chatgpt_export(number: int) -> dict:
 @pytest.mark.parametrize("arguments", [[], ["--columns", "messages=mapping", "role=author", "content=content"]])
 @pytest.mark.parametrize("number", [1, 3])
 def test_a_tree_of_messages_is_to_be_flattened(arguments: list[str], number: int, complaint) -> None:
-    path = write("conversations.json", [json.dumps([chatgpt_export(one) for one in range(number)])])
+    path = write("conversations.json", [json.dumps([exported_tree(one) for one in range(number)])])
     said = complaint(path, *arguments)
     assert said.startswith("error: ../mine/conversations.json: 'mapping' holds a tree of messages in each row")
     assert 'write JSONL, a line for each: {"messages": [{"role": "user", "content": "..."}' in said
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_export_of_chatgpt_is_read(alone: bool, look) -> None:
+    rows = [exported_tree(one, known=True) for one in range(1 if alone else 3)]
+    found = look(write("conversations.json", [json.dumps(rows[0] if alone else rows)]))
+    assert "columns: {messages: mapping, role: role, content: content, id: id}" in found
+    assert "user: hi\n  assistant: [hello]" in found
 
 
 def test_a_column_called_mapping_that_is_no_tree_is_a_column(look) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from stages.collect.chat_trees import is_tree
 from stages.lib.core.errors import ReprotuneError
 from tools.preview.file_kind import TRANSCRIPT
 from tools.preview.sample import Sample
@@ -11,23 +12,13 @@ ONE_LINE = '{"messages": [{"role": "user", "content": "..."}, {"role": "assistan
 
 
 def refuse_trees(path: Path, sample: Sample) -> None:
-    """Raise where a column holds trees of messages, as in ChatGPT's conversations.json."""
+    """Raise where a column holds trees of messages that are not as ChatGPT exports them."""
     for name in sample.keys:
         if 2 * sum(map(is_tree, sample.cells(name))) > len(sample.rows):
             raise ReprotuneError(
-                f"{path}: {name!r} holds a tree of messages in each row, as ChatGPT exports it, which can't be read. Flatten "
+                f"{path}: {name!r} holds a tree of messages in each row, in a layout that is not known. Flatten "
                 f"each to a list first, from its last node up by `parent`, and write JSONL, a line for each: {ONE_LINE}"
             )
-
-
-def is_tree(value: object) -> bool:
-    """Whether it maps names to nodes that know their parents.
-
-    >>> is_tree({"a": {"parent": None, "children": ["b"]}, "b": {"parent": "a", "children": []}}), is_tree({"a": 1})
-    (True, False)
-    """
-    nodes = list(value.values()) if isinstance(value, dict) else []
-    return bool(nodes) and all(isinstance(node, dict) and {"parent", "children"} <= node.keys() for node in nodes)
 
 
 def find_transcripts(sample: Sample) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from stages.collect.cut_short import REASONS
 from stages.collect.history import ROLE_AND_CONTENT
 from stages.collect.layouts import with_standard_fields
 from stages.collect.lists import value_at
@@ -46,7 +47,7 @@ def tell_columns(sample: Sample, proposal: Proposal, leave_out: Collection[str],
     mapping = proposal.mapping
     if not (mapping.messages or mapping.user or any(loses_refusal(row.values, mapping) for row in sample.rows)):
         beside.append(REFUSAL)
-    used = [*outer, *leave_out, *marks, *turns, *stated_marks, *beside]
+    used = [*outer, *leave_out, *marks, *turns, *stated_marks, *beside, *REASONS]
     yield from tell_unused("not used", [key for key in sample.keys if key not in used])
     if key := may_be_first(sample, proposal.mapping):
         yield from paragraph("", f"{key} may hold the first question, which these lists lack; if it does, map it to user too")
@@ -179,7 +180,7 @@ def unused_keys(sample: Sample, columns: Columns) -> list[str]:
     found = [key for messages in lists for message in messages for key in message if not is_read_there(key, message, columns)]
     calling = [key for messages in lists for key in keys_of_calls(messages, columns)]
     of_sides = [key for pair in ROLE_AND_CONTENT for key in pair] if columns.user else []
-    known = (*read, *firsts, *of_sides, *REPLY_KEYS, *calling)
+    known = (*read, *firsts, *of_sides, *REPLY_KEYS, *REASONS, *calling)
     return [key for key in dict.fromkeys(found) if key not in known and not is_mark(key)]
 
 
