@@ -1,4 +1,4 @@
-"""ChatGPT's export: a tree of messages a conversation, of which the line is read that was shown last."""
+"""ChatGPT's and DeepSeek's exports: a tree of messages a conversation, of which the line is read that was shown last."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 from stages.collect.__main__ import assign_ids
 from stages.collect.chat_trees import without_trees
 from stages.collect.conversations import read_source
+from stages.collect.exported_messages import FRAGMENTS
 from stages.collect.sources import Source
 
 Node = tuple[str, str | None, dict | None]  # id, parent, message
@@ -126,6 +127,38 @@ def test_what_only_the_eye_or_the_ear_takes_in_is_refused_and_the_words_of_what_
     messages, unreadable = read([exported(line(message, SAID))], tmp_path)
     assert messages == ([] if reason else [[USER, REPLY]])
     assert [one[: len(reason or "")] for one in unreadable] == ([reason] if reason else [])
+
+
+def wrote(**fragments: str) -> dict:
+    """As DeepSeek exports a message."""
+    listed = [{"type": kind, "content": text} for kind, text in fragments.items()]
+    return {"files": [], "model": "deepseek-chat", "inserted_at": "2026-01-01T10:00:00+08:00", FRAGMENTS: listed}
+
+
+def test_deepseeks_messages_are_told_by_their_fragments(tmp_path: Path) -> None:
+    row = exported(
+        line(wrote(REQUEST="Open?"), wrote(THINK="Let me look."), wrote(REQUEST="Go on."), wrote(THINK="So.", RESPONSE="Yes."))
+    )
+    del row["current_node"]
+    row["mapping"]["4"]["message"][FRAGMENTS].append({"type": "SEARCH", "content": None, "results": [{"url": "x"}]})
+    assert read([row], tmp_path) == (
+        [
+            [
+                USER,
+                {"role": "assistant", "content": "", "reasoning_content": "Let me look.", "weight": 0},
+                {"role": "user", "content": "Go on."},
+                REPLY | {"reasoning_content": "So."},
+            ]
+        ],
+        [],
+    )
+
+
+@pytest.mark.parametrize("change", [{"files": [{"name": "x.pdf"}]}, {FRAGMENTS: [{"type": "PICTURE", "content": "x"}]}])
+def test_what_is_no_text_of_deepseeks_is_refused(change: dict, tmp_path: Path) -> None:
+    messages, [reason] = read([exported(line(wrote(REQUEST="Open?") | change, wrote(RESPONSE="Yes.")))], tmp_path)
+    assert messages == []
+    assert "only text can be read" in reason
 
 
 @pytest.mark.parametrize(
