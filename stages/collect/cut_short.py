@@ -6,9 +6,17 @@ from stages.lib.core.errors import ReprotuneError
 
 # OpenAI's, Anthropic's, Bedrock's and Gemini's, Ollama's.
 REASONS = ("finish_reason", "stop_reason", "stopReason", "finishReason", "done_reason")
-CUT = frozenset(
-    ["length", "max_tokens", "max_output_tokens", "content_filter", "safety", "recitation", "interrupted", "incomplete"]
-)
+CUT = frozenset([
+    "length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded", "error_limit", "content_filter",
+    "safety", "recitation", "blocklist", "prohibited_content", "spii", "error_toxic", "error", "interrupted", "incomplete",
+    "abort", "aborted", "cancelled", "canceled",
+])  # fmt: skip
+UNFINISHED = ("incomplete", "in_progress", "finished_partial_completion")  # a message's status; a row's may be a ticket's
+
+
+def is_cut(message: Mapping[str, object]) -> bool:
+    """Whether a message of the assistant ended before its end."""
+    return message.get("status") in UNFINISHED or why_cut(message) is not None
 
 
 def why_cut(beside: Mapping[str, object]) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 
+from stages.collect.cut_short import UNFINISHED
 from stages.collect.values import from_json
 
 HIDDEN = "is_visually_hidden_from_conversation"  # the system's prompt, the user's settings: nobody saw them there
@@ -60,6 +61,7 @@ def _read_chatgpts(message: Mapping[str, object]) -> dict[str, object] | None:
         read["name"] = author["name"]
     read |= {"weight": 0} if message.get("weight") == 0 else {}
     kept = {"attachments": metadata.get("attachments"), "finish_reason": _end_of(metadata)}
+    kept |= {"status": status} if (status := message.get("status")) in UNFINISHED else {}
     return read | {key: value for key, value in kept.items() if value}
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from stages.collect.attached import refuse_attached
 from stages.collect.contents import Content, holds_results, part_thoughts, read_content, result_text, steps_of
-from stages.collect.cut_short import why_cut
+from stages.collect.cut_short import is_cut
 from stages.collect.marks import Meaning, is_marked_off
 from stages.collect.rows import plain_text
 from stages.collect.spoken_calls import call_with_result, spoken_calls
@@ -232,7 +232,7 @@ def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCa
         reply["tool_calls"] = calls
     if thoughts:
         reply["reasoning_content"] = thoughts
-    if is_marked_off(message, keys.marks) or why_cut(message):
+    if is_marked_off(message, keys.marks) or is_cut(message):
         reply["weight"] = 0
     return reply
 

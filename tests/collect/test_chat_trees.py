@@ -98,11 +98,18 @@ def test_thoughts_calls_and_results_are_parts_of_the_talk_and_settings_are_not(t
     )
 
 
-@pytest.mark.parametrize("reason", ["interrupted", "max_tokens"])
-def test_a_reply_that_was_cut_short_and_one_of_no_weight_are_context(reason: str, tmp_path: Path) -> None:
-    cut = says("assistant", "Ye", metadata={"finish_details": {"type": reason}})
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"metadata": {"finish_details": {"type": "interrupted"}}},
+        {"metadata": {"finish_details": {"type": "max_tokens"}}},
+        {"status": "in_progress"},
+    ],
+)
+def test_a_reply_that_was_cut_short_and_one_of_no_weight_are_context(ended: dict, tmp_path: Path) -> None:
+    cut = says("assistant", "Ye", **ended)
     off = says("assistant", "Y", weight=0.0)
-    whole = SAID | {"metadata": {"finish_details": {"type": "stop"}}, "weight": 1.0}
+    whole = SAID | {"metadata": {"finish_details": {"type": "stop"}}, "weight": 1.0, "status": "finished_successfully"}
     [messages], _ = read([exported(line(ASKED, cut, ASKED, off, ASKED, whole))], tmp_path)
     assert [one.get("weight") for one in messages if one["role"] == "assistant"] == [0, 0, None]
 
