@@ -24,6 +24,7 @@ from stages.base_model import __main__ as base_model
 from stages.collect.__main__ import CollectParams
 from stages.collect.conversations import read_source
 from stages.collect.raw_conversation import RawConversation
+from stages.collect.rows import UnreadableRow
 from stages.lib.core.params import Yaml12Loader, read_params
 from tools.console import run_tool
 from tools.preview import __main__ as preview
@@ -118,6 +119,8 @@ def read_pasted() -> list[dict]:
     (source,) = read_params("collect", CollectParams).sources.values()
     rows = []
     for row in read_source(source):
+        if isinstance(row, UnreadableRow) and row.fate == "left_out":
+            continue
         assert isinstance(row, RawConversation), row
         found = {"key": row.key, "label": row.label, "language": row.language, "group": row.group}
         messages = [[message["role"], message["content"]] for message in row.messages]

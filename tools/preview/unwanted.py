@@ -1,10 +1,10 @@
 """What most likely is no part of a conversation: private notes, deleted messages, events of the program."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from stages.collect.attached import ATTACHED
-from stages.collect.lists import reason_to_leave_out
+from stages.collect.lists import reason_to_leave_out, value_at
 from stages.collect.marks import is_mark
 from stages.collect.rows import plain_text
 from stages.collect.sources import ANY_VALUE, Columns, Scalar
@@ -22,10 +22,28 @@ def propose_all(sample: Sample, mapping: Columns) -> LeaveOut:
     """Of messages, and of rows where messages stand in lists in them."""
     lists, rows = messages_in_lists(sample, mapping), [row.values for row in sample.rows]
     if mapping.content and not mapping.messages:
-        return propose_unwanted(rows, mapping.role, are_messages=True)
+        return propose_unwanted(rows, mapping.role, are_messages=True) | propose_no_messages(rows, mapping)
     fields = (mapping.assistant, mapping.label, mapping.rejected)  # what rows are for: a class may be called spam
     of_rows = [{key: value for key, value in row.items() if key not in fields} for row in rows]
     return propose_unwanted(of_rows, None, are_messages=False) | propose_unwanted(lists, mapping.role, are_messages=True)
+
+
+def propose_no_messages(rows: Sequence[Mapping[str, object]], mapping: Columns) -> LeaveOut:
+    """The kinds of rows that have neither a role nor a text, where no row of those kinds has: what a program logs beside a talk.
+
+    >>> said, log = {"type": "user", "role": "user", "text": "hi"}, {"type": "snapshot", "at": 3}
+    >>> propose_no_messages([said, log, said, log], Columns(conversation="c", role="role", content="text"))
+    {'type': ['snapshot']}
+    """
+    if not mapping.role or not mapping.content:
+        return {}
+    says = [any(value_at(row, name) is not None for name in (mapping.role, mapping.content)) for row in rows]
+    for key in dict.fromkeys(key for row in rows for key in row if key_of(key) in USUAL_NAMES["leave_out"]["kind"]):
+        kinds = [{row.get(key) for row, one in zip(rows, says, strict=True) if one is said} for said in (True, False)]
+        if all(kinds) and kinds[0].isdisjoint(kinds[1]) and all(isinstance(kind, str) for kind in kinds[1]):
+            found: list[Scalar] = [*sorted(map(str, kinds[1]))]
+            return {key: found}
+    return {}
 
 
 def propose_unwanted(values: Iterable[Mapping[str, object]], role: str | None, are_messages: bool) -> LeaveOut:
