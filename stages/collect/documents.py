@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from stages.collect.lists import value_at
@@ -13,6 +13,7 @@ from stages.lib.core.errors import ReprotuneError
 
 STANDARD_MESSAGES = {"messages": {"role", "content"}, "conversations": {"from", "value"}, "contents": {"role", "parts"}}
 SPLIT = re.compile("(train|test|valid|val|dev|eval|holdout)", re.IGNORECASE)  # begins the names of a data set's parts
+DEPTH = 3  # objects in objects in which conversations are sought
 PAIRS = ({"instruction", "output"}, {"prompt", "completion"})
 
 
@@ -48,11 +49,31 @@ def _rows(document: object, path: Path, columns: Columns | None) -> list:
     arrays = {key: value for key, value in document.items() if isinstance(value, list) and not asked_of_turns(key, value)}
     if len(arrays) == 1:
         return _with_turn_marks(next(iter(arrays.values())), turn_marks_in(document))
+    if len(inner := list(_conversations_inside(document, DEPTH))) == 1:
+        return inner[0]
     if values and all(isinstance(value, dict) for value in values):
         if all(map(SPLIT.match, document)):
             raise _several(document, path)
         return _rows_by_key(document)
     return _rows_of_arrays(document, arrays, path) if arrays else [document]
+
+
+def _conversations_inside(document: dict[str, object], depth: int) -> Iterator[list]:
+    """The arrays of conversations in a standard format that stand in its objects: in a program's whole state, say NextChat's.
+
+    >>> chats = [{"topic": "tea", "messages": [{"role": "user", "content": "hi"}]}, {"topic": "", "messages": []}]
+    >>> list(_conversations_inside({"settings": {"theme": "dark"}, "store": {"sessions": chats, "open": 0}}, 2)) == [chats]
+    True
+    """
+    for value in document.values() if depth else ():
+        if isinstance(value, dict):
+            yield from (one for one in value.values() if isinstance(one, list) and _are_conversations(one))
+            yield from _conversations_inside(value, depth - 1)
+
+
+def _are_conversations(rows: list) -> bool:
+    lists = [row.get(key) for row in rows if isinstance(row, dict) for key in STANDARD_MESSAGES if key in row]
+    return len(lists) == len(rows) > 0 and any(map(_are_messages, lists)) and all(not one or _are_messages(one) for one in lists)
 
 
 def _rows_of_arrays(document: dict[str, object], arrays: dict[str, list], path: Path) -> list:

@@ -155,6 +155,24 @@ def test_a_place_is_the_line_where_the_row_begins() -> None:
 # JSON
 
 
+CHATS = [{"topic": "tea", "messages": [{"role": "user", "content": "hi"}]}, {"topic": "", "messages": []}]
+
+
+@pytest.mark.parametrize(
+    ("document", "rows"),
+    [
+        ({"settings": {"theme": "dark"}, "store": {"sessions": CHATS, "open": 0}}, CHATS),
+        ({"version": 3, "data": {"store": {"sessions": CHATS}}}, CHATS),
+        ({"settings": {"models": ["a"]}, "store": {"sessions": CHATS}}, CHATS),
+        ({"ann": {"chats": CHATS}, "bob": {"chats": CHATS}}, [{"id": "ann", "chats": CHATS}, {"id": "bob", "chats": CHATS}]),
+        ({"ann": {"messages": CHATS[0]["messages"]}}, [{"id": "ann", "messages": CHATS[0]["messages"]}]),
+        ({"ann": {"tags": [{"name": "tea"}]}}, [{"id": "ann", "tags": [{"name": "tea"}]}]),
+    ],
+)
+def test_one_list_of_conversations_inside_the_objects_of_a_document_is_its_rows(document: dict, rows: list[dict]) -> None:
+    assert values_of(json.dumps(document), "json") == rows
+
+
 def test_what_is_no_object_spoils_its_line_alone() -> None:
     rows = rows_of('{"a": 1}\n[1]\nx\n"t"\n3\nnull\n{"a": "\\ud800"}\n{"a": nil}\n{"a": 2}', "jsonl")
     assert [isinstance(row, Row) for row in rows] == [True, *[False] * 7, True]
