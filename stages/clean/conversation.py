@@ -12,7 +12,7 @@ from stages.clean.faults import Fault, find_faults
 from stages.clean.params import CleanParams
 from stages.clean.steps import Step, clean_text, steps_switched_on
 from stages.clean.structured import clean_structured
-from stages.clean.turns import drop_loose_ends, drop_tool_use, join_sides, missing_side, tools_as_user
+from stages.clean.turns import drop_loose_ends, drop_tool_use, gather_thoughts, join_sides, missing_side, tools_as_user
 from stages.lib.collected import FOLDER
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.languages import detect_language
@@ -117,15 +117,17 @@ def settle_tool_use(messages: list[Message], params: CleanParams) -> list[Messag
 
 
 def mend(messages: list[Message], params: CleanParams, steps: Sequence[Step]) -> Mended:
-    settled = settle_tool_use(messages, params)
+    gathered = gather_thoughts(messages)
+    settled = settle_tool_use(gathered, params)
     filled, changed_by = clean_texts(settled, params, steps)
-    if settled is not messages:
+    if settled is not gathered:
         changed_by.add("tool_messages")
     ordered = drop_loose_ends(filled) if params.roles else filled
     joined = join_sides(ordered) if params.roles else filled
-    if joined != filled:
+    if joined != filled or gathered is not messages:
         changed_by.add("roles")
-    counts = MessageCounts(len(messages), len(ordered) - len(joined), len(messages) - len(ordered))
+    moved = len(messages) - len(gathered)
+    counts = MessageCounts(len(messages), len(ordered) - len(joined) + moved, len(gathered) - len(ordered))
     return Mended(filled, joined, changed_by, counts)
 
 

@@ -3,6 +3,29 @@
 from stages.lib.records.conversation import Message, Role, uses_tool
 
 
+def gather_thoughts(messages: list[Message]) -> list[Message]:
+    """Thoughts in a message of their own, as some programs log them, in the reply behind them.
+
+    >>> thought = {"role": "assistant", "content": "", "reasoning_content": "So."}
+    >>> gather_thoughts([thought, {"role": "assistant", "content": "Yes."}])
+    [{'role': 'assistant', 'content': 'Yes.', 'reasoning_content': 'So.'}]
+    """
+    if all(message["content"] or "reasoning_content" not in message for message in messages):
+        return messages
+    gathered: list[Message] = []
+    for message in reversed(messages):
+        thinks = "reasoning_content" in message and "tool_calls" not in message and not message["content"].strip()
+        if thinks and gathered and takes_thoughts(gathered[-1], message):
+            gathered[-1] = {**gathered[-1], "reasoning_content": message["reasoning_content"]}
+        else:
+            gathered.append(message)
+    return gathered[::-1] if len(gathered) < len(messages) else messages
+
+
+def takes_thoughts(reply: Message, thought: Message) -> bool:
+    return reply["role"] == "assistant" and "reasoning_content" not in reply and reply.get("weight") == thought.get("weight")
+
+
 def drop_loose_ends(messages: list[Message]) -> list[Message]:
     """A user first, but for a system message that stood before all of them; an assistant last.
 

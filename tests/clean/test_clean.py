@@ -248,6 +248,23 @@ def test_thoughts_are_kept_and_cleaned_or_dropped_or_refused_as_the_params_say()
     assert clean_all([exchange("a")], only(thoughts="refuse"))[0] == [exchange("a")]
 
 
+def test_thoughts_in_a_message_of_their_own_are_those_of_the_reply_behind_them() -> None:
+    asked, alone = message("user", "2+2?"), THINKING | {"content": ""}
+    for reply in (message("assistant", "4."), call("add", "{}")):
+        kept, steps = clean_messages([asked, alone, reply, message("tool", "4"), message("assistant", "So 4.")], only(roles=True))
+        assert (kept[1], steps) == (reply | {"reasoning_content": THINKING["reasoning_content"]}, ["roles"])
+        assert len(kept) == 4
+
+
+@pytest.mark.parametrize(
+    "behind", [message("user", "And?"), THINKING, THINKING | {"weight": 0}, {**message("assistant", "4."), "weight": 0}]
+)
+def test_thoughts_before_anything_else_are_an_empty_message(behind: Message) -> None:
+    asked, alone = message("user", "2+2?"), THINKING | {"content": ""}
+    kept, steps = clean_messages([asked, alone, behind, message("assistant", "So 4.")], only())
+    assert (kept, steps) == ([asked, behind, message("assistant", "So 4.")], ["empty_message"])
+
+
 # Marks and preferences
 
 
