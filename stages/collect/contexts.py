@@ -1,6 +1,5 @@
 """What a talk rests on, by its key's name: a text that must not be lost where it stands once, above the rows of a document."""
 
-import re
 import shlex
 from collections.abc import Collection, Iterable
 
@@ -9,6 +8,7 @@ from stages.collect.messages import as_text
 from stages.collect.paths import find_files
 from stages.collect.readers import read_object_document
 from stages.collect.sources import JsonSource, Source
+from stages.collect.switches import key_of
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import normalize
 
@@ -34,16 +34,6 @@ NO_CONTEXT = NO_TEXT | {
     "title", "titles", "urls", "link", "links", "path", "source", "author", "license", "role", "version", "标题", "链接",
     "来源", "作者",
 }  # fmt: skip
-
-
-def key_of(name: str) -> str:
-    """A column's or role's name in lower case, its words joined by one underscore.
-
-    >>> key_of("Ticket ID"), key_of("senderType"), key_of(" 客户-问题 ")
-    ('ticket_id', 'sender_type', '客户_问题')
-    """
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return "_".join(re.findall(r"[^\W_]+", parted.casefold()))
 
 
 def has_word(key: str, words: Collection[str]) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from stages.collect.lists import value_at
+from stages.collect.several_talks import key_of_talks
 from stages.collect.sources import Columns
 from stages.collect.turn_marks import asked_of_turns, turn_marks_in
 from stages.collect.values import objects_of_lists
@@ -25,6 +26,8 @@ def key_for_messages(values: list) -> str | None:
     """
     if not values or not all(isinstance(one, type(values[0])) for one in values) or not isinstance(values[0], (dict, str)):
         return None
+    if key_of_talks(values):
+        return None
     keys = values[0].keys() if isinstance(values[0], dict) else set()
     return next((key for key, inner in STANDARD_MESSAGES.items() if inner <= keys), "messages")
 
@@ -40,7 +43,7 @@ def rows_of_document(document: object, path: Path, columns: Columns | None, arra
 
 def _rows(document: object, path: Path, columns: Columns | None) -> list:
     if isinstance(document, list):
-        return [document] if columns is None and _are_messages(document) else document
+        return [document] if columns is None and _are_messages(document) and not key_of_talks(document) else document
     if not isinstance(document, dict):
         raise ReprotuneError(f"{path}: no array; expected an array of objects, or an object with one array in it")
     if is_row(document, columns):
@@ -102,6 +105,8 @@ def _several(arrays: Mapping[str, Collection[object]], path: Path) -> ReprotuneE
 def _named_rows(document: object, path: Path, columns: Columns | None, array: str) -> list:
     found = document if isinstance(document, dict) else {}
     named = {key: value for key, value in found.items() if isinstance(value, (list, dict))}
+    if array not in named and isinstance(inner := value_at(found, array), (list, dict)):
+        named = {array: inner}
     if array not in named:
         raise ReprotuneError(f"{path}: no array {array!r}; found {_names(named) or 'none'} (see the source's `array`)")
     return _with_turn_marks(_rows(named[array], path, columns), turn_marks_in(found))

@@ -190,7 +190,10 @@ class CsvSource(TextSource):
 
 
 class JsonSource(TextSource):
-    """One object a line (jsonl), or a document that holds an array of objects (json). `array`: the key of the one to read."""
+    """One object a line (jsonl), or a document that holds an array of objects (json).
+
+    `array`: the key of the one to read, which may lead into objects.
+    """
 
     format: Literal["json", "jsonl"]
     array: str | None = None

@@ -23,3 +23,13 @@ def words_of(key: str) -> list[str]:
     (['train', 'on', 'inputs'], ['do', 'not', 'train'])
     """
     return re.split("[^a-z0-9]+", re.sub("(?<=[a-z])(?=[A-Z])", "_", key).lower())
+
+
+def key_of(name: str) -> str:
+    """A column's or role's name in lower case, its words joined by one underscore.
+
+    >>> key_of("Ticket ID"), key_of("senderType"), key_of(" 客户-问题 ")
+    ('ticket_id', 'sender_type', '客户_问题')
+    """
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return "_".join(re.findall(r"[^\W_]+", parted.casefold()))

@@ -28,6 +28,7 @@ from tools.preview import __main__ as preview
 ZIP = b"PK\x03\x04" + bytes(30)
 PAIR = {"prompt": "Is it far?", "completion": "No."}
 TREE = {"a": {"parent": None, "children": ["b"]}, "b": {"parent": "a", "children": []}}
+SEVERAL = [message | {"chatId": chat} for chat in ("a", "b") for message in TALK]
 ODD = lines({"alpha": [{"beta": message["role"], "gamma": message["content"]} for message in TALK]})
 CSV = b"question,answer\nHow late is it?,Noon.\n"
 OTHER = b"question,answer\nWhere is the lamp?,There.\n"
@@ -70,6 +71,10 @@ ADVICE = [
     Advice("is a source already; choose another one", {"x.csv": CSV}, "--name chatterbot_english", "--name mine"),
     Advice("and write JSONL, a line for each", {"x.json": json.dumps([{"title": "t", "mapping": TREE}]).encode()}, "",
            "../mine/x.jsonl", {"x.jsonl": lines({"messages": TALK})}),
+    Advice("look again with a row for each: `", {"x.json": json.dumps({"state": {"messages": SEVERAL}}).encode()}, "",
+           "--array state.messages --columns conversation=chatId role=role content=content"),
+    Advice("write JSONL, a row for each message", {"x.jsonl": lines({"messages": SEVERAL})}, "",
+           "../mine/x.jsonl --columns conversation=chatId role=role content=content", {"x.jsonl": lines(*SEVERAL)}),
     Advice("Add such a column to each row, called conversation", {"x.csv": b"role,content\nuser,hi\nassistant,hello\n"}, "", None,
            {"x.csv": b"conversation,role,content\n1,user,hi\n1,assistant,hello\n"}),
     Advice("put a line of names above it", {"x.csv": b"Where is it?,There.\nIs it far?,No.\n"}, "", None,

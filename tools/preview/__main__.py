@@ -23,7 +23,7 @@ from stages.sources.__main__ import SourceNames
 from tools.console import print_all, run_tool, takes_colour
 from tools.preview.above_rows import refuse_above
 from tools.preview.again import again
-from tools.preview.chat_exports import refuse_trees
+from tools.preview.chat_exports import refuse_mixed, refuse_trees
 from tools.preview.column_notes import tell_columns
 from tools.preview.columns import may_be_one_talk, propose_columns
 from tools.preview.contexts import refuse_contexts
@@ -153,6 +153,7 @@ def preview(options: argparse.Namespace) -> int:
         refuse_known(path, sample, proposal is not None)
         refuse_above(source, sample, proposal and proposal.mapping, typed)
         if proposal:
+            refuse_mixed(path, sample, proposal.mapping, typed)
             refuse_two_replies(path, sample, proposal.mapping, typed)
             refuse_contexts(path, sample, proposal.mapping, typed)
     print_all(tell_file(given, kind, sample))

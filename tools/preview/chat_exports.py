@@ -3,8 +3,12 @@
 from pathlib import Path
 
 from stages.collect.chat_trees import is_tree
+from stages.collect.several_talks import IDS, key_of_talks
+from stages.collect.sources import Columns
 from stages.lib.core.errors import ReprotuneError
+from tools.preview.again import Again
 from tools.preview.file_kind import TRANSCRIPT
+from tools.preview.message_lists import lists_of_messages
 from tools.preview.sample import Sample
 from tools.preview.usual_names import find_column
 
@@ -19,6 +23,22 @@ def refuse_trees(path: Path, sample: Sample) -> None:
                 f"{path}: {name!r} holds a tree of messages in each row, in a layout that is not known. Flatten "
                 f"each to a list first, from its last node up by `parent`, and write JSONL, a line for each: {ONE_LINE}"
             )
+
+
+def refuse_mixed(path: Path, sample: Sample, mapping: Columns, again: Again) -> None:
+    """
+    Raises:
+        ReprotuneError: the messages of a list belong to several conversations, by a key of each.
+    """
+    name = mapping.messages
+    for messages in lists_of_messages(sample, mapping) if name else []:
+        if key := key_of_talks(messages, IDS):
+            remedy = "write JSONL, a row for each message"
+            if path.suffix == ".json" and len(sample.rows) == 1:
+                columns = {"conversation": key, "role": mapping.role or "role", "content": mapping.content or "content"}
+                stated = [f"{field}={column}" for field, column in columns.items()]
+                remedy = f"look again with a row for each: `{again.command(array=[str(name)], columns=stated)}`"
+            raise ReprotuneError(f"{path}: {name!r} holds the messages of several conversations, by {key!r}; {remedy}")
 
 
 def find_transcripts(sample: Sample) -> str | None:

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import yaml
 
-from stages.collect.contexts import NO_TEXT, SYSTEM, has_word, key_of
+from stages.collect.contexts import NO_TEXT, SYSTEM, has_word
+from stages.collect.several_talks import NAMES
+from stages.collect.switches import key_of
 
 USUAL_NAMES = yaml.safe_load(Path(__file__).with_name("usual_names.yaml").read_text(encoding="utf-8"))
 USUAL_NAMES["columns"]["system"] = [*SYSTEM]
+USUAL_NAMES["columns"]["conversation"] = [*NAMES]
 
 
 def find_column(field: str, keys: Sequence[str], only_exact: bool = False) -> tuple[str, bool] | None:
