@@ -8,8 +8,8 @@ from stages.collect.switches import key_of
 NAMES = (
     "conversation_id", "conversation", "conversation_hash", "conv_id", "convo_id", "ticket_id", "ticket", "ticket_no",
     "ticket_number", "topic_id", "session_id", "dialog_id", "dialogue_id", "dialog", "dialogue", "thread_id", "thread_ts",
-    "chat_id", "case_id", "case", "case_number", "talker_id", "talker", "会话id", "会话编号", "会话", "对话id", "对话编号", "对话",
-    "工单号", "工单编号", "工单id", "工单", "對話", "會話", "會話id", "對話id", "interaction_id", "contact_id",
+    "chat_id", "case_id", "case", "case_number", "talker_id", "talker", "会话id", "会话编号", "会话", "对话id", "对话编号",
+    "对话", "工单号", "工单编号", "工单id", "工单", "對話", "會話", "會話id", "對話id", "interaction_id", "contact_id",
     "room_id", "conversationid", "sessionid", "dialogid", "threadid", "chatid", "ticketid", "session", "thread", "chat",
 )  # fmt: skip
 IDS = tuple(name for name in NAMES if name.endswith(("id", "_hash", "_no", "_number", "_ts", "号")))
