@@ -27,6 +27,7 @@ CREDENTIAL = (
 # What each library raises that DVC reaches remotes by; only those that are loaded can have raised something.
 OF_REMOTES = {
     "dvc.exceptions": ("DvcException",),
+    "dvc_objects.errors": ("ObjectFormatError",),
     "dvc_objects.fs.errors": ("AuthError", "ConfigError", "RemoteMissingDepsError"),
     "asyncssh": ("Error",),
     "botocore.exceptions": ("BotoCoreError", "ClientError"),

@@ -16,7 +16,7 @@ from stages.lib.core.errors import ReprotuneError, run_stage
 
 FILES = {
     "data/collected/a.jsonl": "one\n", "data/cleaned.jsonl": "two\n", "data/raw/a.csv": "three\n",
-    "data/evaluation/deep/b.json": "four\n", "data/evaluation/a.json": "five\n",
+    "data/raw/chats/deep/a.txt": "six\n", "data/evaluation/deep/b.json": "four\n", "data/evaluation/a.json": "five\n",
 }  # fmt: skip
 
 
@@ -44,15 +44,16 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).write_text(text)
     outs = [{"path": name, "md5": md5(FILES[name])} for name in ("data/collected/a.jsonl", "data/cleaned.jsonl")]
     outs.append({"path": "data/evaluation", "md5": md5_of_folder("data/evaluation")})
-    deps = ["data/collected", "data/cleaned.jsonl", "data/raw/a.csv", "data/evaluation", "models/adapter", "stages"]
+    raw = ["data/raw/a.csv", "data/raw/chats"]
+    deps = ["data/collected", "data/cleaned.jsonl", *raw, "data/evaluation", "models/adapter", "stages"]
     stages = {
         "first": {"cmd": "x", "outs": [outs[0], {"path": "models/adapter", "md5": "0.dir"}]},
         "second": {"cmd": "x", "outs": [*outs[1:], {"path": "not-here", "md5": "0"}]},
         "last@a": {"cmd": "x", "deps": [{"path": path, "md5": "of an earlier run"} for path in deps]},
     }
     Path("dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
-    raw = {"outs": [{"path": "a.csv", "md5": md5(FILES["data/raw/a.csv"])}]}
-    Path("data/raw/a.csv.dvc").write_text(yaml.safe_dump(raw))
+    for name, hashed in (("a.csv", md5(FILES["data/raw/a.csv"])), ("chats", md5_of_folder("data/raw/chats"))):
+        Path(f"data/raw/{name}.dvc").write_text(yaml.safe_dump({"outs": [{"path": name, "md5": hashed}]}))
 
 
 def test_whole_files_are_read() -> None:
@@ -69,8 +70,18 @@ def test_what_a_system_leaves_in_a_folder_is_no_damage_and_what_dvc_counts_is() 
         check_inputs()
 
 
+def test_what_dvc_never_counts_in_a_folder_that_people_brought_is_no_damage() -> None:
+    for name in (".git/HEAD", ".dvc/config", "deep/.hg/store"):
+        (Path("data/raw/chats") / name).parent.mkdir(parents=True)
+        (Path("data/raw/chats") / name).touch()
+    check_inputs()
+    Path("data/raw/chats/.dvcignore").write_text("*.log\n")  # rules of its own, which only DVC knows how to follow
+    Path("data/raw/chats/a.log").touch()
+    check_inputs()
+
+
 def place_of(name: str) -> str:
-    return "data/evaluation" if name.startswith("data/evaluation/") else name
+    return next((folder for folder in ("data/evaluation", "data/raw/chats") if name.startswith(f"{folder}/")), name)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -223,6 +223,8 @@ def test_the_files_of_the_work_tree_need_no_cache(repository: Path, tmp_path: Pa
         return [one["run"] for one in missing if one["path"] == EXAMPLES.as_posix()]
 
     assert lacking() == ["A"]
+    (copy / EXAMPLES.parent / ".DS_Store").write_bytes(b"what DVC ignores")
+    assert lacking() == ["A"]
     (copy / EXAMPLES).write_bytes(b"other")
     assert lacking() == ["A", "B"]
 

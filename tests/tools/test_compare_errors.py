@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from compare_project import commit, likely, make_repository, write_run
+from compare_project import commit, likely, make_repository, store_folder, write_run
 from conftest import run
+from dvc_objects.errors import ObjectFormatError
 from dvc_objects.fs.errors import ConfigError
 
 from stages.lib.core.errors import ReprotuneError
+from stages.lib.records.scores import EXAMPLES
 from stages.report.files import CLAIMS, COMPARABILITY, GATES
 from tools.compare.__main__ import compare_two, main, read_two
 from tools.compare.best import NO_LOSS, find_best
@@ -22,7 +24,7 @@ from tools.compare.lock import hash_of_folder
 from tools.compare.page import render
 from tools.compare.revision import find_revisions
 from tools.compare.side_by_side.document import render_page
-from tools.compare.store import Recorded, Store
+from tools.compare.store import NOT_IN_FOLDER, Recorded, Store
 
 
 @pytest.fixture(scope="module")
@@ -339,7 +341,20 @@ def test_without_experiments_the_command_that_makes_one_is_named(repository: Pat
         find_best([], fetch=False)
 
 
-@pytest.mark.parametrize("error", [OSError("no route"), ConfigError("no key"), ValueError("Invalid endpoint"), KeyError("x")])
+def test_a_file_that_the_folder_of_a_run_never_had_is_not_looked_for_in_a_remote(copy: Path) -> None:
+    (copy / EXAMPLES).unlink()
+    lock = yaml.safe_load((copy / "dvc.lock").read_text(encoding="utf-8"))
+    with contextlib.chdir(copy):
+        lock["stages"]["evaluate"]["outs"][0]["md5"] = store_folder(EXAMPLES.parent)
+    (copy / "dvc.lock").write_text(yaml.safe_dump(lock), encoding="utf-8")
+    [why] = [one["why"] for one in compared(copy, "main", "workspace")["missing"] if one["path"] == EXAMPLES.as_posix()]
+    assert why == NOT_IN_FOLDER
+
+
+REFUSALS = [OSError("no route"), ConfigError("no key"), ValueError("Invalid"), ObjectFormatError("x is corrupted"), KeyError("x")]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
 def test_what_a_remote_raises_becomes_a_sentence_and_a_fault_of_the_code_does_not(
     copy: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:

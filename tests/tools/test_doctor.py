@@ -114,6 +114,21 @@ def test_an_object_that_the_cache_lacks_is_found_with_what_brings_it_back(projec
     assert doctor(project)[0] == 0
 
 
+@pytest.mark.parametrize("altered", [False, True])
+def test_a_folder_that_nobody_has_pushed_and_that_is_whole_here_is_kept_where_its_listing_is_lost(
+    project: Path, altered: bool
+) -> None:
+    """What a pull could not bring would be taken away by it, and the stage would have to run again."""
+    shutil.rmtree(project.parent / "team")
+    (project / "folder/.DS_Store").touch()
+    (project / ".dvcignore").write_text(".DS_Store\n")
+    flip(stored(project, "folder")) if altered else stored(project, "folder").unlink()
+    _, lines = doctor(project)
+    assert lines[1].endswith("dvc commit --force folder")
+    shell(lines[1], project)
+    assert ((project / "folder/2").read_text(), doctor(project)[0]) == ("2\n", 0)
+
+
 def test_what_a_remote_lacks_or_holds_altered_is_found(project: Path) -> None:
     objects = project.parent / "team/files/md5"
     first, second = (objects / stored(project, name).relative_to(project / ".dvc/cache/files/md5") for name in STAGES)

@@ -99,7 +99,7 @@ class Run:
         recorded = self.recorded(out)
         path = self.store.find(recorded) if recorded else None
         if path is None:
-            self.missing[out.as_posix()] = self.store.why_not_here if recorded else "dvc.lock does not record it"
+            self.missing[out.as_posix()] = self.store.why_lacking(recorded) if recorded else "dvc.lock does not record it"
         return path
 
     def table(self, out: Path, columns: Sequence[str]) -> pd.DataFrame | None:

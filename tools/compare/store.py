@@ -15,10 +15,12 @@ from stages.lib.base_model.pins import hash_of
 from stages.lib.core.errors import ReprotuneError
 from tools.compare import git
 from tools.compare.lock import hash_of_folder, read_md5
-from tools.console import remote_errors
+from tools.compare.revision import WORKSPACE, Revision
+from tools.console import ANEW, remote_errors
 
 NO_REMOTE = "no remote is set up; `python -m tools.remote add` does it, where someone has pushed them"
 NOT_ASKED = "not in the cache, and --no-fetch asks no remote"
+NOT_IN_FOLDER = "the run did not write it: the folder that dvc.lock records has no such file"
 NOT_PUSHED = "the remote has none either; `dvc push --run-cache` where the run was made"
 
 
@@ -40,7 +42,8 @@ def read_listing(path: Path, folder: Path) -> dict[str, str]:
     try:
         return {f"{folder}/{one['relpath']}": read_md5(one["md5"]) for one in json.loads(path.read_bytes())}
     except (ValueError, KeyError, TypeError):
-        raise ReprotuneError(f"{path}: no list of the files in {folder}, which dvc.lock takes it for") from None
+        wrong = f"{path}: no list of the files in {folder}, which dvc.lock takes it for"
+        raise ReprotuneError(f"{wrong}; name another revision, or there {ANEW}") from None
 
 
 class Store:
@@ -107,10 +110,14 @@ class Store:
             return recorded.md5
         return self.listing(recorded).get(recorded.file.as_posix())
 
+    def why_lacking(self, recorded: Recorded) -> str:
+        """Of a file that was not found."""
+        return self.why_not_here if self.md5_in(recorded) or not self.listing(recorded) else NOT_IN_FOLDER
+
     def listing(self, recorded: Recorded) -> dict[str, str]:
         """The files of a folder -> md5: of the work tree's, if it is the recorded one, or by the object that lists them."""
         if recorded.md5 not in self.listings:
-            files = (path for path in recorded.out.rglob("*") if path.is_file())
+            files = Revision(WORKSPACE, None).files_in(recorded.out)
             here = {path.as_posix(): md5 for path in files if (md5 := self.md5_of(path))}
             if hash_of_folder(here, recorded.out.as_posix()) == recorded.md5:
                 self.listings[recorded.md5] = here

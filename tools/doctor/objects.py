@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 from dvc.repo import Repo
 
+from stages.lib.core import cache
 from stages.lib.core.errors import ReprotuneError
 from tools.console import explain, remote_errors
 from tools.doctor.finding import Finding
@@ -55,6 +56,11 @@ def md5_of_path(path: Path) -> str | None:
         return None
 
 
+def md5_of_folder(path: Path) -> str | None:
+    """Of the listing that DVC would make of it."""
+    return cache.md5_of(path).removesuffix(".dir") if path.is_dir() else None
+
+
 def recorded_files(repo: Repo) -> Iterator[Recorded]:
     """What the cache has to hold: files, and the listings of folders; without its listing, a folder's files are not known."""
     root = Path(repo.root_dir)
@@ -81,7 +87,10 @@ def check_cache(repo: Repo, files: Iterable[Recorded]) -> Iterator[Finding]:
     for file in files:
         stored = object_of(repo, file.md5)
         in_cache = md5_of_path(stored)
-        here = None if file.is_listing else in_cache if _same_file(file.path, stored) else md5_of_path(file.path)
+        if file.is_listing:
+            here = None if in_cache == file.expected else md5_of_folder(Path(file.out))
+        else:
+            here = in_cache if _same_file(file.path, stored) else md5_of_path(file.path)
         name = f"the listing of {file.path.name}" if file.is_listing else file.path.name
         if in_cache not in (None, file.expected):
             said = f"altered: the object of {name} has other bytes than its hash says"

@@ -18,6 +18,7 @@ from stages.lib.core.errors import ReprotuneError
 
 LOCK = Path("dvc.lock")
 IGNORED = Path(".dvcignore")
+ALWAYS_IGNORED = (".hg/", ".git/", ".git", ".dvc/")  # by DVC
 PINNED = (Path("models/adapter"), Path("models/tokenizer"))  # their files are held against pins where they are loaded
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -52,7 +53,8 @@ def md5_of(path: Path) -> str:
     if path.is_dir():
         from pathspec import GitIgnoreSpec
 
-        ignored = GitIgnoreSpec.from_lines(IGNORED.read_text(encoding="utf-8").splitlines() if IGNORED.is_file() else [])
+        lines = IGNORED.read_text(encoding="utf-8").splitlines() if IGNORED.is_file() else []
+        ignored = GitIgnoreSpec.from_lines([*ALWAYS_IGNORED, *lines])
         files = [file for file in path.rglob("*") if file.is_file() and not ignored.match_file(file)]
         names = {file.relative_to(path).as_posix(): file for file in files}
         listed = json.dumps([{"md5": md5_of(names[name]), "relpath": name} for name in sorted(names)])
@@ -74,5 +76,5 @@ def recorded_inputs(stage: str) -> Iterator[tuple[Path, str, Path]]:
         record = Path(f"{dep}.dvc")
         if record.is_file():
             [out] = yaml.load(record.read_bytes(), Loader)["outs"]
-            if not str(out.get("md5", ".dir")).endswith(".dir"):
+            if "md5" in out and not (dep.is_dir() and any(dep.rglob(IGNORED.name))):
                 yield dep, str(out["md5"]), record
