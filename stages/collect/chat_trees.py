@@ -36,7 +36,7 @@ def without_trees(values: dict[str, object]) -> dict[str, object]:
 def _holds_messages(tree: Mapping[str, dict[str, object]]) -> bool:
     messages = [node.get("message") for node in tree.values()]
     known = [is_exported(message) for message in messages if message]
-    return bool(known) and all(known)
+    return all(known) if known else all("message" in node for node in tree.values())  # nobody has said anything yet
 
 
 def _listed(nodes: Mapping[str, dict[str, object]], current: object) -> list[dict[str, object]]:

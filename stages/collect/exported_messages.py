@@ -12,10 +12,11 @@ SETTINGS = ("user_editable_context", "model_editable_context", "reasoning_recap"
 TRANSCRIBED, SPOKEN = "audio_transcription", ("audio_asset_pointer", "real_time_user_audio_video_asset_pointer")
 # What is shown as a link to a source, as newer and as older models write it, and other things that are no words: a picture, say.
 CITED = re.compile(
-    "\ue200(?!url\ue202|entity\ue202)[^\ue201]*\ue201|[\ue203-\ue206]|【\\d+(?::\\d+)?†[^】]*】"
+    "\ue200(?!url\ue202|entity\ue202)[^\ue200\ue201]*\ue201|[\ue203-\ue206]|【\\d+(?::\\d+)?†[^【】]*】"
     r"|:contentReference\[oaicite:\d+\]\{index=\d+\}"
 )
-LINKED = re.compile('\ue200(?:url\ue202|entity\ue202\\["[^"]*", ?")([^\ue202\ue201"]*)[^\ue201]*\ue201')  # by these words
+# What links to one by words, which are shown.
+LINKED = re.compile('\ue200(?:url\ue202|entity\ue202\\["[^"\ue200]*", ?")([^\ue200-\ue202"]*)[^\ue200\ue201]*\ue201')
 TEXTS = ("text", "result", "content", "output_str")  # where a content without parts has it
 FRAGMENTS = "fragments"  # of a message of DeepSeek's
 NOTE = "TIP"  # beside a reply: that a machine wrote it
@@ -49,10 +50,11 @@ def _is_chatgpts(message: Mapping[str, object]) -> bool:
 
 
 def _read_chatgpts(message: Mapping[str, object]) -> dict[str, object] | None:
-    whole = {"content": {"text": message["content"]}} if isinstance(message["content"], str) else {}
     author, content, metadata = (
-        value if isinstance(value := {**message, **whole}.get(key), dict) else {} for key in ("author", "content", "metadata")
+        value if isinstance(value := message.get(key), dict) else {} for key in ("author", "content", "metadata")
     )
+    if isinstance(said := message["content"], (str, list)):  # as other programs keep it
+        content = {"parts": [said] if isinstance(said, str) else said}
     kind, role = content.get("content_type"), author.get("role")
     if metadata.get(HIDDEN) or kind in SETTINGS:
         return None

@@ -1,6 +1,7 @@
 """ChatGPT's and DeepSeek's exports: a tree of messages a conversation, of which the line is read that was shown last."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,14 @@ def test_marks_of_sources_are_no_words_of_a_reply_and_linked_words_are(shown: st
     assert read([exported(line(ASKED, says("assistant", shown)))], tmp_path) == ([[USER, REPLY]], [])
 
 
+@pytest.mark.parametrize("mark", ["\ue200", "\ue200url\ue202a", '\ue200entity\ue202["a", "b', "【1†"])
+def test_marks_without_an_end_take_no_time(mark: str) -> None:
+    row = exported(line(ASKED, says("assistant", mark * 50_000)))
+    began = time.process_time()
+    assert without_trees(row)["mapping"][1]["content"] == mark * 50_000  # type: ignore[index]
+    assert time.process_time() - began < 1
+
+
 def test_what_is_thought_in_a_channel_is_a_thought_and_one_that_led_to_no_reply_is_not_the_next_ones(tmp_path: Path) -> None:
     analysis, lost = says("assistant", "Let me look.", channel="analysis"), says("assistant", "Hm.", channel="analysis")
     said = says("assistant", "I look.", channel="commentary"), says("assistant", "Yes.", channel="final")
@@ -154,7 +163,8 @@ def test_a_line_is_whole_where_names_are_numbers_or_children_are_not_named(kept:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("Yes.", "Yes."),
+        ("Yes.【11†source】", "Yes."),
+        (["Yes."], "Yes."),
         ({"content_type": "text", "parts": ["Yes.", None]}, "Yes."),
         ({"content_type": "citable_code_output", "output_str": "Yes."}, "Yes."),
         ({"content_type": "widget", "shape": "round"}, [{"type": "widget", "content_type": "widget", "shape": "round"}]),
@@ -252,6 +262,10 @@ def test_what_is_no_text_of_deepseeks_is_refused(change: dict, tmp_path: Path) -
 def test_another_tree_stays_as_it_is(tree: dict) -> None:
     row = {"mapping": tree, "current_node": "a"}
     assert without_trees(row) is row
+
+
+def test_a_talk_in_which_nobody_said_anything_keeps_no_file_from_being_read(tmp_path: Path) -> None:
+    assert read([exported([("0", None, None)]), exported(line(ASKED, SAID)) | {"id": "d"}], tmp_path) == ([[], [USER, REPLY]], [])
 
 
 def test_a_tree_in_a_ring_and_one_whose_children_are_not_there_end() -> None:
