@@ -13,7 +13,7 @@ TRANSCRIBED, SPOKEN = "audio_transcription", ("audio_asset_pointer", "real_time_
 # What is shown as a link to a source, as newer and as older models write it, and other things that are no words: a picture, say.
 CITED = re.compile(
     "\ue200(?!url\ue202|entity\ue202)[^\ue200\ue201]*\ue201|[\ue203-\ue206]|【\\d+(?::\\d+)?†[^【】]*】"
-    r"|:contentReference\[oaicite:\d+\]\{index=\d+\}"
+    r"|:contentReference\[oaicite:\d+\]\{index=\d+\}|\[(?:citation|reference):\d+\]"
 )
 # What links to one by words, which are shown.
 LINKED = re.compile('\ue200(?:url\ue202|entity\ue202\\["[^"\ue200]*", ?")([^\ue200-\ue202"]*)[^\ue200\ue201]*\ue201')
@@ -90,7 +90,7 @@ def _read_deepseeks(message: Mapping[str, object]) -> dict[str, object] | None:
         return None
     thoughts = [text for kind, text in fragments if kind == THOUGHT]
     strange = [{"type": kind} for kind, _ in fragments if kind not in (*SAID, THOUGHT)]
-    texts = [text for kind, text in fragments if kind in SAID]
+    texts = [CITED.sub("", text) for kind, text in fragments if kind in SAID]
     role = next((SAID[kind] for kind, _ in fragments if kind in SAID), "assistant")
     read: dict[str, object] = {"role": role, "content": strange or "\n\n".join(texts)}
     ended = "" if texts else "interrupted"  # in its thoughts
@@ -104,7 +104,7 @@ def _is_older_deepseeks(message: Mapping[str, object]) -> bool:
 
 def _read_older_deepseeks(message: Mapping[str, object], turn: str) -> dict[str, object] | None:
     """Nothing tells the role but the turn, and that only the assistant thinks."""
-    thoughts, text = message["reasoning_content"], message["content"]
+    thoughts, text = message["reasoning_content"], CITED.sub("", str(message["content"]))
     if not text and not thoughts:
         return None
     read: dict[str, object] = {"role": "assistant" if thoughts else turn, "content": text}

@@ -231,14 +231,21 @@ def older(content: str, thoughts: str | None = None) -> dict:
 
 def test_deepseeks_older_messages_take_turns_also_over_a_reply_that_never_came(tmp_path: Path) -> None:
     row = exported(
-        line(older("Open?"), older(""), older("Open?"), older("Yes.", "Let me look."), older("Go on."), older("", "So."))
+        line(
+            older("Open?"),
+            older(""),
+            older("Open?"),
+            older("Yes[citation:2].", "Let me look."),
+            older("Go on."),
+            older("", "So."),
+        )
     )
     asked, cut = USER | {"content": "Go on."}, {"role": "assistant", "content": "", "reasoning_content": "So.", "weight": 0}
     assert read([row], tmp_path) == ([[USER, USER, REPLY | {"reasoning_content": "Let me look."}, asked, cut]], [])
 
 
 def test_deepseeks_note_that_a_machine_wrote_it_is_no_part_of_a_reply(tmp_path: Path) -> None:
-    row = exported(line(wrote(REQUEST="Open?"), wrote(TIP="A machine wrote this.", RESPONSE="Yes.")))
+    row = exported(line(wrote(REQUEST="Open?"), wrote(TIP="A machine wrote this.", RESPONSE="Yes.[reference:0]")))
     assert read([row], tmp_path) == ([[USER, REPLY]], [])
 
 
