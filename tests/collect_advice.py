@@ -148,7 +148,10 @@ CASES = [
     *(Case("` in the source does that)", "raw.jsonl", lines(SPAM, SPAM | {"completion": "so"} | beside), JSONL,
            {"leave_out": left})
       for beside, left in (({"finish_reason": "length"}, {"finish_reason": "length"}),
-                           ({"metadata": {"stop_reason": "max_tokens"}}, {"metadata.stop_reason": "max_tokens"}))),
+                           ({"metadata": {"stop_reason": "max_tokens"}}, {"metadata.stop_reason": "max_tokens"}),
+                           ({"meta_info": {"finish_reason": {"type": "length"}}}, {"meta_info.finish_reason.type": "length"}))),
+    Case("` if it says something else", "raw.jsonl", lines(SPAM, SPAM | {"metadata": {"stop_reason": "error"}}), JSONL,
+         {"marks": {"stop_reason": "ignore"}}),
     *(Case("; rename one or take it out", f"raw.{format}", b'{"prompt": "q", "prompt": "r", "completion": "a"}',
            {"format": format}, {}, lines(SPAM)) for format in ("json", "jsonl")),
     Case("rename one of them", "raw.csv", b"question,answer,answer\nq,a,b\n", TABLE, {}, b"question,answer,other\nq,a,b\n"),

@@ -119,7 +119,7 @@ def _convert_row(row: Row, mapping: SourceMapping, plans: dict[tuple[str, ...], 
         messages = _with_history(messages, values, columns, keys)
         refuse_pictures(values, messages, mapping.marks)
         if columns.messages or columns.user:
-            refuse_cut_row(values, {name.partition(".")[0] for name, _ in names_in(columns)})
+            refuse_cut_row(values, {name.partition(".")[0] for name, _ in names_in(columns)}, mapping.marks)
         marked_off = is_row_marked_off(values, mapping.marks, lambda: [name for name, _ in names_in(columns)])
         if learns_last_only(values, mapping.marks, [name for name, _ in names_in(columns)], in_tree=columns.parent is not None):
             messages = last_learned(messages)

@@ -98,7 +98,7 @@ def _as_choice(candidate: object) -> object:
     """Gemini's candidate as OpenAI's choice."""
     if not isinstance(candidate, dict) or not isinstance(content := candidate.get("content"), dict):
         return candidate
-    reason = str(candidate.get("finishReason", "")).lower()
+    reason = candidate.get("finishReason") or candidate.get("finish_reason")  # as its Python client writes it
     return {"message": _of_gemini({"role": "model", **content}), "finish_reason": reason}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from stages.collect.attached import ATTACHED
-from stages.collect.cut_short import REASONS
+from stages.collect.cut_short import HOLDERS, REASONS
 from stages.collect.lists import value_at
 from stages.collect.marks import KNOWN, is_mark, names_training
 from stages.collect.messages import REASONING_KEYS
@@ -59,7 +59,9 @@ STANDARD_FIELDS = {
 }
 REQUIRED = ("user", "assistant", "conversation", "role", "content", "order", "messages")
 PARENT = "parent_id"
-BESIDE = frozenset((PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN, *OBJECTS, *REASONS))
+BESIDE = frozenset(
+    (PARENT, *HISTORY, *REASONING_KEYS, *ATTACHED, *LOW_IS_BEST, *HIGH_IS_BEST, *KNOWN, *OBJECTS, *REASONS, *HOLDERS)
+)
 
 
 def recognize_layout(keys: Collection[str]) -> Columns | None:

@@ -232,7 +232,7 @@ def _read_reply(message: dict[str, object], content: Content, calls: list[ToolCa
         reply["tool_calls"] = calls
     if thoughts:
         reply["reasoning_content"] = thoughts
-    if is_marked_off(message, keys.marks) or is_cut(message):
+    if is_marked_off(message, keys.marks) or is_cut(message, keys.marks):
         reply["weight"] = 0
     return reply
 

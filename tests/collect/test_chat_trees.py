@@ -1,6 +1,7 @@
 """ChatGPT's and DeepSeek's exports: a tree of messages a conversation, of which the line is read that was shown last."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,68 @@ def test_a_reply_that_was_cut_short_and_one_of_no_weight_are_context(ended: dict
     assert [one.get("weight") for one in messages if one["role"] == "assistant"] == [0, 0, None]
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "Yes\ue200cite\ue202turn0search1\ue202turn0news2\ue201.",
+        "Yes.\ue200navlist\ue202More\ue202turn0news1\ue201",
+        "\ue203Yes\ue204\ue200filecite\ue202turn0file0\ue201\ue206.",
+        "\ue200url\ue202Yes\ue202turn0search1\ue201.",
+        '\ue200entity\ue202["word","Yes","a word"]\ue201.',
+        "Yes【11†source】【4:0†gate.pdf】.",
+        "Yes.:contentReference[oaicite:3]{index=3}",
+    ],
+)
+def test_marks_of_sources_are_no_words_of_a_reply_and_linked_words_are(shown: str, tmp_path: Path) -> None:
+    assert read([exported(line(ASKED, says("assistant", shown)))], tmp_path) == ([[USER, REPLY]], [])
+
+
+@pytest.mark.parametrize("mark", ["\ue200", "\ue200url\ue202a", '\ue200entity\ue202["a", "b', "【1†"])
+def test_marks_without_an_end_take_no_time(mark: str) -> None:
+    row = exported(line(ASKED, says("assistant", mark * 50_000)))
+    began = time.process_time()
+    assert without_trees(row)["mapping"][1]["content"] == mark * 50_000  # type: ignore[index]
+    assert time.process_time() - began < 1
+
+
+def test_what_is_thought_in_a_channel_is_a_thought_and_one_that_led_to_no_reply_is_not_the_next_ones(tmp_path: Path) -> None:
+    analysis, lost = says("assistant", "Let me look.", channel="analysis"), says("assistant", "Hm.", channel="analysis")
+    said = says("assistant", "I look.", channel="commentary"), says("assistant", "Yes.", channel="final")
+    row = exported(line(ASKED, lost, ASKED, said[0], analysis, said[1]))
+    thinking = REPLY | {"reasoning_content": "Let me look."}
+    assert read([row], tmp_path) == ([[USER, USER, REPLY | {"content": "I look."}, thinking]], [])
+
+
+@pytest.mark.parametrize("kept", [("id", "parent", "message"), ("parent", "message", "children")])
+@pytest.mark.parametrize("current", [4, "4", None])
+def test_a_line_is_whole_where_names_are_numbers_or_children_are_not_named(kept: tuple[str, ...], current: object) -> None:
+    row = exported(line(ASKED, SAID, ASKED, SAID))
+    for node in row["mapping"].values():
+        node["parent"] = None if node["parent"] is None else int(node["parent"])
+        node["children"] = list(map(int, node["children"]))
+        for key in {*node} - {*kept}:
+            del node[key]
+    row["current_node"] = current
+    assert without_trees(row)["mapping"] == [USER, REPLY, USER, REPLY]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("Yes.【11†source】", "Yes."),
+        (["Yes."], "Yes."),
+        ({"content_type": "text", "parts": ["Yes.", None]}, "Yes."),
+        ({"content_type": "citable_code_output", "output_str": "Yes."}, "Yes."),
+        ({"content_type": "widget", "shape": "round"}, [{"type": "widget", "content_type": "widget", "shape": "round"}]),
+        ({"content_type": "tether_browsing_display", "result": "", "summary": None}, None),
+        (None, None),
+    ],
+)
+def test_what_a_content_says_is_read_wherever_it_stands_and_else_not_lost(content: object, said: object) -> None:
+    [_, *rest] = without_trees(exported(line(ASKED, SAID | {"content": content})))["mapping"]  # type: ignore[misc]
+    assert rest == ([] if said is None else [{"role": "assistant", "content": said}])
+
+
 IMAGE = {"content_type": "image_asset_pointer", "asset_pointer": "file-service://x"}
 SOUND = {"content_type": "audio_asset_pointer", "asset_pointer": "file-service://x"}
 SPOKEN = {"content_type": "audio_transcription", "text": "Open?", "direction": "in"}
@@ -161,6 +224,31 @@ def test_deepseeks_messages_are_told_by_their_fragments(tmp_path: Path) -> None:
     )
 
 
+def older(content: str, thoughts: str | None = None) -> dict:
+    """As DeepSeek exported a message until 2025."""
+    return {"files": [], "search_results": None, "model": "deepseek-reasoner", "reasoning_content": thoughts, "content": content}
+
+
+def test_deepseeks_older_messages_take_turns_also_over_a_reply_that_never_came(tmp_path: Path) -> None:
+    row = exported(
+        line(
+            older("Open?"),
+            older(""),
+            older("Open?"),
+            older("Yes[citation:2].", "Let me look."),
+            older("Go on."),
+            older("", "So."),
+        )
+    )
+    asked, cut = USER | {"content": "Go on."}, {"role": "assistant", "content": "", "reasoning_content": "So.", "weight": 0}
+    assert read([row], tmp_path) == ([[USER, USER, REPLY | {"reasoning_content": "Let me look."}, asked, cut]], [])
+
+
+def test_deepseeks_note_that_a_machine_wrote_it_is_no_part_of_a_reply(tmp_path: Path) -> None:
+    row = exported(line(wrote(REQUEST="Open?"), wrote(TIP="A machine wrote this.", RESPONSE="Yes.[reference:0]")))
+    assert read([row], tmp_path) == ([[USER, REPLY]], [])
+
+
 @pytest.mark.parametrize("change", [{"files": [{"name": "x.pdf"}]}, {FRAGMENTS: [{"type": "PICTURE", "content": "x"}]}])
 def test_what_is_no_text_of_deepseeks_is_refused(change: dict, tmp_path: Path) -> None:
     messages, [reason] = read([exported(line(wrote(REQUEST="Open?") | change, wrote(RESPONSE="Yes.")))], tmp_path)
@@ -181,6 +269,10 @@ def test_what_is_no_text_of_deepseeks_is_refused(change: dict, tmp_path: Path) -
 def test_another_tree_stays_as_it_is(tree: dict) -> None:
     row = {"mapping": tree, "current_node": "a"}
     assert without_trees(row) is row
+
+
+def test_a_talk_in_which_nobody_said_anything_keeps_no_file_from_being_read(tmp_path: Path) -> None:
+    assert read([exported([("0", None, None)]), exported(line(ASKED, SAID)) | {"id": "d"}], tmp_path) == ([[], [USER, REPLY]], [])
 
 
 def test_a_tree_in_a_ring_and_one_whose_children_are_not_there_end() -> None:

@@ -560,6 +560,12 @@ def test_a_list_of_questions_with_their_replies_is_proposed_and_read(talk: list,
     assert read["messages"][-4:] == [["user", "Open?"], ["assistant", "Yes."], ["user", "Till?"], ["assistant", "Nine."]]
 
 
+def test_the_numbers_of_tokens_that_ollama_logs_are_no_part_of_a_question(look) -> None:
+    rows = [{"prompt": f"Open {at}?", "response": "Yes.", "context": [128006, 882, at]} for at in range(3)]
+    found = pasted(look(write("x.jsonl", list(map(json.dumps, rows)))))
+    assert found["x"]["columns"] == {"user": "prompt", "assistant": "response"}
+
+
 def test_earlier_turns_that_are_pairs_are_not_taken_for_the_conversation(look) -> None:
     row = {"问题": "b?", "回答": "b", "history": [["a?", "a"]]}
     assert pasted(look(write("x.jsonl", [json.dumps(row)])))["x"]["columns"]["history"] == "history"

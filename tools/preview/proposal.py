@@ -9,12 +9,14 @@ from stages.collect.contexts import SYSTEM_OF_LISTS
 from stages.collect.messages import as_text, field_text, show
 from stages.collect.order import find_reading, is_order
 from stages.collect.sources import Columns
+from stages.collect.values import NOTHING
 from stages.lib.core.errors import ReprotuneError
 from stages.lib.records.conversation import Role
 from tools.preview.orders import cells_of_conversations, names_an_order, orders
 from tools.preview.sample import Sample
 from tools.preview.usual_names import find_column, key_of
 
+SURELY_TOKENS = 10_000
 INPUT_BESIDE = {"instruction": "input", "指令": "输入"}
 
 
@@ -100,6 +102,8 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
         found = find_column(field, left, only_exact=True)
         if field == "system" and not found and "messages" in columns:
             found = next(((name, True) for name in left if key_of(name) in SYSTEM_OF_LISTS), None)
+        if field == "input" and found and are_tokens(sample.cells(found[0])):
+            found = None
         if field == "input" and not found:
             found = find_sibling(columns["user"], left)
         if field == "order" and not (found and cells_fit("order", sample.cells(found[0]))):
@@ -117,6 +121,18 @@ def with_optional(columns: dict[str, str], sample: Sample, layout: str, sure: bo
                 columns[field] = found[0]
     proposal = Proposal(columns, Columns(**columns), f"{layout}; this mapping is a proposal, {how}")
     return with_conversation_id(proposal, sample)
+
+
+def are_tokens(cells: Sequence[object]) -> bool:
+    """Whether all are lists of the numbers of tokens, as Ollama logs the context of a prompt; numbers in a task are small.
+
+    >>> are_tokens([[128006, 882, 128007]]), are_tokens([[3, 1, 2]]), are_tokens([["a passage"]]), are_tokens([None])
+    (True, False, False, False)
+    """
+    filled = [cell for cell in cells if cell not in NOTHING]
+    numbers = [one for cell in filled if isinstance(cell, list) for one in cell if type(one) is int]
+    only_these = all(isinstance(cell, list) and all(type(one) is int for one in cell) for cell in filled)
+    return only_these and max(numbers, default=0) >= SURELY_TOKENS
 
 
 def find_sibling(user: str, names: Sequence[str]) -> tuple[str, bool] | None:
