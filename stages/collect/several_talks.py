@@ -18,9 +18,9 @@ IDS = tuple(name for name in NAMES if name.endswith(("id", "_hash", "_no", "_num
 def key_of_talks(messages: Sequence[object], names: Collection[str] = NAMES) -> str | None:
     """By which key the messages are those of several conversations; None where they are one's.
 
-    >>> key_of_talks([{"chatId": 1, "role": "user"}, {"chatId": 1, "role": "assistant"}, {"chatId": 2, "role": "user"}])
-    'chatId'
-    >>> key_of_talks([{"chatId": 1, "role": "user"}, {"chatId": 2, "role": "user"}])
+    >>> messages = [{"chatId": chat, "role": role, "content": ""} for chat in (1, 2) for role in ("user", "assistant")]
+    >>> key_of_talks(messages), key_of_talks(messages[:2])
+    ('chatId', None)
     """
     first = messages[0] if messages else None
     if not isinstance(first, dict) or len(first) < 3:
