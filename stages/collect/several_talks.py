@@ -26,6 +26,9 @@ def key_of_talks(messages: Sequence[object], names: Collection[str] = NAMES) -> 
     if not isinstance(first, dict) or len(first) < 3:
         return None
     known = {key_of(str(key)): key for key in reversed(first)}
-    key = next((known[name] for name in names if name in known), None)
-    whose = [str(message.get(key)) for message in messages if isinstance(message, dict)] if key else []
-    return str(key) if 1 < len(set(whose)) < len(whose) else None
+    return next((str(known[name]) for name in names if name in known and _parts(messages, known[name])), None)
+
+
+def _parts(messages: Sequence[object], key: str) -> bool:
+    whose = [str(message.get(key)) for message in messages if isinstance(message, dict)]
+    return 1 < len(set(whose)) < len(whose)

@@ -173,6 +173,13 @@ def test_one_list_of_conversations_inside_the_objects_of_a_document_is_its_rows(
     assert values_of(json.dumps(document), "json") == rows
 
 
+@pytest.mark.parametrize("beside", [{}, {"topicId": None}, {"conversation": "all"}, {"ticket": 7}])
+def test_messages_of_several_conversations_are_rows_whatever_else_names_one(beside: dict) -> None:
+    messages = [beside | {"chatId": n // 2, "role": ("user", "assistant")[n % 2], "content": f"{n}"} for n in range(6)]
+    assert values_of(json.dumps(messages), "json") == messages
+    assert values_of(json.dumps(messages[:2]), "json") == [{"messages": messages[:2]}]
+
+
 def test_what_is_no_object_spoils_its_line_alone() -> None:
     rows = rows_of('{"a": 1}\n[1]\nx\n"t"\n3\nnull\n{"a": "\\ud800"}\n{"a": nil}\n{"a": 2}', "jsonl")
     assert [isinstance(row, Row) for row in rows] == [True, *[False] * 7, True]
